@@ -1,0 +1,34 @@
+# make run, make test: each builds .venv where that is missing or older than pyproject.toml.
+PYTHON ?= python3
+UV := $(shell command -v uv 2>/dev/null)
+READY := .venv/.ready
+
+.PHONY: help run test lint clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+run: $(READY) ## the main job: train and evaluate the report's CVAE (on embedded digits where MNIST can't be had)
+	.venv/bin/python -m cvae_lightning
+
+test: $(READY) ## all tests
+	.venv/bin/python -m pytest
+
+lint: $(READY) ## ruff and mypy
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+
+clean: ## remove the environment and what tools have cached
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache dist
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Expected Python >= 3.11 (PYTHON), got $$($(PYTHON) -V). Set PYTHON=<path of a newer one>." >&2; exit 1; }
+ifdef UV
+	$(UV) venv --quiet --clear --python $(PYTHON) .venv
+	$(UV) pip install --quiet --python .venv/bin/python --constraints constraints.txt --editable '.[dev]'
+else
+	$(PYTHON) -m venv --clear .venv
+	.venv/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+endif
+	@touch $@

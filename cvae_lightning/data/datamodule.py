@@ -1,0 +1,55 @@
+"""The data module that all models share."""
+
+from typing import Any
+
+import torch
+from pytorch_lightning import LightningDataModule
+
+from cvae_lightning.data.loader import Loader
+from cvae_lightning.data.splits import Source, Split
+from cvae_lightning.errors import check_integer
+
+EVALUATION_BATCH_SIZE = 1000
+
+
+class DataModule(LightningDataModule):
+    """Train, val and test of a source, each as one uint8 tensor on the device that trains.
+
+    `fit` reads train and val, never test. The order of the training images follows from `seed` and the epoch.
+    """
+
+    def __init__(self, source: Source, batch_size: int, seed: int = 0, passes_per_epoch: int = 1) -> None:
+        super().__init__()
+        self.source = source
+        self.batch_size = check_integer("batch_size", batch_size, 1, "The report uses batch_size=1024.")
+        self.seed = check_integer("seed", seed, 0, "Any other seed will do.")
+        self.passes_per_epoch = check_integer("data.passes_per_epoch", passes_per_epoch, 1, "1 is the usual epoch.")
+        self.splits: dict[str, Split] = {}
+
+    def prepare_data(self) -> None:
+        self.source.prepare()
+
+    def setup(self, stage: str) -> None:
+        """Read what the stage needs and is not there yet: the test set for stage "test" only."""
+        wanted = ("test",) if stage == "test" else ("train", "val")
+        if all(name in self.splits for name in wanted):
+            return
+        splits = (self.source.test_split(),) if stage == "test" else self.source.fit_splits()
+        self.splits |= {name: split.to(self._device()) for name, split in zip(wanted, splits, strict=True)}
+
+    def train_dataloader(self) -> Loader:
+        return Loader(self.splits["train"], self.batch_size, self.seed, self.passes_per_epoch)
+
+    def val_dataloader(self) -> Loader:
+        return Loader(self.splits["val"], EVALUATION_BATCH_SIZE)
+
+    def test_dataloader(self) -> Loader:
+        return Loader(self.splits["test"], EVALUATION_BATCH_SIZE)
+
+    def description(self) -> dict[str, Any]:
+        """Name, digest, and the number of images of each split that has been read."""
+        sizes = {name: len(split.labels) for name, split in self.splits.items()}
+        return {"name": self.source.name, "sha256": self.source.sha256(), **sizes}
+
+    def _device(self) -> torch.device:
+        return torch.device("cpu") if self.trainer is None else self.trainer.strategy.root_device

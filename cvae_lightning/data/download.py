@@ -1,0 +1,69 @@
+"""Downloading the files of a data set: with a time limit, checked, whole or not at all, one process at a time."""
+
+import gzip
+import hashlib
+import http.client
+import logging
+import os
+import urllib.request
+from collections.abc import Sequence
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from filelock import FileLock
+
+log = logging.getLogger(__name__)
+
+SECONDS_WITHOUT_DATA = 20
+
+
+class DownloadFailed(Exception):
+    """A file could be had from no mirror, or could not be written; the message says why."""
+
+
+def download_missing(directory: Path, archives: dict[str, str], mirrors: Sequence[str]) -> None:
+    """Fetch what `directory` lacks of `archives` (file name ending in .gz -> MD5) and unpack it there.
+
+    Processes that want the same directory wait for the first, and then find the files. Each digest is noted in
+    SHA256SUMS. Raises DownloadFailed.
+    """
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        with FileLock(directory / ".lock"):
+            for archive, md5 in archives.items():
+                target = directory / archive.removesuffix(".gz")
+                if not target.exists() and not (directory / archive).exists():
+                    _unpack(_fetch(archive, md5, mirrors), target)
+    except OSError as error:
+        raise DownloadFailed(f"{directory} can't be written: {error.strerror or error}") from error
+
+
+def _fetch(archive: str, md5: str, mirrors: Sequence[str]) -> bytes:
+    failures = []
+    for mirror in mirrors:
+        log.info("Downloading %s%s", mirror, archive)
+        try:
+            with urllib.request.urlopen(mirror + archive, timeout=SECONDS_WITHOUT_DATA) as response:
+                content: bytes = response.read()
+        except (OSError, http.client.HTTPException) as error:
+            failures.append(f"{urlsplit(mirror).hostname}: {_reason(error)}")
+            continue
+        if hashlib.md5(content, usedforsecurity=False).hexdigest() == md5:
+            return content
+        failures.append(f"{urlsplit(mirror).hostname}: {archive} is not the official file")
+    raise DownloadFailed("; ".join(failures))
+
+
+def _reason(error: Exception) -> str:
+    """The innermost words of an error that urllib has wrapped."""
+    reason = getattr(error, "reason", None) or error
+    return str(getattr(reason, "strerror", None) or reason)
+
+
+def _unpack(content: bytes, target: Path) -> None:
+    raw = gzip.decompress(content)
+    with target.with_name("SHA256SUMS").open("a") as sums:
+        sums.write(f"{hashlib.sha256(raw).hexdigest()}  {target.name}\n")
+    partial = target.with_name(target.name + ".part")
+    partial.write_bytes(raw)
+    os.replace(partial, target)

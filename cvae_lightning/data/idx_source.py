@@ -1,0 +1,78 @@
+"""MNIST, Fashion-MNIST and KMNIST, from IDX files in torchvision's layout."""
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from cvae_lightning.data.download import DownloadFailed, download_missing
+from cvae_lightning.data.idx import find, read_checked
+from cvae_lightning.data.splits import Split, split_off
+from cvae_lightning.errors import DataUnavailable, UserError, refuse
+
+NUM_DIMS = {"images-idx3-ubyte": 3, "labels-idx1-ubyte": 1}
+
+
+class IdxSource:
+    """A data set of torchvision's MNIST family: `<data_dir>/<dataset>/raw/*-ubyte`, raw or .gz.
+
+    `dataset` is torchvision's class name; its mirrors are asked for missing files. `sha256` gives official digests of
+    uncompressed files. The official training set is split 5:1 into train and val by a permutation with `split_seed`.
+    """
+
+    def __init__(
+        self, name: str, dataset: str, data_dir: str, sha256: dict[str, str] | None = None, split_seed: int = 0
+    ) -> None:
+        self.name = name
+        self.dataset = dataset
+        self.directory = Path(data_dir) / dataset / "raw"
+        self.official = sha256 or {}
+        self.split_seed = split_seed
+        self.digests: dict[str, str] = {}
+        if not all(path.is_dir() for path in (Path(data_dir), *self.directory.parents) if path.exists()):
+            refuse("a folder", "data_dir", data_dir, "Name a folder, or leave data_dir out to use data/.")
+
+    def prepare(self) -> None:
+        names = [f"{part}-{kind}" for part in ("train", "t10k") for kind in NUM_DIMS]
+        if all(find(self.directory, name) for name in names):
+            return
+        from torchvision import datasets  # seconds to import, and only its addresses are needed
+
+        family = getattr(datasets, self.dataset)
+        try:
+            download_missing(self.directory, dict(family.resources), family.mirrors)
+        except DownloadFailed as error:
+            raise DataUnavailable(
+                f"Expected the files of {self.name} in {self.directory} (data_dir), got none ({error}). "
+                "Put them there, or run once with a network."
+            ) from error
+
+    def fit_splits(self) -> tuple[Split, Split]:
+        return split_off(self._read("train"), 1 / 6, self.split_seed)
+
+    def test_split(self) -> Split:
+        return self._read("t10k")
+
+    def sha256(self) -> str:
+        lines = "".join(f"{digest}  {name}\n" for name, digest in sorted(self.digests.items()))
+        return hashlib.sha256(lines.encode()).hexdigest()
+
+    def _read(self, part: str) -> Split:
+        images, labels = (self._read_file(f"{part}-{kind}", num_dims) for kind, num_dims in NUM_DIMS.items())
+        where = f"{self.directory / part}-*"
+        if len(images) != len(labels):
+            raise UserError(f"Expected a label an image, got {len(labels)} for {len(images)} in {where}.")
+        if images.shape[1:] != (28, 28):
+            raise UserError(f"Expected images of 28x28 pixels, got {images.shape[1:]} in {where}.")
+        if labels.max() > 9:
+            raise UserError(f"Expected labels in 0..9, got {labels.max()} in {where}.")
+        return Split(torch.from_numpy(images[:, None].copy()), torch.from_numpy(labels.astype("i8")))
+
+    def _read_file(self, name: str, num_dims: int) -> npt.NDArray[np.uint8]:
+        path = find(self.directory, name)
+        if path is None:
+            raise DataUnavailable(f"Expected the files of {self.name} in {self.directory} (data_dir), got no {name}.")
+        array, self.digests[name] = read_checked(path, num_dims, self.official.get(name))
+        return array

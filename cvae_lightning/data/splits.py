@@ -1,0 +1,54 @@
+"""A split of a data set: one tensor of images, one of labels; and how the splits are drawn."""
+
+from typing import NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+
+from cvae_lightning.shapes import ByteImages, Labels
+
+
+class Split(NamedTuple):
+    images: ByteImages
+    labels: Labels
+
+    def take(self, index: Tensor) -> "Split":
+        return Split(self.images[index], self.labels[index])
+
+    def to(self, device: torch.device) -> "Split":
+        return Split(self.images.to(device), self.labels.to(device))
+
+
+class Source(Protocol):
+    """A data set that knows how it is split 5:1:1."""
+
+    name: str
+
+    def prepare(self) -> None:
+        """Make the data available on this machine. Raises errors.DataUnavailable."""
+        ...
+
+    def fit_splits(self) -> tuple[Split, Split]:
+        """Train and val; nothing of the test set is read."""
+        ...
+
+    def test_split(self) -> Split: ...
+
+    def sha256(self) -> str:
+        """One digest of everything that was read."""
+        ...
+
+
+def split_off(split: Split, fraction: float, seed: int, stratified: bool = False) -> tuple[Split, Split]:
+    """(rest, part): `part` is a seeded draw of round(fraction * size) images; of each class, if stratified."""
+    generator = torch.Generator().manual_seed(seed)
+    groups = [torch.arange(len(split.labels))]
+    if stratified:
+        groups = [(split.labels == label).nonzero()[:, 0] for label in split.labels.unique()]
+    rest, part = [], []
+    for group in groups:
+        shuffled = group[torch.randperm(len(group), generator=generator)]
+        size = round(fraction * len(group))
+        rest.append(shuffled[size:])
+        part.append(shuffled[:size])
+    return split.take(torch.cat(rest)), split.take(torch.cat(part))

@@ -1,0 +1,45 @@
+"""Mistakes that a person can mend: one sentence each, shown without a traceback."""
+
+import math
+from typing import Any, NoReturn
+
+
+class UserError(ValueError):
+    """A message of the form: Expected <what> (<config key>), got <value>. <remedy>."""
+
+
+class NonFiniteLoss(UserError):
+    """The loss became nan or infinite; raised before the optimiser step, so the weights are still finite."""
+
+
+class DataUnavailable(UserError):
+    """The data set is not on this machine and could not be fetched."""
+
+
+def refuse(what: str, key: str, got: object, remedy: str) -> NoReturn:
+    raise UserError(f"Expected {what} ({key}), got {got!r}. {remedy}")
+
+
+def check_integer(key: str, value: Any, minimum: int, remedy: str) -> int:
+    """`value`, where it is an integer of at least `minimum`."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < minimum:
+        refuse(f"an integer of at least {minimum}", key, value, remedy)
+    return value
+
+
+def check_positive(key: str, value: Any, remedy: str) -> float:
+    """`value`, where it is a finite number above 0."""
+    if not _is_finite_number(value) or value <= 0:
+        refuse("a finite number above 0", key, value, remedy)
+    return float(value)
+
+
+def check_not_negative(key: str, value: Any, remedy: str) -> float:
+    """`value`, where it is a finite number of at least 0."""
+    if not _is_finite_number(value) or value < 0:
+        refuse("a finite number of at least 0", key, value, remedy)
+    return float(value)
+
+
+def _is_finite_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

@@ -1,0 +1,60 @@
+"""The report's metrics, as the course's grader computes them: on 8-bit images."""
+
+from collections.abc import Iterable
+
+import torch
+from torchmetrics import MeanSquaredError
+
+from cvae_lightning.errors import check_integer
+from cvae_lightning.evaluators.evaluator import Evaluator
+from cvae_lightning.generative import Generative
+from cvae_lightning.metrics.pixel_fid import PixelFID
+from cvae_lightning.metrics.score import Score
+from cvae_lightning.metrics.ssim import SSIM
+from cvae_lightning.shapes import Batch, ByteImages, Images
+
+
+class Grader(Evaluator):
+    """`ssim` and `mse` of reconstructions, `fid_pixel` of samples by class, and the Score that they make.
+
+    `fid_pixel` is absent for a model that does not tell classes apart.
+    """
+
+    def __init__(self, samples_per_class: int = 100, seed: int = 0) -> None:
+        super().__init__(seed)
+        self.samples_per_class = check_integer(
+            "evaluators.grader.samples_per_class", samples_per_class, 1, "The report's FID uses 100."
+        )
+
+    def evaluate(self, model: Generative, batches: Iterable[Batch]) -> dict[str, float]:
+        ssim, mse, fid_pixel = SSIM(), MeanSquaredError(), None
+        for x, y in batches:
+            device = x.device
+            if fid_pixel is None and model.num_classes:
+                fid_pixel = PixelFID(model.num_classes, x[0].numel()).to(device)
+            reconstruction = rounded(model.reconstruct(x, y)).float().div_(255)
+            ssim.to(device).update(reconstruction, x)
+            mse.to(device).update(reconstruction, x)
+            if fid_pixel is not None:
+                fid_pixel.update(rounded(x), y, real=True)
+        numbers = {"ssim": float(ssim.compute()), "mse": float(mse.compute())}
+        if fid_pixel is not None:
+            for label in range(model.num_classes):
+                labels = torch.full((self.samples_per_class,), label, device=device)
+                fid_pixel.update(truncated(model.sample(labels)), labels, real=False)
+            numbers["fid_pixel"] = float(fid_pixel.compute())
+        for name, capped in (("score", True), ("score_uncapped", False)):
+            score = Score(model.latent_dim, capped)
+            score.update(numbers["ssim"], numbers["mse"], numbers.get("fid_pixel"))
+            numbers[name] = float(score.compute())
+        return numbers
+
+
+def rounded(x: Images) -> ByteImages:
+    """To 8 bits as the grader reads reconstructions."""
+    return (255 * x + 0.5).byte()
+
+
+def truncated(x: Images) -> ByteImages:
+    """To 8 bits as the grader reads generated images."""
+    return (255 * x).byte()

@@ -1,0 +1,67 @@
+"""The report's structural similarity."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+
+from cvae_lightning.shapes import Images, PerImage
+
+WINDOW = 7
+C1 = 0.01**2
+C2 = 0.03**2
+
+
+class SSIM(Metric):
+    """Mean structural similarity (Wang et al. 2004) as scikit-image computes it by default, for images in [0, 1].
+
+    torchmetrics' own metric weighs the window with biased covariances and pads the border; this one uses a uniform
+    7x7 window, sample covariances and the interior only.
+    """
+
+    higher_is_better = True
+    is_differentiable = True
+    full_state_update = False
+    total: Tensor
+    num_images: Tensor
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.add_state("total", torch.zeros(()), dist_reduce_fx="sum")
+        self.add_state("num_images", torch.zeros((), dtype=torch.long), dist_reduce_fx="sum")
+
+    def update(self, a: Images, b: Images) -> None:
+        self.total += structural_similarity(a, b).sum()
+        self.num_images += len(a)
+
+    def compute(self) -> Tensor:
+        return self.total / self.num_images
+
+
+def structural_similarity(a: Images, b: Images) -> PerImage:
+    """Similarity of `a[i]` and `b[i]`, in [-1, 1]: mean over all positions of the window, and over channels."""
+    num_pixels = WINDOW**2
+    mean_a, mean_b, mean_aa, mean_bb, mean_ab = _window_means(torch.stack([a, b, a * a, b * b, a * b]))
+    sample = num_pixels / (num_pixels - 1)
+    var_a = sample * (mean_aa - mean_a.square())
+    var_b = sample * (mean_bb - mean_b.square())
+    covariance = sample * (mean_ab - mean_a * mean_b)
+    luminance = (2 * mean_a * mean_b + C1) / (mean_a.square() + mean_b.square() + C1)
+    structure = (2 * covariance + C2) / (var_a + var_b + C2)
+    return (luminance * structure).flatten(1).mean(1)
+
+
+def _window_means(maps: Tensor) -> Tensor:
+    """Means of the 7x7 windows of (..., H, W) maps, (..., H - 6, W - 6): two products with a band matrix.
+
+    The window is separable, and a product of small matrices is what a processor does fastest.
+    """
+    rows, columns = (_band(size, maps) for size in maps.shape[-2:])
+    return rows @ maps @ columns.mT
+
+
+def _band(size: int, like: Tensor) -> Tensor:
+    """(size - 6, size): row i averages entries i to i + 6."""
+    ones = torch.ones(size - WINDOW + 1, size, device=like.device, dtype=like.dtype)
+    return ones.triu().tril(WINDOW - 1) / WINDOW

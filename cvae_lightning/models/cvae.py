@@ -1,0 +1,17 @@
+"""The conditional VAE of the report."""
+
+import torch.nn.functional as F
+
+from cvae_lightning.models.vae import VAE
+from cvae_lightning.shapes import AnyLabels, Context, as_labels
+
+
+class CVAE(VAE):
+    """p(x, z | y) = p(z) p(x | z, y), Sohn et al. 2015 with a prior that does not see y.
+
+    The label's one-hot is injected into the encoder and into the decoder.
+    """
+
+    def context(self, y: AnyLabels, num: int) -> Context:
+        labels = as_labels(y, num, self.num_classes, self.device)
+        return F.one_hot(labels, self.num_classes).float()

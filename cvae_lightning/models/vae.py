@@ -1,0 +1,120 @@
+"""The unconditional VAE, as a LightningModule; the conditional one changes one method (cvae.py)."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import torch
+from pytorch_lightning import LightningModule
+from torch import Tensor, nn
+
+from cvae_lightning.distributions import DiagonalNormal, PixelDistribution
+from cvae_lightning.errors import NonFiniteLoss, check_integer, check_not_negative
+from cvae_lightning.metrics.mean_elbo import MeanELBO
+from cvae_lightning.objectives import ELBO
+from cvae_lightning.optimizers import OptimizerFactory
+from cvae_lightning.random_streams import random_stream
+from cvae_lightning.shapes import AnyLabels, Batch, Context, Images, Latents, as_labels
+
+
+class Network(Protocol):
+    """Builds the encoder, (x, context) -> parameters, and the decoder, (z, context) -> output a pixel."""
+
+    def encoder(self, image_shape: Sequence[int], context_dim: int, output_dim: int) -> nn.Module: ...
+
+    def decoder(self, latent_dim: int, context_dim: int, image_shape: Sequence[int]) -> nn.Module: ...
+
+
+class VAE(LightningModule):
+    """p(x, z) = p(z) p(x | z) with p(z) = N(0, I) and a normal posterior, Kingma & Welling 2014.
+
+    Wherever labels go in, one label may stand for the whole batch; this model uses their number only.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        likelihood: nn.Module,
+        optimizer: OptimizerFactory,
+        image_shape: Sequence[int] = (1, 28, 28),
+        latent_dim: int = 20,
+        beta: float = 1.0,
+        num_classes: int = 0,
+    ) -> None:
+        """`num_classes` labels are told apart, and are the width of the context; 0: labels are ignored."""
+        super().__init__()
+        self.num_classes = num_classes
+        self.latent_dim = check_integer("latent_dim", latent_dim, 1, "The report uses 10 to 50.")
+        self.beta = check_not_negative("beta", beta, "beta=1 is the ELBO.")
+        self.optimizer = optimizer
+        self.encoder = network.encoder(image_shape, num_classes, 2 * latent_dim)
+        self.decoder = network.decoder(latent_dim, num_classes, image_shape)
+        self.pixels = likelihood
+        self.train_means, self.val_means, self.test_means = (MeanELBO(self.beta) for _ in range(3))
+
+    def context(self, y: AnyLabels, num: int) -> Context:
+        """What both networks are told about the `num` labels: here nothing, of width 0."""
+        return torch.empty(num, 0, device=self.device)
+
+    def posterior(self, x: Images, y: AnyLabels) -> DiagonalNormal:
+        """q(z | x, y)."""
+        mean, log_var = self.encoder(x, self.context(y, len(x))).chunk(2, dim=1)
+        return DiagonalNormal(mean, log_var)
+
+    def likelihood(self, z: Latents, y: AnyLabels) -> PixelDistribution:
+        """p(x | z, y)."""
+        return self.pixels(self.decoder(z, self.context(y, len(z))))
+
+    def elbo(self, x: Images, y: AnyLabels) -> ELBO:
+        q = self.posterior(x, y)
+        z = q.rsample()
+        return ELBO(self.likelihood(z, y).log_prob(x), q.kl_from_prior())
+
+    @torch.no_grad()
+    def reconstruct(self, x: Images, y: AnyLabels) -> Images:
+        """The mean of p(x | z, y) at one draw of z from the posterior of each image."""
+        return self.likelihood(self.posterior(x, y).rsample(), y).mean
+
+    @torch.no_grad()
+    def sample(self, y: AnyLabels) -> Images:
+        """The mean of p(x | z, y) at one draw of z from the prior, one image a label."""
+        labels = as_labels(y)
+        z = torch.randn(len(labels), self.latent_dim, device=self.device)
+        return self.likelihood(z, labels).mean
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        elbo = self.elbo(*batch)
+        loss = elbo.loss(self.beta)
+        if not loss.isfinite():
+            raise NonFiniteLoss(
+                f"Expected a finite loss, got {loss.item()} at step {self.global_step} (epoch {self.current_epoch}). "
+                "Lower lr; checkpoints/last.ckpt holds the last good weights."
+            )
+        self.train_means.update(elbo)
+        if self.trainer.is_last_batch:
+            self._log("train", self.train_means)
+        return loss
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        self._measure(self.val_means, batch, batch_idx)
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        self._measure(self.test_means, batch, batch_idx)
+
+    def on_validation_epoch_end(self) -> None:
+        self._log("val", self.val_means)
+
+    def on_test_epoch_end(self) -> None:
+        self._log("test", self.test_means)
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return self.optimizer(self.parameters())
+
+    def _measure(self, means: MeanELBO, batch: Batch, batch_idx: int) -> None:
+        """With the same draws in every epoch, and none from the stream of the training."""
+        with random_stream(batch_idx):
+            means.update(self.elbo(*batch))
+
+    def _log(self, split: str, means: MeanELBO) -> None:
+        values = {f"{split}/{name}": value for name, value in means.compute().items()}
+        self.log_dict(values, on_step=False, on_epoch=True)
+        means.reset()

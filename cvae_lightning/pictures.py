@@ -1,0 +1,48 @@
+"""Pictures: tables of images, and curves."""
+
+from collections.abc import Mapping, Sequence
+
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from cvae_lightning.shapes import Images
+
+INK, GREY, ACCENT = "#1a1a2e", "#8a8a99", "#d1495b"
+
+
+def image_table(images: Images, columns: int, row_names: Sequence[str], title: str) -> Figure:
+    """A table of grey images, row by row, black on white with a hair's breadth between them; rows are named."""
+    height, width = images.shape[2:]
+    rows = len(images) // columns
+    tiles = images[: rows * columns, 0].unflatten(0, (rows, columns))
+    padded = tiles.new_zeros(rows, columns, height + 2, width + 2)
+    padded[:, :, 1:-1, 1:-1] = tiles
+    table = padded.transpose(1, 2).flatten(2).flatten(0, 1)
+    figure = Figure(figsize=(0.42 * columns + 0.8, 0.42 * rows + 0.6), dpi=160, layout="constrained")
+    axes = figure.add_subplot()
+    axes.imshow(table.cpu(), cmap="gray_r", vmin=0, vmax=1, interpolation="bicubic")
+    axes.set_title(title, fontsize=9, color=INK, loc="left")
+    axes.set_yticks([(row + 0.5) * (height + 2) for row in range(rows)], row_names, fontsize=8, color=INK)
+    axes.set_xticks([])
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+    return figure
+
+
+def curves(lines: Mapping[str, Sequence[float]], x_name: str, y_name: str, title: str) -> Figure:
+    """Lines over 1, 2, ..., each named at its right end."""
+    figure = Figure(figsize=(6, 3.6), dpi=160, layout="constrained")
+    axes = figure.add_subplot()
+    for (name, values), colour in zip(lines.items(), (GREY, ACCENT, INK), strict=False):
+        x = range(1, len(values) + 1)
+        axes.plot(x, values, color=colour, linewidth=1.8, marker="o" if len(values) < 15 else "", markersize=3.5)
+        axes.plot([], [], color=colour, linewidth=1.8, label=name)
+    axes.legend(frameon=False, fontsize=9)
+    axes.set_title(title, fontsize=10, color=INK, loc="left")
+    axes.set_xlabel(x_name, fontsize=9)
+    axes.set_ylabel(y_name, fontsize=9)
+    axes.tick_params(labelsize=8)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(axis="y", alpha=0.25, linewidth=0.6)
+    return figure

@@ -1,0 +1,57 @@
+"""What a person at the terminal reads at the end of a run."""
+
+from pathlib import Path
+from typing import Any
+
+from cvae_lightning.report_numbers import best_run, same_settings
+
+ROWS = {
+    "ssim": "SSIM",
+    "mse": "MSE",
+    "fid_pixel": "fid_pixel",
+    "score": "Score",
+    "score_uncapped": "Score, uncapped",
+    "elbo": "ELBO (nats)",
+    "log_likelihood": "  log-likelihood",
+    "kl": "  KL",
+}
+
+
+def summary(metrics: dict[str, Any]) -> str:
+    """A run's metrics.json as one table, beside the report's numbers where they compare."""
+    columns = {
+        "val": metrics["val"],
+        "test": metrics["test"],
+        "report, same settings": same_settings(metrics),
+        "report, best run": best_run(metrics),
+    }
+    columns = {title: values for title, values in columns.items() if values}
+    widths = [max(12, len(title) + 3) for title in columns]
+    head = "".join(f"{title:>{width}}" for title, width in zip(columns, widths, strict=True))
+    lines = [title_of(metrics), "", f"{'':17}{head}"]
+    for key, name in ROWS.items():
+        cells = (_cell(values.get(key)) for values in columns.values())
+        lines.append(f"{name:17}" + "".join(f"{cell:>{width}}" for cell, width in zip(cells, widths, strict=True)))
+    return "\n".join(lines)
+
+
+def title_of(metrics: dict[str, Any]) -> str:
+    settings = ", ".join(f"{key} {metrics[key]:g}" for key in ("epochs", "latent_dim", "lr", "batch_size", "seed"))
+    return f"{metrics['model']} ({metrics['network']}) on {metrics['dataset']['name']}: {settings}"
+
+
+def next_commands(run_dir: Path) -> str:
+    """What to try after a run in `run_dir`."""
+    return "\n".join(
+        [
+            f"The run is in {run_dir}: pictures in figures/, numbers in metrics.json.",
+            "Next:",
+            f"  python -m cvae_lightning.evaluate run={run_dir}",
+            f"  tensorboard --logdir {run_dir.parent}",
+            "  python -m cvae_lightning -m lr=0.001,0.002,0.005 latent_dim=10,15,20",
+        ]
+    )
+
+
+def _cell(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}" if abs(value) < 100 else f"{value:.2f}"

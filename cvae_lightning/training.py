@@ -1,0 +1,183 @@
+"""One run, from its configuration to metrics.json."""
+
+import logging
+import platform
+import statistics
+import subprocess
+import time
+import warnings
+from collections.abc import Iterable
+from importlib.metadata import version
+from typing import Any
+
+import torch
+from lightning_fabric.utilities.exceptions import MisconfigurationException
+from omegaconf import DictConfig
+from pytorch_lightning import Callback, Trainer
+from pytorch_lightning.loggers import TensorBoardLogger
+
+from cvae_lightning.build import PACKAGE, build, load_group
+from cvae_lightning.callbacks.checkpoint import last_checkpoint
+from cvae_lightning.callbacks.history import history_of
+from cvae_lightning.data.datamodule import DataModule
+from cvae_lightning.errors import DataUnavailable, check_integer, refuse
+from cvae_lightning.models.vae import VAE
+from cvae_lightning.runs import Run
+
+log = logging.getLogger(__name__)
+
+for library in ("pytorch_lightning", "lightning_fabric"):  # hints about other products, and about devices
+    logging.getLogger(library).setLevel(logging.WARNING)
+# With torch 2.14, once for each tree that Lightning 2.6 looks through.
+warnings.filterwarnings("ignore", message=".*LeafSpec.* is deprecated")
+
+METRICS = ("elbo", "log_likelihood", "kl", "loss", "ssim", "mse", "fid_pixel", "score", "score_uncapped")
+
+
+def train(run: Run) -> dict[str, Any]:
+    """Train and evaluate what the run's configuration says, going on from its checkpoint; return metrics.json.
+
+    Raises UserError for what the configuration can't mean, before any data is read.
+    """
+    config = run.raw_config
+    _check(config)
+    torch.manual_seed(config.seed)
+    model: VAE = build(config.model)
+    callbacks: list[Callback] = [*build(config.evaluators).values(), *build(config.callbacks).values()]
+    logger: TensorBoardLogger = build(config.logger, save_dir=str(run.path))
+    trainer = build_trainer(config, callbacks, logger=logger, default_root_dir=str(run.path))
+    datamodule = available_data(run)
+    what_was_run = {**settings(config, model), "dataset": datamodule.source.name}
+    logger.log_hyperparams(what_was_run)
+
+    trainer.fit(model, datamodule=datamodule, ckpt_path=last_checkpoint(run.path), weights_only=True)
+    start = time.perf_counter()
+    splits = evaluate(trainer, model, datamodule)
+    metrics = {
+        "schema": 1,
+        **what_was_run,
+        "dataset": datamodule.description(),
+        **splits,
+        "time": {**timing(trainer), "evaluate_seconds": time.perf_counter() - start},
+        "environment": environment(trainer),
+    }
+    log_final_metrics(logger, what_was_run, splits["val"], trainer.global_step)
+    run.write_result(model.state_dict(), metrics)
+    return metrics
+
+
+def evaluate_again(run: Run, overrides: dict[str, Any]) -> dict[str, dict[str, float | None]]:
+    """The metrics of val and test once more, from the weights of a complete run; nothing is written."""
+    config = run.raw_config
+    config.update(overrides)
+    model = run.model()
+    trainer = build_trainer(config, build(config.evaluators).values(), logger=False, enable_checkpointing=False)
+    return evaluate(trainer, model, prepared_data(config))
+
+
+def evaluate(trainer: Trainer, model: VAE, datamodule: DataModule) -> dict[str, dict[str, float | None]]:
+    """The metrics of val and test, the same keys for every model."""
+    results = {}
+    for split, run_loop in (("val", trainer.validate), ("test", trainer.test)):
+        (numbers,) = run_loop(model, datamodule=datamodule, verbose=False)
+        results[split] = {name: numbers.get(f"{split}/{name}") for name in METRICS}
+    return results
+
+
+def build_trainer(config: DictConfig, callbacks: Iterable[Callback], **arguments: Any) -> Trainer:
+    """Raises UserError where the machine lacks the accelerator."""
+    try:
+        trainer: Trainer = build(config.trainer)(callbacks=list(callbacks), **arguments)
+    except MisconfigurationException as error:
+        refuse(
+            "an accelerator that this machine has",
+            "accelerator",
+            config.accelerator,
+            f"Use accelerator=auto. ({error})",
+        )
+    return trainer
+
+
+def available_data(run: Run) -> DataModule:
+    """The data module of the run; where its data can't be had, and nothing was trained yet, that of `data.fallback`.
+
+    The configuration in the run directory is then changed, so that it says what was really run.
+    """
+    try:
+        return prepared_data(run.raw_config)
+    except DataUnavailable as reason:
+        fallback = run.raw_config.data.fallback
+        if fallback is None or last_checkpoint(run.path):
+            raise
+        log.warning("%s Training on the embedded %s instead (data.fallback).", reason, fallback)
+        run.replace_config("data", load_group("data", fallback))
+        return prepared_data(run.raw_config)
+
+
+def prepared_data(config: DictConfig) -> DataModule:
+    """Raises DataUnavailable where its files are missing and can't be fetched."""
+    datamodule: DataModule = build(config.data.module)
+    datamodule.prepare_data()
+    return datamodule
+
+
+def settings(config: DictConfig, model: VAE) -> dict[str, Any]:
+    """What was run, under the same keys for every model."""
+    return {
+        "model": _class_name(config.model),
+        "network": _class_name(config.network),
+        "hidden": str(list(config.network.get("hidden", []))),
+        "likelihood": _class_name(config.likelihood),
+        "variance": config.likelihood.get("variance"),
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        **{key: config[key] for key in ("epochs", "latent_dim", "lr", "batch_size", "beta", "seed")},
+    }
+
+
+def timing(trainer: Trainer) -> dict[str, float | None]:
+    """Seconds of all epochs, of an earlier part of a resumed run too, and the median speed of training."""
+    rows = history_of(trainer)
+    if not rows:
+        return {"fit_seconds": None, "images_per_second": None}
+    return {
+        "fit_seconds": sum(row["seconds"] for row in rows),
+        "images_per_second": statistics.median(row["images_per_second"] for row in rows),
+    }
+
+
+def environment(trainer: Trainer) -> dict[str, Any]:
+    device = trainer.strategy.root_device
+    git = ["git", "-C", str(PACKAGE), "describe", "--always", "--dirty", "--abbrev=40"]
+    in_checkout = (PACKAGE.parent / ".git").exists()
+    commit = subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip() if in_checkout else ""
+    return {
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "pytorch_lightning": version("pytorch_lightning"),
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+        "threads": torch.get_num_threads(),
+        "commit": commit or None,
+    }
+
+
+def log_final_metrics(
+    logger: TensorBoardLogger, what_was_run: dict[str, Any], val: dict[str, float | None], step: int
+) -> None:
+    """One row in TensorBoard's HPARAMS, with the same columns for every run: what it can't hold is left empty."""
+    columns = {key: "" if value is None else value for key, value in what_was_run.items()}
+    logger.log_hyperparams(columns, {f"final/{name}": value for name, value in val.items() if value is not None}, step)
+
+
+def _check(config: DictConfig) -> None:
+    split, _, objective = str(config.objective).partition("/")
+    if split != "val" or objective not in METRICS:
+        refuse(f"val/ and one of {', '.join(METRICS)}", "objective", config.objective, "Test may not steer a sweep.")
+    if config.accelerator not in ("auto", "cpu", "gpu", "cuda", "mps"):
+        refuse("auto, cpu or gpu", "accelerator", config.accelerator, "auto takes a GPU where there is one.")
+    check_integer("epochs", config.epochs, 1, "The report uses 10 to 50.")
+    check_integer("seed", config.seed, 0, "Any other seed will do.")
+
+
+def _class_name(config: DictConfig) -> str:
+    """The name of a choice in `config`: that of the class, in lower case."""
+    return str(config._target_).rpartition(".")[2].lower()
