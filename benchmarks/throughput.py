@@ -19,7 +19,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable
-from pathlib import Path
+from typing import Any
 
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
@@ -29,7 +29,7 @@ from torchvision.datasets import MNIST
 from torchvision.transforms import ToTensor
 
 from cvae_lightning.callbacks.checkpoint import LastCheckpoint
-from cvae_lightning.callbacks.history import History, history_of
+from cvae_lightning.callbacks.history import History
 from cvae_lightning.data.datamodule import DataModule
 from cvae_lightning.data.idx_source import IdxSource
 from cvae_lightning.distributions import Gaussian
@@ -67,8 +67,30 @@ def bare(data: DataModule, device: torch.device) -> Callable[[], float]:
     return epoch
 
 
+def project(data: DataModule, accelerator: str) -> float:
+    """Seconds of the second epoch of a fresh `fit`."""
+    with tempfile.TemporaryDirectory() as folder:
+        history = History()
+        logger = TensorBoardLogger(folder, name="", version="", default_hp_metric=False)
+        trainer = new_trainer(accelerator, [history, LastCheckpoint()], logger=logger, default_root_dir=folder)
+        trainer.fit(new_model(), datamodule=data)
+    return NUM_IMAGES / history.rows[-1]["images_per_second"]
+
+
+def tutorial(data_dir: str, accelerator: str) -> float:
+    """Seconds of the second epoch of a fresh `fit`."""
+    train = Subset(MNIST(data_dir, train=True, transform=ToTensor()), range(NUM_IMAGES))
+    loader = DataLoader(train, batch_size=BATCH_SIZE, shuffle=True)
+    timer = EpochTimer()
+    trainer = new_trainer(accelerator, [timer], logger=False, enable_checkpointing=False)
+    trainer.fit(new_model(), loader)
+    return timer.seconds
+
+
 class EpochTimer(Callback):
-    """Seconds from the start of the training epoch to the end of its last batch."""
+    """Seconds from the start of the last training epoch to the end of its last step."""
+
+    seconds = 0.0
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.start = time.perf_counter()
@@ -78,4 +100,57 @@ class EpochTimer(Callback):
         self.seconds = time.perf_counter() - self.start
 
 
-def project(data: DataModule, accelerator: str) -> Callable[[], float]: ...
+def new_trainer(accelerator: str, callbacks: list[Callback], **arguments: Any) -> Trainer:
+    return Trainer(
+        max_epochs=2,
+        accelerator=accelerator,
+        devices=1,
+        callbacks=callbacks,
+        log_every_n_steps=1,
+        num_sanity_val_steps=0,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        **arguments,
+    )
+
+
+def synchronize(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data-dir", default=os.environ.get("CVAE_DATA_DIR", "data"))
+    parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--accelerator", default="cpu", choices=["cpu", "gpu"])
+    arguments = parser.parse_args()
+    logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
+    warnings.simplefilter("ignore")  # Lightning's advice on num_workers is what the tutorial way is about
+
+    data = DataModule(IdxSource("mnist", "MNIST", arguments.data_dir), BATCH_SIZE)
+    data.prepare_data()
+    data.setup("fit")
+    device = torch.device("cuda" if arguments.accelerator == "gpu" else "cpu")
+    bare_epoch = bare(data, device)
+    ways: dict[str, Callable[[], float]] = {
+        "bare": bare_epoch,
+        "project": lambda: project(data, arguments.accelerator),
+        "tutorial": lambda: tutorial(arguments.data_dir, arguments.accelerator),
+    }
+    bare_epoch()
+    speeds: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(arguments.repeats):
+        for name, run in ways.items():
+            speeds[name].append(NUM_IMAGES / run())
+
+    print(f"{device.type}, {torch.get_num_threads()} threads, torch {torch.__version__}, n = {arguments.repeats}")
+    print(f"{'':10}{'images/s':>12}{'min':>12}{'max':>12}{'to bare':>10}")
+    for name, values in speeds.items():
+        ratio = statistics.median(value / base for value, base in zip(values, speeds["bare"], strict=True))
+        row = (statistics.median(values), min(values), max(values))
+        print(f"{name:10}" + "".join(f"{value:12,.0f}" for value in row) + f"{ratio:10.3f}")
+
+
+if __name__ == "__main__":
+    main()

@@ -50,6 +50,7 @@ def train(run: Run) -> dict[str, Any]:
     what_was_run = {**settings(config, model), "dataset": datamodule.source.name}
     logger.log_hyperparams(what_was_run)
 
+    torch.set_float32_matmul_precision(config.matmul_precision)
     trainer.fit(model, datamodule=datamodule, ckpt_path=last_checkpoint(run.path), weights_only=True)
     start = time.perf_counter()
     splits = evaluate(trainer, model, datamodule)
@@ -76,7 +77,8 @@ def evaluate_again(run: Run, overrides: dict[str, Any]) -> dict[str, dict[str, f
 
 
 def evaluate(trainer: Trainer, model: VAE, datamodule: DataModule) -> dict[str, dict[str, float | None]]:
-    """The metrics of val and test, the same keys for every model."""
+    """The metrics of val and test, the same keys for every model, computed in full float32."""
+    torch.set_float32_matmul_precision("highest")
     results = {}
     for split, run_loop in (("val", trainer.validate), ("test", trainer.test)):
         (numbers,) = run_loop(model, datamodule=datamodule, verbose=False)
@@ -131,6 +133,7 @@ def settings(config: DictConfig, model: VAE) -> dict[str, Any]:
         "variance": config.likelihood.get("variance"),
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         **{key: config[key] for key in ("epochs", "latent_dim", "lr", "batch_size", "beta", "seed")},
+        "matmul_precision": config.matmul_precision,
     }
 
 
@@ -174,6 +177,8 @@ def _check(config: DictConfig) -> None:
         refuse(f"val/ and one of {', '.join(METRICS)}", "objective", config.objective, "Test may not steer a sweep.")
     if config.accelerator not in ("auto", "cpu", "gpu", "cuda", "mps"):
         refuse("auto, cpu or gpu", "accelerator", config.accelerator, "auto takes a GPU where there is one.")
+    if config.matmul_precision not in ("highest", "high", "medium"):
+        refuse("highest, high or medium", "matmul_precision", config.matmul_precision, "highest is float32.")
     check_integer("epochs", config.epochs, 1, "The report uses 10 to 50.")
     check_integer("seed", config.seed, 0, "Any other seed will do.")
 
