@@ -1,14 +1,16 @@
 """Images per second of a training epoch: a bare PyTorch loop, this project's `fit`, and Lightning as tutorials do it.
 
-    CVAE_DATA_DIR=<folder> python benchmarks/throughput.py [--repeats 7] [--accelerator cpu]
+    CVAE_DATA_DIR=<folder> python benchmarks/throughput.py [--repeats 5] [--matmul-precision highest]
 
 The three take turns in one process. Each trains the report's CVAE on the 50,000 images with the same fused Adam:
 
     bare      tensors in memory, a permutation and slices; no trainer, no logging, no checkpoint
     project   `Trainer.fit` with this project's data module, callbacks, checkpoints and event files
-    tutorial  `Trainer.fit` with torchvision's MNIST, ToTensor and a DataLoader; nothing else is switched on
+    tutorial  `Trainer.fit` with torchvision's MNIST, ToTensor and a DataLoader, and with Trainer's defaults: a progress
+              bar, a checkpoint, a logger, and the loss logged at every step
 
-An epoch is timed from its start to its last optimiser step, without validation. The first epoch of each is not counted.
+An epoch is timed from its start to its last optimiser step, without validation. In each turn a way trains four epochs,
+of which the first is not counted.
 """
 
 import argparse
@@ -19,6 +21,8 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable
+from contextlib import redirect_stderr, redirect_stdout
+from io import StringIO
 from typing import Any
 
 import torch
@@ -33,12 +37,14 @@ from cvae_lightning.callbacks.history import History
 from cvae_lightning.data.datamodule import DataModule
 from cvae_lightning.data.idx_source import IdxSource
 from cvae_lightning.distributions import Gaussian
+from cvae_lightning.memory import keep_freed_memory
 from cvae_lightning.models.cvae import CVAE
 from cvae_lightning.networks.mlp import MLP
 from cvae_lightning.optimizers import adam
 
 BATCH_SIZE = 1024
 NUM_IMAGES = 50_000
+EPOCHS = 4
 
 
 def new_model() -> CVAE:
@@ -46,8 +52,8 @@ def new_model() -> CVAE:
     return CVAE(MLP(), Gaussian(), adam(lr=0.002), num_classes=10)
 
 
-def bare(data: DataModule, device: torch.device) -> Callable[[], float]:
-    """A function that trains one more epoch and returns its seconds."""
+def bare(data: DataModule, device: torch.device) -> list[float]:
+    """Seconds of each epoch."""
     model = new_model().to(device)
     optimizer = model.configure_optimizers()
     images, labels = data.splits["train"].to(device)
@@ -64,54 +70,60 @@ def bare(data: DataModule, device: torch.device) -> Callable[[], float]:
         synchronize(device)
         return time.perf_counter() - start
 
-    return epoch
+    return [epoch() for _ in range(EPOCHS)]
 
 
-def project(data: DataModule, accelerator: str) -> float:
-    """Seconds of the second epoch of a fresh `fit`."""
-    with tempfile.TemporaryDirectory() as folder:
-        history = History()
-        logger = TensorBoardLogger(folder, name="", version="", default_hp_metric=False)
-        trainer = new_trainer(accelerator, [history, LastCheckpoint()], logger=logger, default_root_dir=folder)
-        trainer.fit(new_model(), datamodule=data)
-    return NUM_IMAGES / history.rows[-1]["images_per_second"]
-
-
-def tutorial(data_dir: str, accelerator: str) -> float:
-    """Seconds of the second epoch of a fresh `fit`."""
-    train = Subset(MNIST(data_dir, train=True, transform=ToTensor()), range(NUM_IMAGES))
-    loader = DataLoader(train, batch_size=BATCH_SIZE, shuffle=True)
-    timer = EpochTimer()
-    trainer = new_trainer(accelerator, [timer], logger=False, enable_checkpointing=False)
-    trainer.fit(new_model(), loader)
-    return timer.seconds
-
-
-class EpochTimer(Callback):
-    """Seconds from the start of the last training epoch to the end of its last step."""
-
-    seconds = 0.0
-
-    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self.start = time.perf_counter()
-
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        synchronize(pl_module.device)
-        self.seconds = time.perf_counter() - self.start
-
-
-def new_trainer(accelerator: str, callbacks: list[Callback], **arguments: Any) -> Trainer:
-    return Trainer(
-        max_epochs=2,
+def project(data: DataModule, accelerator: str, folder: str) -> list[float]:
+    """Seconds of each epoch of a fresh `fit`."""
+    history = History()
+    trainer = Trainer(
+        max_epochs=EPOCHS,
         accelerator=accelerator,
         devices=1,
-        callbacks=callbacks,
+        callbacks=[history, LastCheckpoint()],
+        logger=TensorBoardLogger(folder, name="", version="", default_hp_metric=False),
+        default_root_dir=folder,
         log_every_n_steps=1,
         num_sanity_val_steps=0,
         enable_progress_bar=False,
         enable_model_summary=False,
-        **arguments,
     )
+    trainer.fit(new_model(), datamodule=data)
+    return [NUM_IMAGES / row["images_per_second"] for row in history.rows]
+
+
+def tutorial(data_dir: str, accelerator: str, folder: str) -> list[float]:
+    """Seconds of each epoch of a fresh `fit`."""
+    train = Subset(MNIST(data_dir, train=True, transform=ToTensor()), range(NUM_IMAGES))
+    loader = DataLoader(train, batch_size=BATCH_SIZE, shuffle=True)
+    timer = EpochTimer()
+    with redirect_stdout(StringIO()), redirect_stderr(StringIO()):  # the bar
+        trainer = Trainer(
+            max_epochs=EPOCHS, accelerator=accelerator, devices=1, callbacks=[timer], default_root_dir=folder
+        )
+        trainer.fit(new_model(), loader)
+    return timer.seconds
+
+
+class EpochTimer(Callback):
+    """Seconds from the start of each training epoch to the end of its last step; logs the loss of each step."""
+
+    def __init__(self) -> None:
+        self.seconds: list[float] = []
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.start = time.perf_counter()
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, *_: Any) -> None:
+        pl_module.log("loss", outputs["loss"], prog_bar=True)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        synchronize(pl_module.device)
+        self.seconds.append(time.perf_counter() - self.start)
+
+
+def new_folder() -> str:
+    return tempfile.mkdtemp(prefix="throughput-")
 
 
 def synchronize(device: torch.device) -> None:
@@ -122,34 +134,36 @@ def synchronize(device: torch.device) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data-dir", default=os.environ.get("CVAE_DATA_DIR", "data"))
-    parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--accelerator", default="cpu", choices=["cpu", "gpu"])
+    parser.add_argument("--matmul-precision", default="highest", choices=["highest", "high", "medium"])
     arguments = parser.parse_args()
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
     warnings.simplefilter("ignore")  # Lightning's advice on num_workers is what the tutorial way is about
 
+    keep_freed_memory()  # for all three
+    torch.set_float32_matmul_precision(arguments.matmul_precision)
     data = DataModule(IdxSource("mnist", "MNIST", arguments.data_dir), BATCH_SIZE)
     data.prepare_data()
     data.setup("fit")
     device = torch.device("cuda" if arguments.accelerator == "gpu" else "cpu")
-    bare_epoch = bare(data, device)
-    ways: dict[str, Callable[[], float]] = {
-        "bare": bare_epoch,
-        "project": lambda: project(data, arguments.accelerator),
-        "tutorial": lambda: tutorial(arguments.data_dir, arguments.accelerator),
+    ways: dict[str, Callable[[], list[float]]] = {
+        "bare": lambda: bare(data, device),
+        "project": lambda: project(data, arguments.accelerator, new_folder()),
+        "tutorial": lambda: tutorial(arguments.data_dir, arguments.accelerator, new_folder()),
     }
-    bare_epoch()
     speeds: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(arguments.repeats):
         for name, run in ways.items():
-            speeds[name].append(NUM_IMAGES / run())
+            speeds[name] += [NUM_IMAGES / seconds for seconds in run()[1:]]
 
-    print(f"{device.type}, {torch.get_num_threads()} threads, torch {torch.__version__}, n = {arguments.repeats}")
-    print(f"{'':10}{'images/s':>12}{'min':>12}{'max':>12}{'to bare':>10}")
+    precision = torch.get_float32_matmul_precision()
+    print(f"{device.type}, {torch.get_num_threads()} threads, torch {torch.__version__}, matmul precision {precision}")
+    print(f"{'':10}{'images/s':>12}{'min':>12}{'max':>12}{'to bare':>10}{'n':>6}")
+    medians = {name: statistics.median(values) for name, values in speeds.items()}
     for name, values in speeds.items():
-        ratio = statistics.median(value / base for value, base in zip(values, speeds["bare"], strict=True))
-        row = (statistics.median(values), min(values), max(values))
-        print(f"{name:10}" + "".join(f"{value:12,.0f}" for value in row) + f"{ratio:10.3f}")
+        cells = "".join(f"{value:12,.0f}" for value in (medians[name], min(values), max(values)))
+        print(f"{name:10}{cells}{medians[name] / medians['bare']:10.3f}{len(values):6}")
 
 
 if __name__ == "__main__":

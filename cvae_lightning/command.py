@@ -45,8 +45,6 @@ def run_command(task: Callable[[DictConfig], Any], config_name: str) -> None:
         signal.signal(signum, _interrupt)
     show_traceback = os.environ.get(FULL_ERROR) == "1"
     os.environ[FULL_ERROR] = "1"  # Hydra is to pass exceptions on, not to print them
-    # Each step takes pixel-sized tensors anew; torch then asks for huge pages, with a tenth of the page faults.
-    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
     @functools.wraps(task)
     def job(config: DictConfig) -> Any:

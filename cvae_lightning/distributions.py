@@ -1,7 +1,7 @@
 """The posterior, and the likelihoods that a decoder's output is turned into."""
 
 import math
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
 import torch.nn.functional as F
@@ -26,6 +26,7 @@ class DiagonalNormal(NamedTuple):
         return -0.5 * (1 + self.log_var - self.mean.square() - self.log_var.exp()).sum(1)
 
 
+@runtime_checkable
 class PixelDistribution(Protocol):
     """p(x | z, y)."""
 

@@ -20,7 +20,7 @@ def image_table(images: Images, columns: int, row_names: Sequence[str], title: s
     table = padded.transpose(1, 2).flatten(2).flatten(0, 1)
     figure = Figure(figsize=(0.42 * columns + 0.8, 0.42 * rows + 0.6), dpi=160, layout="constrained")
     axes = figure.add_subplot()
-    axes.imshow(table.cpu(), cmap="gray_r", vmin=0, vmax=1, interpolation="bicubic")
+    axes.imshow(table.cpu().numpy(), cmap="gray_r", vmin=0, vmax=1, interpolation="bicubic")
     axes.set_title(title, fontsize=9, color=INK, loc="left")
     axes.set_yticks([(row + 0.5) * (height + 2) for row in range(rows)], row_names, fontsize=8, color=INK)
     axes.set_xticks([])

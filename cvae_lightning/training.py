@@ -21,6 +21,7 @@ from cvae_lightning.callbacks.checkpoint import last_checkpoint
 from cvae_lightning.callbacks.history import history_of
 from cvae_lightning.data.datamodule import DataModule
 from cvae_lightning.errors import DataUnavailable, check_integer, refuse
+from cvae_lightning.memory import keep_freed_memory
 from cvae_lightning.models.vae import VAE
 from cvae_lightning.runs import Run
 
@@ -41,6 +42,7 @@ def train(run: Run) -> dict[str, Any]:
     """
     config = run.raw_config
     _check(config)
+    keep_freed_memory()
     torch.manual_seed(config.seed)
     model: VAE = build(config.model)
     callbacks: list[Callback] = [*build(config.evaluators).values(), *build(config.callbacks).values()]
@@ -128,7 +130,7 @@ def settings(config: DictConfig, model: VAE) -> dict[str, Any]:
     return {
         "model": _class_name(config.model),
         "network": _class_name(config.network),
-        "hidden": str(list(config.network.get("hidden", []))),
+        "hidden": str(config.network.get("hidden")),
         "likelihood": _class_name(config.likelihood),
         "variance": config.likelihood.get("variance"),
         "parameters": sum(parameter.numel() for parameter in model.parameters()),

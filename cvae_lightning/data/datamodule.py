@@ -25,6 +25,7 @@ class DataModule(LightningDataModule):
         self.seed = check_integer("seed", seed, 0, "Any other seed will do.")
         self.passes_per_epoch = check_integer("data.passes_per_epoch", passes_per_epoch, 1, "1 is the usual epoch.")
         self.splits: dict[str, Split] = {}
+        self._loader_state = {"epoch": 0}
 
     def prepare_data(self) -> None:
         self.source.prepare()
@@ -38,13 +39,22 @@ class DataModule(LightningDataModule):
         self.splits |= {name: split.to(self._device()) for name, split in zip(wanted, splits, strict=True)}
 
     def train_dataloader(self) -> Loader:
-        return Loader(self.splits["train"], self.batch_size, self.seed, self.passes_per_epoch)
+        self._loader = Loader(self.splits["train"], self.batch_size, self.seed, self.passes_per_epoch)
+        self._loader.load_state_dict(self._loader_state)
+        return self._loader
 
     def val_dataloader(self) -> Loader:
         return Loader(self.splits["val"], EVALUATION_BATCH_SIZE)
 
     def test_dataloader(self) -> Loader:
         return Loader(self.splits["test"], EVALUATION_BATCH_SIZE)
+
+    def state_dict(self) -> dict[str, int]:
+        """The training loader's; Lightning itself restores a loader's state in the middle of an epoch only."""
+        return self._loader.state_dict()
+
+    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+        self._loader_state = state_dict
 
     def description(self) -> dict[str, Any]:
         """Name, digest, and the number of images of each split that has been read."""

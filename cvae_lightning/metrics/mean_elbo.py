@@ -21,8 +21,9 @@ class MeanELBO(Metric):
     def __init__(self, beta: float, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.beta = beta
-        self.add_state("log_likelihood", torch.zeros(()), dist_reduce_fx="sum")
-        self.add_state("kl", torch.zeros(()), dist_reduce_fx="sum")
+        # Sums of shape (1,): their mean is the ELBO of one image.
+        self.add_state("log_likelihood", torch.zeros(1), dist_reduce_fx="sum")
+        self.add_state("kl", torch.zeros(1), dist_reduce_fx="sum")
         self.add_state("num_images", torch.zeros((), dtype=torch.long), dist_reduce_fx="sum")
 
     def update(self, elbo: ELBO) -> None:

@@ -1,7 +1,7 @@
 """The unconditional VAE, as a LightningModule; the conditional one changes one method (cvae.py)."""
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from pytorch_lightning import LightningModule
@@ -16,6 +16,7 @@ from cvae_lightning.random_streams import random_stream
 from cvae_lightning.shapes import AnyLabels, Batch, Context, Images, Latents, as_labels
 
 
+@runtime_checkable
 class Network(Protocol):
     """Builds the encoder, (x, context) -> parameters, and the decoder, (z, context) -> output a pixel."""
 

@@ -1,0 +1,104 @@
+"""The shape of the house: imports point down, and every file of the configuration can be used."""
+
+import ast
+from pathlib import Path
+
+import pytest
+import yaml
+from conftest import composed
+from omegaconf import DictConfig, OmegaConf
+
+from cvae_lightning.build import CONF, PACKAGE, build
+from cvae_lightning.errors import UserError
+
+FLOORS = [
+    {"errors", "memory", "random_streams", "shapes"},
+    {"distributions", "objectives", "optimizers", "metrics", "generative", "pictures"},
+    {"networks", "data", "models", "evaluators", "callbacks"},
+    {"build", "report_numbers", "summary", "runs", "training"},
+    {"command", "__main__", "evaluate"},
+]
+PARTS = {part: floor for floor, parts in enumerate(FLOORS) for part in parts}
+PEERS_THAT_MAY_MEET = {("callbacks", "data"), ("report_numbers", "summary")}
+MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.name != "__init__.py")
+
+
+def part_of(module: str) -> str:
+    return module.removeprefix("cvae_lightning.").partition(".")[0]
+
+
+def imported(path: Path) -> set[str]:
+    nodes = list(ast.walk(ast.parse(path.read_text())))
+    names = {node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module}
+    return names | {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_point_down_or_stay_in_the_folder(path: Path) -> None:
+    here = part_of(".".join(path.relative_to(PACKAGE).with_suffix("").parts))
+    for module in imported(path):
+        if module.startswith("cvae_lightning."):
+            there = part_of(module)
+            assert PARTS[there] <= PARTS[here], f"{here} imports {there}"
+            if PARTS[there] == PARTS[here] == 2 and there != here:
+                assert (here, there) in PEERS_THAT_MAY_MEET, f"{here} imports its peer {there}"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_only_entry_points_and_build_know_hydra(path: Path) -> None:
+    here = part_of(".".join(path.relative_to(PACKAGE).with_suffix("").parts))
+    roots = {module.partition(".")[0] for module in imported(path)}
+    assert "hydra" not in roots or here == "build" or PARTS[here] == 4
+    assert "omegaconf" not in roots or PARTS[here] >= 3
+
+
+def test_files_stay_small() -> None:
+    assert max(len(path.read_text().splitlines()) for path in MODULES) <= 200
+
+
+def groups() -> list[str]:
+    files = sorted(path.relative_to(CONF) for path in CONF.glob("*/*.yaml"))
+    return [f"{path.parent}={path.stem}" for path in files if path.parent.name != "hydra"]
+
+
+@pytest.mark.parametrize("choice", groups())
+def test_every_choice_composes_and_builds(choice: str) -> None:
+    config = composed(choice, "accelerator=cpu")
+    assert build(config.model).elbo
+    assert build(config.data.module).train_dataloader
+    for part in ("callbacks", "evaluators"):
+        assert build(config[part]).keys() == config[part].keys()
+    assert build(config.trainer)(logger=build(config.logger, save_dir="/nowhere"))
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in CONF.glob("*.yaml")))
+def test_every_command_composes(name: str) -> None:
+    assert isinstance(composed(config_name=name), DictConfig)
+
+
+@pytest.mark.parametrize("group", ["model", "network", "likelihood", "data"])
+def test_the_help_names_all_choices(group: str) -> None:
+    template: str = yaml.safe_load((CONF / "hydra" / "help" / "train.yaml").read_text())["template"]
+    (line,) = [line for line in template.splitlines() if line.strip().startswith(f"{group}=")]
+    choices = set(line.partition("=")[2].partition("(")[0].replace("|", " ").split())
+    assert choices == {path.stem for path in (CONF / group).glob("*.yaml")}
+    defaults = yaml.safe_load((CONF / "config.yaml").read_text())["defaults"]
+    default = next(entry[group] for entry in defaults if group in entry)
+    assert line.split("=")[1].split()[0] == default, "the default stands first"
+
+
+@pytest.mark.parametrize(
+    "target", ["os.system", "builtins.exec", "torch.hub.load", "cvae_lightning_evil.run", "subprocess.run"]
+)
+def test_a_target_of_another_library_is_not_built(target: str) -> None:
+    config = OmegaConf.create(
+        {"model": {"_target_": "cvae_lightning.networks.mlp.MLP", "hidden": {"_target_": target}}}
+    )
+    with pytest.raises(UserError, match=rf"Expected a class of .* \(_target_\), got '{target}'"):
+        build(config.model)
+
+
+def test_an_argument_that_a_class_does_not_have_is_refused() -> None:
+    config = OmegaConf.create({"_target_": "cvae_lightning.networks.mlp.MLP", "widths": [400]})
+    with pytest.raises(UserError, match="unexpected keyword argument 'widths'"):
+        build(config)

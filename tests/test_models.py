@@ -1,0 +1,160 @@
+"""The VAE and the CVAE of the report, and what separates them."""
+
+from typing import Any
+
+import pytest
+import torch
+
+from cvae_lightning.distributions import Bernoulli, Gaussian
+from cvae_lightning.errors import UserError
+from cvae_lightning.models.cvae import CVAE
+from cvae_lightning.models.vae import VAE
+from cvae_lightning.networks.conv import Conv
+from cvae_lightning.networks.mlp import MLP
+from cvae_lightning.optimizers import adam
+from cvae_lightning.shapes import as_labels
+
+NETWORKS = pytest.mark.parametrize("network", [MLP(), MLP([]), Conv(), Conv(channels=4, hidden=8)])
+X = torch.rand(3, 1, 28, 28)
+SEVENS = [7, torch.tensor(7), [7, 7, 7], torch.tensor([7, 7, 7]), torch.tensor([7, 7, 7], dtype=torch.uint8)]
+
+
+def new(model: type[VAE], network: Any = None, **arguments: Any) -> VAE:
+    if model is CVAE:
+        arguments.setdefault("num_classes", 10)
+    return model(network or MLP(), Gaussian(), adam(lr=0.002), **arguments)
+
+
+def seeded(function: Any, *arguments: Any) -> Any:
+    torch.manual_seed(0)
+    return function(*arguments)
+
+
+def test_sizes_are_those_of_the_report() -> None:
+    widths = {
+        name: tuple(p.shape) for name, p in new(CVAE, latent_dim=20).named_parameters() if name.endswith("weight")
+    }
+    assert list(widths.values()) == [(400, 794), (400, 400), (40, 400), (400, 30), (400, 400), (784, 400)]
+    assert sum(parameter.numel() for parameter in new(CVAE).parameters()) == 981_624
+
+
+def test_the_convolutional_network_is_of_comparable_size() -> None:
+    sizes = [sum(p.numel() for p in new(CVAE, network).parameters()) for network in (MLP(), Conv())]
+    assert sizes[1] == pytest.approx(sizes[0], rel=0.1)
+
+
+@NETWORKS
+@pytest.mark.parametrize("latent_dim", [1, 15])
+@pytest.mark.parametrize("model", [VAE, CVAE])
+def test_images_and_latents_have_the_shapes_they_should(model: type[VAE], latent_dim: int, network: Any) -> None:
+    vae = new(model, network, latent_dim=latent_dim)
+    labels = torch.tensor([1, 2, 3])
+    assert vae.posterior(X, labels).mean.shape == (3, latent_dim)
+    for images in (vae.reconstruct(X, labels), vae.sample(labels)):
+        assert images.shape == X.shape
+        assert images.min() >= 0
+        assert images.max() <= 1
+    assert vae.elbo(X, labels).value.shape == (3,)
+
+
+@NETWORKS
+def test_only_the_conditional_model_sees_the_label(network: Any) -> None:
+    for model, sees in ((new(VAE, network), False), (new(CVAE, network), True)):
+        z = torch.randn(3, 20)
+        posteriors = [model.posterior(X, label).mean for label in (1, 2)]
+        images = [model.likelihood(z, label).mean for label in (1, 2)]
+        assert torch.equal(*posteriors) is not sees
+        assert torch.equal(*images) is not sees
+
+
+def test_a_cvae_whose_label_weights_are_zero_is_the_vae() -> None:
+    """Both models take one path; they differ in the context only."""
+    cvae, vae = new(CVAE), new(VAE)
+    state = cvae.state_dict()
+    for name, width in (("encoder.layers.0.weight", 784), ("decoder.layers.0.weight", 20)):
+        state[name][:, width:] = 0
+        state[name] = state[name][:, :width]
+    vae.load_state_dict(state)
+    labels = torch.tensor([3, 1, 4])
+    torch.testing.assert_close(seeded(cvae.elbo, X, labels).value, seeded(vae.elbo, X, labels).value)
+    torch.testing.assert_close(seeded(cvae.sample, labels), seeded(vae.sample, labels))
+
+
+@pytest.mark.parametrize("y", SEVENS)
+@pytest.mark.parametrize("model", [VAE, CVAE])
+def test_one_label_stands_for_the_batch(model: type[VAE], y: Any) -> None:
+    vae = new(model)
+    expected = torch.tensor([7, 7, 7])
+    for method in (vae.reconstruct, lambda x, y: vae.posterior(x, y).mean, lambda x, y: vae.elbo(x, y).value):
+        assert torch.equal(seeded(method, X, y), seeded(method, X, expected))
+
+
+def test_samples_are_as_many_as_the_labels() -> None:
+    for model in (new(VAE), new(CVAE)):
+        assert [len(model.sample(y)) for y in (7, torch.tensor(7), [7], [2, 7, 9], torch.arange(10))] == [
+            1,
+            1,
+            1,
+            3,
+            10,
+        ]
+
+
+@pytest.mark.parametrize("y", [10, -1, [0, 11], torch.tensor([3, 12])])
+def test_a_label_outside_the_classes_is_refused(y: Any) -> None:
+    with pytest.raises(UserError, match=r"Expected labels in 0\.\.9 \(labels\), got (10|-1|11|12)\. "):
+        new(CVAE).sample(y)
+
+
+@pytest.mark.parametrize("y", [1.5, [0.5], torch.zeros(2, 2, dtype=torch.long), torch.tensor(1.0)])
+def test_what_is_no_label_is_refused(y: Any) -> None:
+    with pytest.raises(UserError, match="Expected an integer, a list or a 1-d tensor of integers"):
+        as_labels(y)
+
+
+def test_a_wrong_number_of_labels_is_refused() -> None:
+    with pytest.raises(UserError, match="Expected one label or 3 labels"):
+        new(CVAE).reconstruct(X, [1, 2])
+
+
+@pytest.mark.parametrize("latent_dim", [0, -3])
+def test_a_latent_dim_that_is_none_is_refused(latent_dim: Any) -> None:
+    with pytest.raises(UserError, match=r"Expected an integer of at least 1 \(latent_dim\)"):
+        new(VAE, latent_dim=latent_dim)
+
+
+@pytest.mark.parametrize("beta", [-1, float("nan"), float("inf")])
+def test_a_beta_that_is_none_is_refused(beta: Any) -> None:
+    with pytest.raises(UserError, match=r"Expected a finite number of at least 0 \(beta\)"):
+        new(VAE, beta=beta)
+
+
+def test_widths_that_are_none_are_refused() -> None:
+    with pytest.raises(UserError, match=r"Expected an integer of at least 1 \(network\.hidden\), got 0"):
+        MLP([400, 0])
+    with pytest.raises(UserError, match=r"\(network\.channels\), got 0"):
+        Conv(channels=0)
+
+
+def test_convolutions_refuse_images_that_they_can_not_halve_twice() -> None:
+    with pytest.raises(UserError, match=r"image sides divisible by 4 .* got \[1, 30, 30\]"):
+        new(VAE, Conv(), image_shape=[1, 30, 30])
+
+
+def test_any_likelihood_goes_with_any_model() -> None:
+    model = CVAE(MLP(), Bernoulli(), adam(lr=0.002), num_classes=10)
+    assert model.elbo(X.round(), 3).value.isfinite().all()
+
+
+def test_a_step_uphill_in_the_elbo_is_what_training_does() -> None:
+    torch.manual_seed(0)
+    model = new(CVAE)
+    optimizer = model.configure_optimizers()
+    losses = []
+    for _ in range(30):
+        loss = model.elbo(X, [1, 2, 3]).loss()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < losses[0] - 50

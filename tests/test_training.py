@@ -1,0 +1,364 @@
+"""A run: what it leaves, that it can be interrupted anywhere, and that its numbers are the same again."""
+
+import itertools
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from conftest import MakeRun, composed
+from pytorch_lightning import Callback, LightningModule, Trainer
+from safetensors.torch import load_file
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from cvae_lightning import training
+from cvae_lightning.callbacks.checkpoint import LastCheckpoint
+from cvae_lightning.errors import DataUnavailable, NonFiniteLoss, UserError
+from cvae_lightning.models.vae import VAE
+from cvae_lightning.runs import Run
+from cvae_lightning.training import evaluate_again, train
+
+KEYS = ["schema", "model", "network", "hidden", "likelihood", "variance", "parameters", "epochs", "latent_dim", "lr"]
+KEYS += ["batch_size", "beta", "seed", "matmul_precision", "dataset", "val", "test", "time", "environment"]
+KEYS += ["weights_sha256"]
+
+
+def without_times(metrics: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in metrics.items() if key != "time"}
+
+
+@pytest.mark.parametrize("overrides", [(), ("model=vae",), ("network=conv",), ("likelihood=bernoulli", "model=vae")])
+def test_a_run_directory_explains_itself(make_run: MakeRun, overrides: tuple[str, ...]) -> None:
+    run = make_run("run", *overrides)
+    assert not run.complete
+    metrics = train(run)
+    assert run.complete
+    assert without_times(run.metrics) == without_times({**metrics, "weights_sha256": run.metrics["weights_sha256"]})
+    assert list(run.metrics) == KEYS
+    conditional = "model=vae" not in overrides
+    for split in ("val", "test"):
+        numbers = run.metrics[split]
+        assert list(numbers) == list(training.METRICS)
+        assert [name for name, value in numbers.items() if value is None] == ([] if conditional else ["fid_pixel"])
+        assert numbers["loss"] == pytest.approx(numbers["kl"] - numbers["log_likelihood"], rel=1e-5)
+    assert run.metrics["dataset"] | {"sha256": ""} == {
+        "name": "mnist",
+        "sha256": "",
+        "train": 300,
+        "val": 60,
+        "test": 60,
+    }
+    files = {str(path.relative_to(run.path)) for path in run.path.rglob("*") if path.is_file()}
+    figures = {"samples", "reconstructions", "loss"} | ({"samples_2_7_9"} if conditional else set())
+    assert {f"figures/{name}.png" for name in figures} | {"checkpoints/last.ckpt", "model.safetensors"} <= files
+    assert not [name for name in files if name.endswith(".part")]
+    assert run.model().sample([2, 7, 9]).shape == (3, 1, 28, 28)
+
+
+def test_measuring_a_run_again_gives_the_same_numbers(make_run: MakeRun) -> None:
+    run = make_run("run")
+    train(run)
+    before = {path: path.stat().st_mtime_ns for path in run.path.rglob("*")}
+    assert evaluate_again(Run(run.path), {}) == {split: run.metrics[split] for split in ("val", "test")}
+    assert before == {path: path.stat().st_mtime_ns for path in run.path.rglob("*")}, "nothing is written"
+
+
+class Stop(BaseException):
+    """Like SIGKILL, it leaves no time to save anything."""
+
+
+class StopAt(Callback):
+    """Stops the `count`-th time that a hook is called."""
+
+    def __init__(self, hook: str, count: int) -> None:
+        calls = itertools.count(1)
+
+        def stop(*_: Any) -> None:
+            if next(calls) == count:
+                raise Stop
+
+        setattr(self, hook, stop)
+
+
+INTERRUPTIONS = [
+    ("on_train_start", 1),
+    ("on_train_batch_end", 1),
+    ("on_train_batch_end", 5),
+    ("on_train_batch_end", 8),
+    ("on_validation_start", 2),
+    ("on_train_epoch_start", 3),
+    ("on_train_end", 1),
+    ("on_validation_epoch_end", 4),  # the evaluation after fit
+    ("on_test_end", 1),
+]
+
+
+@pytest.mark.parametrize(("hook", "count"), INTERRUPTIONS)
+def test_an_interrupted_run_ends_with_the_bits_of_an_undisturbed_one(
+    make_run: MakeRun, monkeypatch: pytest.MonkeyPatch, hook: str, count: int
+) -> None:
+    whole, interrupted = make_run("whole", "epochs=3"), make_run("interrupted", "epochs=3")
+    train(whole)
+    build_trainer = training.build_trainer
+    with monkeypatch.context() as patch:
+        add = lambda config, callbacks, **kw: build_trainer(config, [*callbacks, StopAt(hook, count)], **kw)  # noqa: E731
+        patch.setattr(training, "build_trainer", add)
+        with pytest.raises(Stop):
+            train(interrupted)
+    assert not interrupted.complete
+    torch.rand(7)  # whatever happens in between
+    train(Run(interrupted.path))
+    assert (interrupted.path / "model.safetensors").read_bytes() == (whole.path / "model.safetensors").read_bytes()
+    assert without_times(interrupted.metrics) == without_times(whole.metrics)
+
+
+def test_a_run_is_the_same_whatever_came_before_it(make_run: MakeRun) -> None:
+    first = train(make_run("first"))
+    train(make_run("other", "seed=5", "model=vae", "network=conv"))
+    assert without_times(train(make_run("again"))) == without_times(first)
+    assert without_times(train(make_run("seed", "seed=1")))["val"] != first["val"]
+
+
+def test_adding_an_evaluator_changes_nothing_in_the_training(make_run: MakeRun) -> None:
+    plain, watched = (
+        make_run("plain", "~evaluators.grader"),
+        make_run("watched", "evaluators.grader.samples_per_class=7"),
+    )
+    train(plain)
+    train(watched)
+    assert (plain.path / "model.safetensors").read_bytes() == (watched.path / "model.safetensors").read_bytes()
+    for name in ("elbo", "kl"):
+        assert plain.metrics["val"][name] == watched.metrics["val"][name]
+    assert plain.metrics["val"]["ssim"] is None
+
+
+def test_the_val_curve_is_drawn_at_the_same_noise_each_epoch(make_run: MakeRun) -> None:
+    """The last point of the curve is the final number."""
+    run = make_run("run", "matmul_precision=highest")
+    train(run)
+    curve = [event.value for event in events(run).Scalars("val/elbo")]
+    assert len(curve) == 3, "two epochs and the evaluation"
+    assert curve[-1] == curve[-2] == pytest.approx(run.metrics["val"]["elbo"])
+
+
+def events(run: Run) -> EventAccumulator:
+    accumulator = EventAccumulator(str(run.path), size_guidance={"tensors": 0, "scalars": 0})
+    accumulator.Reload()
+    return accumulator
+
+
+def test_tensorboard_has_one_row_of_hyper_parameters_with_the_final_metrics(make_run: MakeRun) -> None:
+    rows = {}
+    for model in ("vae", "cvae"):
+        run = make_run(model, f"model={model}")
+        train(run)
+        board = events(run)
+        assert board.PluginTagToContent("hparams").keys() >= {"_hparams_/experiment", "_hparams_/session_start_info"}
+        content = board.summary_metadata["_hparams_/session_start_info"].plugin_data.content
+        from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
+
+        rows[model] = HParamsPluginData.FromString(content).session_start_info.hparams
+        assert rows[model]["latent_dim"].number_value == 3
+        assert board.Scalars("final/ssim")[0].value == pytest.approx(run.metrics["val"]["ssim"])
+        assert not [tag for tag in board.Tags()["scalars"] if tag == "hp_metric"]
+        assert {"samples", "reconstructions", "loss"} <= set(board.Tags()["images"])
+    assert rows["vae"].keys() == rows["cvae"].keys()
+
+
+def test_a_loss_that_is_not_finite_stops_before_the_step(make_run: MakeRun) -> None:
+    run = make_run("run", "lr=1e30", "epochs=5")
+    with pytest.raises(
+        NonFiniteLoss, match=r"Expected a finite loss, got (nan|inf) at step \d+ \(epoch \d\)\. Lower lr"
+    ):
+        train(run)
+    assert not run.complete
+    state = torch.load(run.path / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+    assert all(weights.isfinite().all() for weights in state.values())
+
+
+def test_weights_are_unchanged_when_the_loss_is_not_finite(make_run: MakeRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[dict[str, torch.Tensor]] = []
+
+    class Watch(Callback):
+        def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
+            seen.append({name: weights.clone() for name, weights in pl_module.state_dict().items()})
+            if len(seen) == 3:
+                monkeypatch.setattr(VAE, "beta", float("nan"), raising=False)
+                pl_module.beta = float("nan")  # type: ignore[assignment]
+
+        def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+            seen.append(pl_module.state_dict())
+
+    build_trainer = training.build_trainer
+    add = lambda config, callbacks, **kw: build_trainer(config, [*callbacks, Watch()], **kw)  # noqa: E731
+    monkeypatch.setattr(training, "build_trainer", add)
+    with pytest.raises(NonFiniteLoss, match="step 2 "):
+        train(make_run("run"))
+    assert len(seen) == 4
+    assert all(torch.equal(seen[2][name], seen[3][name]) for name in seen[2])
+
+
+class Payload:
+    """What a pickle of it would run when it is loaded."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (Path.touch, (Path("payload-was-run"),))
+
+
+def test_a_checkpoint_with_code_in_it_is_refused_and_nothing_runs(
+    make_run: MakeRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    run = make_run("run")
+    checkpoint = run.path / "checkpoints" / "last.ckpt"
+    checkpoint.parent.mkdir()
+    torch.save({"state_dict": Payload()}, checkpoint)
+    with pytest.raises(UserError, match=r"Expected a checkpoint of tensors and plain values, got .*last\.ckpt"):
+        train(run)
+    checkpoint.write_bytes(b"no checkpoint at all")
+    with pytest.raises(UserError, match=r"Expected a checkpoint of tensors and plain values, got .*last\.ckpt"):
+        train(run)
+    assert not Path("payload-was-run").exists()
+
+
+def test_weights_that_were_exchanged_are_refused(make_run: MakeRun) -> None:
+    run = make_run("run")
+    train(run)
+    weights = run.path / "model.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    with pytest.raises(UserError, match=r"Expected the weights that metrics\.json names, got others in .*safetensors"):
+        Run(run.path).model()
+    weights.unlink()
+    with pytest.raises(UserError, match=r"Expected the weights that metrics\.json names"):
+        Run(run.path).model()
+
+
+def test_saved_weights_are_those_of_the_last_checkpoint(make_run: MakeRun) -> None:
+    run = make_run("run")
+    train(run)
+    checkpoint = torch.load(run.path / "checkpoints" / "last.ckpt", weights_only=True)
+    weights = load_file(run.path / "model.safetensors")
+    assert weights.keys() == checkpoint["state_dict"].keys()
+    assert all(torch.equal(weights[name], checkpoint["state_dict"][name]) for name in weights)
+    assert checkpoint["epoch"] == 1
+
+
+def test_a_write_that_was_denied_is_an_error(make_run: MakeRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Trainer, "save_checkpoint", lambda *_: None)
+    with pytest.raises(OSError, match=r"last\.part could not be written"):
+        train(make_run("run"))
+
+
+def test_without_files_and_network_the_digits_are_trained_on(
+    make_run: MakeRun, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    run = make_run("run", f"data_dir={tmp_path / 'empty'}", "epochs=1", "batch_size=8192")
+    with caplog.at_level(logging.WARNING):
+        metrics = train(run)
+    (line,) = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    assert "Expected the files of mnist in" in line
+    assert "the tests have no network" in line
+    assert "Training on the embedded digits instead" in line
+    assert metrics["dataset"]["name"] == "digits"
+    assert Run(run.path).config["data"]["name"] == "digits"
+    assert evaluate_again(Run(run.path), {})["val"] == metrics["val"]
+
+
+def test_without_a_fallback_missing_files_are_an_error(make_run: MakeRun, tmp_path: Path) -> None:
+    run = make_run("run", f"data_dir={tmp_path / 'empty'}", "data.fallback=null")
+    with pytest.raises(DataUnavailable, match=r"Expected the files of mnist in .* \(data_dir\), got none"):
+        train(run)
+
+
+def test_a_begun_run_and_an_evaluation_never_change_their_data(make_run: MakeRun, tmp_path: Path) -> None:
+    run = make_run("run")
+    train(run)
+    config = (run.path / ".hydra" / "config.yaml").read_text()
+    with pytest.raises(DataUnavailable):
+        evaluate_again(Run(run.path), {"data_dir": str(tmp_path / "empty")})
+    (run.path / "metrics.json").unlink()
+    gone = Run(run.path)
+    gone.raw_config.data_dir = str(tmp_path / "empty")
+    with pytest.raises(DataUnavailable):
+        train(gone)
+    assert (run.path / ".hydra" / "config.yaml").read_text() == config
+
+
+REFUSALS = {
+    "lr=0": r"\(lr\), got 0",
+    "latent_dim=0": r"\(latent_dim\), got 0",
+    "epochs=0": r"\(epochs\), got 0",
+    "beta=-1": r"\(beta\), got -1",
+    "batch_size=0": r"\(batch_size\), got 0",
+    "seed=-1": r"\(seed\), got -1",
+    "likelihood.variance=-0.5": r"\(likelihood\.variance\), got -0\.5",
+    "data.passes_per_epoch=0": r"\(data\.passes_per_epoch\), got 0",
+    "evaluators.grader.samples_per_class=0": r"\(evaluators\.grader\.samples_per_class\), got 0",
+    "accelerator=abacus": r"Expected auto, cpu or gpu \(accelerator\), got 'abacus'",
+    "matmul_precision=low": r"\(matmul_precision\), got 'low'",
+    "objective=test/score": r"\(objective\), got 'test/score'",
+    "objective=val/beauty": r"\(objective\), got 'val/beauty'",
+    "model._target_=os.getcwd": r"\(_target_\), got 'os.getcwd'",
+}
+
+
+@pytest.mark.parametrize("override", REFUSALS)
+def test_what_is_out_of_range_is_refused_before_any_data_is_read(
+    make_run: MakeRun, monkeypatch: pytest.MonkeyPatch, override: str
+) -> None:
+    def read(*_: Any) -> None:
+        raise AssertionError("data was read")
+
+    monkeypatch.setattr("cvae_lightning.data.idx_source.IdxSource.prepare", read)
+    if override.startswith("data.passes"):
+        override = "+data.module." + override.removeprefix("data.")
+    run = make_run("run", override)
+    with pytest.raises(UserError, match=REFUSALS.get(override, r"\(data\.passes_per_epoch\), got 0")):
+        train(run)
+    run.discard_unless_begun()
+    assert not run.path.exists()
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
+def test_a_gpu_that_is_not_there_is_refused(make_run: MakeRun) -> None:
+    with pytest.raises(UserError, match=r"Expected an accelerator that this machine has \(accelerator\), got 'gpu'"):
+        train(make_run("run", "accelerator=gpu"))
+
+
+def test_discarding_spares_begun_runs_and_other_files(make_run: MakeRun) -> None:
+    begun, strange = make_run("begun"), make_run("strange")
+    (begun.path / "checkpoints").mkdir()
+    (strange.path / "thesis.tex").touch()
+    for run in (begun, strange):
+        run.discard_unless_begun()
+    assert (begun.path / ".hydra" / "config.yaml").exists()
+    assert [path.name for path in strange.path.iterdir()] == ["thesis.tex"]
+
+
+def test_what_is_no_run_directory_is_refused(make_run: MakeRun, tmp_path: Path) -> None:
+    for path in (tmp_path, tmp_path / "absent", "https://example.org/run"):
+        with pytest.raises(UserError, match=r"Expected a run directory, which holds .hydra/config.yaml \(run\), got "):
+            Run(path)
+    with pytest.raises(UserError, match=r"Expected a complete run, .* Continue it: .* resume="):
+        _ = Run(make_run("run").path).metrics
+
+
+def test_the_checkpoint_comes_after_what_it_is_to_hold() -> None:
+    """Lightning moves it behind the other callbacks, so that History's row of the epoch is in it."""
+    from pytorch_lightning.callbacks import Checkpoint
+
+    assert issubclass(LastCheckpoint, Checkpoint)
+    assert list(composed().callbacks) == ["history", "progress", "figures", "checkpoint"]
+
+
+def test_metrics_json_has_no_nan(make_run: MakeRun) -> None:
+    run = make_run("run")
+    with pytest.raises(ValueError, match="Out of range float values are not JSON compliant"):
+        run.write_result({"weight": torch.zeros(1)}, {"val": {"elbo": float("nan")}})
+    assert not run.complete
+    run.write_result({"weight": torch.zeros(1)}, {"val": {"elbo": None}})
+    assert json.loads((run.path / "metrics.json").read_text())["val"]["elbo"] is None
