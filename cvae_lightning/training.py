@@ -6,7 +6,7 @@ import statistics
 import subprocess
 import time
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from importlib.metadata import version
 from typing import Any
 
@@ -21,7 +21,9 @@ from cvae_lightning.callbacks.checkpoint import last_checkpoint
 from cvae_lightning.callbacks.history import history_of
 from cvae_lightning.data.datamodule import DataModule
 from cvae_lightning.errors import DataUnavailable, check_integer, refuse
+from cvae_lightning.evaluators.evaluator import Evaluator
 from cvae_lightning.memory import keep_freed_memory
+from cvae_lightning.metrics import mean_elbo
 from cvae_lightning.models.vae import VAE
 from cvae_lightning.runs import Run
 
@@ -32,8 +34,6 @@ for library in ("pytorch_lightning", "lightning_fabric"):  # hints about other p
 # With torch 2.14, once for each tree that Lightning 2.6 looks through.
 warnings.filterwarnings("ignore", message=".*LeafSpec.* is deprecated")
 
-METRICS = ("elbo", "log_likelihood", "kl", "loss", "ssim", "mse", "fid_pixel", "score", "score_uncapped")
-
 
 def train(run: Run) -> dict[str, Any]:
     """Train and evaluate what the run's configuration says, going on from its checkpoint; return metrics.json.
@@ -41,11 +41,12 @@ def train(run: Run) -> dict[str, Any]:
     Raises UserError for what the configuration can't mean, before any data is read.
     """
     config = run.raw_config
-    _check(config)
+    evaluators: list[Evaluator] = list(build(config.evaluators).values())
+    _check(config, metric_names(evaluators))
     keep_freed_memory()
     torch.manual_seed(config.seed)
     model: VAE = build(config.model)
-    callbacks: list[Callback] = [*build(config.evaluators).values(), *build(config.callbacks).values()]
+    callbacks = [*evaluators, *build(config.callbacks).values()]
     logger: TensorBoardLogger = build(config.logger, save_dir=str(run.path))
     trainer = build_trainer(config, callbacks, logger=logger, default_root_dir=str(run.path))
     datamodule = available_data(run)
@@ -55,7 +56,7 @@ def train(run: Run) -> dict[str, Any]:
     torch.set_float32_matmul_precision(config.matmul_precision)
     trainer.fit(model, datamodule=datamodule, ckpt_path=last_checkpoint(run.path), weights_only=True)
     start = time.perf_counter()
-    splits = evaluate(trainer, model, datamodule)
+    splits = evaluate(trainer, model, datamodule, evaluators)
     metrics = {
         "schema": 1,
         **what_was_run,
@@ -74,21 +75,29 @@ def evaluate_again(run: Run, overrides: dict[str, Any]) -> dict[str, dict[str, f
     config = run.raw_config
     config.update(overrides)
     model = run.model()
-    trainer = build_trainer(config, build(config.evaluators).values(), logger=False, enable_checkpointing=False)
-    return evaluate(trainer, model, prepared_data(config))
+    evaluators: list[Evaluator] = list(build(config.evaluators).values())
+    trainer = build_trainer(config, evaluators, logger=False, enable_checkpointing=False)
+    return evaluate(trainer, model, prepared_data(config), evaluators)
 
 
-def evaluate(trainer: Trainer, model: VAE, datamodule: DataModule) -> dict[str, dict[str, float | None]]:
+def evaluate(
+    trainer: Trainer, model: VAE, datamodule: DataModule, evaluators: Iterable[Evaluator]
+) -> dict[str, dict[str, float | None]]:
     """The metrics of val and test, the same keys for every model, computed in full float32."""
     torch.set_float32_matmul_precision("highest")
     results = {}
     for split, run_loop in (("val", trainer.validate), ("test", trainer.test)):
         (numbers,) = run_loop(model, datamodule=datamodule, verbose=False)
-        results[split] = {name: numbers.get(f"{split}/{name}") for name in METRICS}
+        results[split] = {name: numbers.get(f"{split}/{name}") for name in metric_names(evaluators)}
     return results
 
 
-def build_trainer(config: DictConfig, callbacks: Iterable[Callback], **arguments: Any) -> Trainer:
+def metric_names(evaluators: Iterable[Evaluator]) -> list[str]:
+    """The keys of a split in metrics.json, the same for every model."""
+    return [*mean_elbo.NAMES, *(name for evaluator in evaluators for name in evaluator.names)]
+
+
+def build_trainer(config: DictConfig, callbacks: Sequence[Callback], **arguments: Any) -> Trainer:
     """Raises UserError where the machine lacks the accelerator."""
     try:
         trainer: Trainer = build(config.trainer)(callbacks=list(callbacks), **arguments)
@@ -173,10 +182,10 @@ def log_final_metrics(
     logger.log_hyperparams(columns, {f"final/{name}": value for name, value in val.items() if value is not None}, step)
 
 
-def _check(config: DictConfig) -> None:
+def _check(config: DictConfig, metrics: list[str]) -> None:
     split, _, objective = str(config.objective).partition("/")
-    if split != "val" or objective not in METRICS:
-        refuse(f"val/ and one of {', '.join(METRICS)}", "objective", config.objective, "Test may not steer a sweep.")
+    if split != "val" or objective not in metrics:
+        refuse(f"val/ and one of {', '.join(metrics)}", "objective", config.objective, "Test may not steer a sweep.")
     if config.accelerator not in ("auto", "cpu", "gpu", "cuda", "mps"):
         refuse("auto, cpu or gpu", "accelerator", config.accelerator, "auto takes a GPU where there is one.")
     if config.matmul_precision not in ("highest", "high", "medium"):

@@ -47,8 +47,8 @@ class Figures(Callback):
         figures = {"samples": _samples(model, range(model.num_classes or 10))}
         if model.num_classes > max(REPORT_LABELS):
             figures["samples_2_7_9"] = _samples(model, REPORT_LABELS)
-        x, y = next(iter(cast(Iterable[Batch], trainer.val_dataloaders)))
-        pairs = zip(x.split(COLUMNS)[:4], model.reconstruct(x, y).split(COLUMNS), strict=False)
+        x, y = (part[: 4 * COLUMNS] for part in next(iter(cast(Iterable[Batch], trainer.val_dataloaders))))
+        pairs = zip(x.split(COLUMNS), model.reconstruct(x, y).split(COLUMNS), strict=False)
         table = torch.cat([images for pair in pairs for images in pair])
         figures["reconstructions"] = image_table(
             table, COLUMNS, ["original", "reconstruction"] * 4, "Originals from val, and their reconstructions"

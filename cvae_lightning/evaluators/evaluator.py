@@ -19,6 +19,9 @@ class Evaluator(Callback, ABC):
     Its draws come from a stream of its own: they change neither the training nor another evaluator's numbers.
     """
 
+    names: tuple[str, ...]
+    """Of all that it can measure; metrics.json has null for what a model does not have."""
+
     def __init__(self, seed: int = 0) -> None:
         self.seed = seed
 

@@ -20,6 +20,8 @@ class Grader(Evaluator):
     `fid_pixel` is absent for a model that does not tell classes apart.
     """
 
+    names = ("ssim", "mse", "fid_pixel", "score", "score_uncapped")
+
     def __init__(self, samples_per_class: int = 100, seed: int = 0) -> None:
         super().__init__(seed)
         self.samples_per_class = check_integer(

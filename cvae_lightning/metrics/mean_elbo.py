@@ -8,9 +8,11 @@ from torchmetrics import Metric
 
 from cvae_lightning.objectives import ELBO
 
+NAMES = ("elbo", "log_likelihood", "kl", "loss")
+
 
 class MeanELBO(Metric):
-    """`elbo`, `log_likelihood`, `kl` and `loss` = beta * kl - log_likelihood, in nats per image."""
+    """The means of `NAMES` in nats per image, with loss = beta * kl - log_likelihood."""
 
     is_differentiable = False
     full_state_update = False
@@ -33,9 +35,4 @@ class MeanELBO(Metric):
 
     def compute(self) -> dict[str, Tensor]:
         mean = ELBO(self.log_likelihood / self.num_images, self.kl / self.num_images)
-        return {
-            "elbo": mean.value,
-            "log_likelihood": mean.log_likelihood,
-            "kl": mean.kl,
-            "loss": mean.loss(self.beta),
-        }
+        return dict(zip(NAMES, (mean.value, mean.log_likelihood, mean.kl, mean.loss(self.beta)), strict=True))
