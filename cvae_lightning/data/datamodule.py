@@ -1,5 +1,6 @@
 """The data module that all models share."""
 
+import hashlib
 from typing import Any
 
 import torch
@@ -57,9 +58,11 @@ class DataModule(LightningDataModule):
         self._loader_state = state_dict
 
     def description(self) -> dict[str, Any]:
-        """Name, digest, and the number of images of each split that has been read."""
+        """Name, digests, and the number of images of each split that has been read."""
+        lines = "".join(f"{digest}  {name}\n" for name, digest in sorted(self.source.digests.items()))
         sizes = {name: len(split.labels) for name, split in self.splits.items()}
-        return {"name": self.source.name, "sha256": self.source.sha256(), **sizes}
+        sha256 = hashlib.sha256(lines.encode()).hexdigest()  # of the files' SHA256SUMS, sorted by name
+        return {"name": self.source.name, "sha256": sha256, "files": self.source.digests, **sizes}
 
     def _device(self) -> torch.device:
         return torch.device("cpu") if self.trainer is None else self.trainer.strategy.root_device

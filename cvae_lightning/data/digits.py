@@ -14,7 +14,7 @@ class Digits:
     def __init__(self, split_seed: int = 0) -> None:
         self.name = "digits"
         self.split_seed = split_seed
-        self.digest = ""
+        self.digests: dict[str, str] = {}
 
     def prepare(self) -> None:
         """Nothing to do: the digits come with scikit-learn."""
@@ -26,14 +26,12 @@ class Digits:
     def test_split(self) -> Split:
         return self._fit_and_test()[1]
 
-    def sha256(self) -> str:
-        return self.digest
-
     def _fit_and_test(self) -> tuple[Split, Split]:
         from sklearn.datasets import load_digits  # takes seconds to import
 
         pixels, labels = load_digits(return_X_y=True)
-        self.digest = hashlib.sha256(pixels.astype("u1").tobytes() + labels.astype("u1").tobytes()).hexdigest()
+        content = pixels.astype("u1").tobytes() + labels.astype("u1").tobytes()
+        self.digests = {"digits": hashlib.sha256(content).hexdigest()}
         small = torch.from_numpy(pixels).float().reshape(-1, 1, 8, 8) / 16
         images = F.interpolate(small, size=(28, 28), mode="bicubic").clamp(0, 1)
         whole = Split((255 * images + 0.5).byte(), torch.from_numpy(labels).long())

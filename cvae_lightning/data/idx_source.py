@@ -1,6 +1,5 @@
 """MNIST, Fashion-MNIST and KMNIST, from IDX files in torchvision's layout."""
 
-import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -54,10 +53,6 @@ class IdxSource:
 
     def test_split(self) -> Split:
         return self._read("t10k")
-
-    def sha256(self) -> str:
-        lines = "".join(f"{digest}  {name}\n" for name, digest in sorted(self.digests.items()))
-        return hashlib.sha256(lines.encode()).hexdigest()
 
     def _read(self, part: str) -> Split:
         images, labels = (self._read_file(f"{part}-{kind}", num_dims) for kind, num_dims in NUM_DIMS.items())

@@ -23,6 +23,8 @@ class Source(Protocol):
     """A data set that knows how it is split 5:1:1."""
 
     name: str
+    digests: dict[str, str]
+    """SHA-256 of each file that was read."""
 
     def prepare(self) -> None:
         """Make the data available on this machine. Raises errors.DataUnavailable."""
@@ -33,10 +35,6 @@ class Source(Protocol):
         ...
 
     def test_split(self) -> Split: ...
-
-    def sha256(self) -> str:
-        """One digest of everything that was read."""
-        ...
 
 
 def split_off(split: Split, fraction: float, seed: int, stratified: bool = False) -> tuple[Split, Split]:
