@@ -1,5 +1,6 @@
 """What measurements and pictures ask of a model."""
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from cvae_lightning.shapes import AnyLabels, Images
@@ -10,6 +11,7 @@ class Generative(Protocol):
 
     num_classes: int
     latent_dim: int
+    image_shape: Sequence[int]
 
     def reconstruct(self, x: Images, y: AnyLabels) -> Images: ...
 

@@ -1,5 +1,6 @@
 """The report's metrics, as the course's grader computes them: on 8-bit images."""
 
+import math
 from collections.abc import Iterable
 
 import torch
@@ -29,27 +30,27 @@ class Grader(Evaluator):
         )
 
     def evaluate(self, model: Generative, batches: Iterable[Batch]) -> dict[str, float]:
-        ssim, mse, fid_pixel = SSIM(), MeanSquaredError(), None
+        ssim, mse, pixel_fid = SSIM(), MeanSquaredError(), PixelFID(model.num_classes, math.prod(model.image_shape))
         for x, y in batches:
-            device = x.device
-            if fid_pixel is None and model.num_classes:
-                fid_pixel = PixelFID(model.num_classes, x[0].numel()).to(device)
             reconstruction = rounded(model.reconstruct(x, y)).float().div_(255)
-            ssim.to(device).update(reconstruction, x)
-            mse.to(device).update(reconstruction, x)
-            if fid_pixel is not None:
-                fid_pixel.update(rounded(x), y, real=True)
+            ssim.to(x.device).update(reconstruction, x)
+            mse.to(x.device).update(reconstruction, x)
+            if model.num_classes:
+                pixel_fid.to(x.device).update(rounded(x), y, real=True)
         numbers = {"ssim": float(ssim.compute()), "mse": float(mse.compute())}
-        if fid_pixel is not None:
+        if model.num_classes:
             for label in range(model.num_classes):
-                labels = torch.full((self.samples_per_class,), label, device=device)
-                fid_pixel.update(truncated(model.sample(labels)), labels, real=False)
-            numbers["fid_pixel"] = float(fid_pixel.compute())
-        for name, capped in (("score", True), ("score_uncapped", False)):
-            score = Score(model.latent_dim, capped)
-            score.update(numbers["ssim"], numbers["mse"], numbers.get("fid_pixel"))
-            numbers[name] = float(score.compute())
-        return numbers
+                labels = torch.full((self.samples_per_class,), label, device=pixel_fid.device)
+                pixel_fid.update(truncated(model.sample(labels)), labels, real=False)
+            numbers["fid_pixel"] = float(pixel_fid.compute())
+        return numbers | self._scores(model.latent_dim, numbers)
+
+    @staticmethod
+    def _scores(latent_dim: int, numbers: dict[str, float]) -> dict[str, float]:
+        scores = {"score": Score(latent_dim), "score_uncapped": Score(latent_dim, capped=False)}
+        for metric in scores.values():
+            metric.update(numbers["ssim"], numbers["mse"], numbers.get("fid_pixel"))
+        return {name: float(metric.compute()) for name, metric in scores.items()}
 
 
 def rounded(x: Images) -> ByteImages:

@@ -44,6 +44,7 @@ class VAE(LightningModule):
         """`num_classes` labels are told apart, and are the width of the context; 0: labels are ignored."""
         super().__init__()
         self.num_classes = num_classes
+        self.image_shape = tuple(image_shape)
         self.latent_dim = check_integer("latent_dim", latent_dim, 1, "The report uses 10 to 50.")
         self.beta = check_not_negative("beta", beta, "beta=1 is the ELBO.")
         self.optimizer = optimizer
