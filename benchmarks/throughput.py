@@ -1,6 +1,6 @@
 """Images per second of a training epoch: a bare PyTorch loop, this project's `fit`, and Lightning as tutorials do it.
 
-    CVAE_DATA_DIR=<folder> python benchmarks/throughput.py [--repeats 5] [--matmul-precision highest]
+    CVAE_DATA_DIR=<folder> python benchmarks/throughput.py [--repeats 5] [--backward-precision medium]
 
 The three take turns in one process. Each trains the report's CVAE on the 50,000 images with the same fused Adam:
 
@@ -32,12 +32,13 @@ from torch.utils.data import DataLoader, Subset
 from torchvision.datasets import MNIST
 from torchvision.transforms import ToTensor
 
+from cvae_lightning.callbacks.backward_precision import BackwardPrecision
 from cvae_lightning.callbacks.checkpoint import LastCheckpoint
+from cvae_lightning.callbacks.freed_memory import KeepFreedMemory
 from cvae_lightning.callbacks.history import History
 from cvae_lightning.data.datamodule import DataModule
 from cvae_lightning.data.idx_source import IdxSource
 from cvae_lightning.distributions import Gaussian
-from cvae_lightning.memory import keep_freed_memory
 from cvae_lightning.models.cvae import CVAE
 from cvae_lightning.networks.mlp import MLP
 from cvae_lightning.optimizers import adam
@@ -73,14 +74,14 @@ def bare(data: DataModule, device: torch.device) -> list[float]:
     return [epoch() for _ in range(EPOCHS)]
 
 
-def project(data: DataModule, accelerator: str, folder: str) -> list[float]:
+def project(data: DataModule, precision: str, accelerator: str, folder: str) -> list[float]:
     """Seconds of each epoch of a fresh `fit`."""
     history = History()
     trainer = Trainer(
         max_epochs=EPOCHS,
         accelerator=accelerator,
         devices=1,
-        callbacks=[history, LastCheckpoint()],
+        callbacks=[history, BackwardPrecision(precision), KeepFreedMemory(), LastCheckpoint()],
         logger=TensorBoardLogger(folder, name="", version="", default_hp_metric=False),
         default_root_dir=folder,
         log_every_n_steps=1,
@@ -136,20 +137,18 @@ def main() -> None:
     parser.add_argument("--data-dir", default=os.environ.get("CVAE_DATA_DIR", "data"))
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--accelerator", default="cpu", choices=["cpu", "gpu"])
-    parser.add_argument("--matmul-precision", default="highest", choices=["highest", "high", "medium"])
+    parser.add_argument("--backward-precision", default="medium", choices=["highest", "high", "medium"])
     arguments = parser.parse_args()
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
     warnings.simplefilter("ignore")  # Lightning's advice on num_workers is what the tutorial way is about
 
-    keep_freed_memory()  # for all three
-    torch.set_float32_matmul_precision(arguments.matmul_precision)
     data = DataModule(IdxSource("mnist", "MNIST", arguments.data_dir), BATCH_SIZE)
     data.prepare_data()
     data.setup("fit")
     device = torch.device("cuda" if arguments.accelerator == "gpu" else "cpu")
     ways: dict[str, Callable[[], list[float]]] = {
         "bare": lambda: bare(data, device),
-        "project": lambda: project(data, arguments.accelerator, new_folder()),
+        "project": lambda: project(data, arguments.backward_precision, arguments.accelerator, new_folder()),
         "tutorial": lambda: tutorial(arguments.data_dir, arguments.accelerator, new_folder()),
     }
     speeds: dict[str, list[float]] = {name: [] for name in ways}
@@ -157,8 +156,9 @@ def main() -> None:
         for name, run in ways.items():
             speeds[name] += [NUM_IMAGES / seconds for seconds in run()[1:]]
 
-    precision = torch.get_float32_matmul_precision()
-    print(f"{device.type}, {torch.get_num_threads()} threads, torch {torch.__version__}, matmul precision {precision}")
+    print(
+        f"{device.type}, {torch.get_num_threads()} threads, torch {torch.__version__}, {arguments.backward_precision}"
+    )
     print(f"{'':10}{'images/s':>12}{'min':>12}{'max':>12}{'to bare':>10}{'n':>6}")
     medians = {name: statistics.median(values) for name, values in speeds.items()}
     for name, values in speeds.items():

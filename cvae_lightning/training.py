@@ -22,7 +22,6 @@ from cvae_lightning.callbacks.history import history_of
 from cvae_lightning.data.datamodule import DataModule
 from cvae_lightning.errors import DataUnavailable, check_integer, refuse
 from cvae_lightning.evaluators.evaluator import Evaluator
-from cvae_lightning.memory import keep_freed_memory
 from cvae_lightning.metrics import mean_elbo
 from cvae_lightning.models.vae import VAE
 from cvae_lightning.runs import Run
@@ -43,7 +42,6 @@ def train(run: Run) -> dict[str, Any]:
     config = run.raw_config
     evaluators: list[Evaluator] = list(build(config.evaluators).values())
     _check(config, metric_names(evaluators))
-    keep_freed_memory()
     torch.manual_seed(config.seed)
     model: VAE = build(config.model)
     callbacks = [*evaluators, *build(config.callbacks).values()]
@@ -53,7 +51,6 @@ def train(run: Run) -> dict[str, Any]:
     what_was_run = {**settings(config, model), "dataset": datamodule.source.name}
     logger.log_hyperparams(what_was_run)
 
-    torch.set_float32_matmul_precision(config.matmul_precision)
     trainer.fit(model, datamodule=datamodule, ckpt_path=last_checkpoint(run.path), weights_only=True)
     start = time.perf_counter()
     splits = evaluate(trainer, model, datamodule, evaluators)
@@ -83,8 +80,7 @@ def evaluate_again(run: Run, overrides: dict[str, Any]) -> dict[str, dict[str, f
 def evaluate(
     trainer: Trainer, model: VAE, datamodule: DataModule, evaluators: Iterable[Evaluator]
 ) -> dict[str, dict[str, float | None]]:
-    """The metrics of val and test, the same keys for every model, computed in full float32."""
-    torch.set_float32_matmul_precision("highest")
+    """The metrics of val and test, the same keys for every model."""
     results = {}
     for split, run_loop in (("val", trainer.validate), ("test", trainer.test)):
         (numbers,) = run_loop(model, datamodule=datamodule, verbose=False)
@@ -144,7 +140,7 @@ def settings(config: DictConfig, model: VAE) -> dict[str, Any]:
         "variance": config.likelihood.get("variance"),
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         **{key: config[key] for key in ("epochs", "latent_dim", "lr", "batch_size", "beta", "seed")},
-        "matmul_precision": config.matmul_precision,
+        "backward_precision": config.backward_precision,
     }
 
 
@@ -188,8 +184,6 @@ def _check(config: DictConfig, metrics: list[str]) -> None:
         refuse(f"val/ and one of {', '.join(metrics)}", "objective", config.objective, "Test may not steer a sweep.")
     if config.accelerator not in ("auto", "cpu", "gpu", "cuda", "mps"):
         refuse("auto, cpu or gpu", "accelerator", config.accelerator, "auto takes a GPU where there is one.")
-    if config.matmul_precision not in ("highest", "high", "medium"):
-        refuse("highest, high or medium", "matmul_precision", config.matmul_precision, "highest is float32.")
     check_integer("epochs", config.epochs, 1, "The report uses 10 to 50.")
     check_integer("seed", config.seed, 0, "Any other seed will do.")
 

@@ -12,7 +12,7 @@ from cvae_lightning.build import CONF, PACKAGE, build
 from cvae_lightning.errors import UserError
 
 FLOORS = [
-    {"errors", "memory", "random_streams", "shapes"},
+    {"errors", "random_streams", "shapes"},
     {"distributions", "objectives", "optimizers", "metrics", "generative", "pictures"},
     {"networks", "data", "models", "evaluators", "callbacks"},
     {"build", "report_numbers", "summary", "runs", "training"},

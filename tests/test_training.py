@@ -15,13 +15,14 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from cvae_lightning import training
 from cvae_lightning.callbacks.checkpoint import LastCheckpoint
+from cvae_lightning.distributions import DiagonalNormal
 from cvae_lightning.errors import DataUnavailable, NonFiniteLoss, UserError
 from cvae_lightning.models.vae import VAE
 from cvae_lightning.runs import Run
 from cvae_lightning.training import evaluate_again, train
 
 KEYS = ["schema", "model", "network", "hidden", "likelihood", "variance", "parameters", "epochs", "latent_dim", "lr"]
-KEYS += ["batch_size", "beta", "seed", "matmul_precision", "dataset", "val", "test", "time", "environment"]
+KEYS += ["batch_size", "beta", "seed", "backward_precision", "dataset", "val", "test", "time", "environment"]
 KEYS += ["weights_sha256"]
 METRICS = ["elbo", "log_likelihood", "kl", "loss", "ssim", "mse", "fid_pixel", "score", "score_uncapped"]
 
@@ -133,7 +134,7 @@ def test_adding_an_evaluator_changes_nothing_in_the_training(make_run: MakeRun) 
 
 def test_the_val_curve_is_drawn_at_the_same_noise_each_epoch(make_run: MakeRun) -> None:
     """The last point of the curve is the final number."""
-    run = make_run("run", "matmul_precision=highest")
+    run = make_run("run")
     train(run)
     curve = [event.value for event in events(run).Scalars("val/elbo")]
     assert len(curve) == 3, "two epochs and the evaluation"
@@ -173,6 +174,22 @@ def test_a_loss_that_is_not_finite_stops_before_the_step(make_run: MakeRun) -> N
     assert not run.complete
     state = torch.load(run.path / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
     assert all(weights.isfinite().all() for weights in state.values())
+
+
+def test_the_backward_pass_alone_may_round(make_run: MakeRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: dict[str, set[str]] = {"forward": set(), "backward": set(), "evaluation": set()}
+    forward = DiagonalNormal.rsample
+
+    def rsample(q: DiagonalNormal) -> torch.Tensor:
+        seen["forward" if torch.is_grad_enabled() else "evaluation"].add(torch.get_float32_matmul_precision())
+        z = forward(q)
+        if z.requires_grad:
+            z.register_hook(lambda _: seen["backward"].add(torch.get_float32_matmul_precision()))
+        return z
+
+    monkeypatch.setattr(DiagonalNormal, "rsample", rsample)
+    train(make_run("run"))
+    assert seen == {"forward": {"highest"}, "backward": {"medium"}, "evaluation": {"highest"}}
 
 
 def test_weights_are_unchanged_when_the_loss_is_not_finite(make_run: MakeRun, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -296,7 +313,7 @@ REFUSALS = {
     "data.passes_per_epoch=0": r"\(data\.passes_per_epoch\), got 0",
     "evaluators.grader.samples_per_class=0": r"\(evaluators\.grader\.samples_per_class\), got 0",
     "accelerator=abacus": r"Expected auto, cpu or gpu \(accelerator\), got 'abacus'",
-    "matmul_precision=low": r"\(matmul_precision\), got 'low'",
+    "backward_precision=low": r"\(backward_precision\), got 'low'",
     "objective=test/score": r"\(objective\), got 'test/score'",
     "objective=val/beauty": r"\(objective\), got 'val/beauty'",
     "model._target_=os.getcwd": r"\(_target_\), got 'os.getcwd'",
@@ -349,7 +366,14 @@ def test_the_checkpoint_comes_after_what_it_is_to_hold() -> None:
     from pytorch_lightning.callbacks import Checkpoint
 
     assert issubclass(LastCheckpoint, Checkpoint)
-    assert list(composed().callbacks) == ["history", "progress", "figures", "checkpoint"]
+    assert list(composed().callbacks) == [
+        "history",
+        "progress",
+        "backward_precision",
+        "freed_memory",
+        "figures",
+        "checkpoint",
+    ]
 
 
 def test_metrics_json_has_no_nan(make_run: MakeRun) -> None:
