@@ -1,6 +1,7 @@
 """The shape of the house: imports point down, and every file of the configuration can be used."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,27 @@ def test_only_entry_points_and_build_know_hydra(path: Path) -> None:
 
 def test_files_stay_small() -> None:
     assert max(len(path.read_text().splitlines()) for path in MODULES) <= 200
+
+
+def readme_commands() -> list[str]:
+    text = (PACKAGE.parent / "README.md").read_text()
+    return re.findall(r"^python -m cvae_lightning (?:-m )?(?!resume|--)(.+?)(?: +#.*)?$", text, re.MULTILINE)
+
+
+@pytest.mark.parametrize("arguments", readme_commands())
+def test_the_commands_of_the_readme_compose(arguments: str) -> None:
+    for override in arguments.split():
+        key, _, values = override.partition("=")
+        for value in values.split(","):
+            assert composed(f"{key}={value}")
+
+
+def test_the_readme_has_a_row_for_each_key_of_the_command() -> None:
+    text = (PACKAGE.parent / "README.md").read_text()
+    template: str = yaml.safe_load((CONF / "hydra" / "help" / "train.yaml").read_text())["template"]
+    keys = set(re.findall(r"^  ([a-z_]+)= ", template, re.MULTILINE)) - {"resume"}
+    assert len(keys) == 12
+    assert not [key for key in keys if not re.search(rf"^\|.*`{key}`.*\|", text, re.MULTILINE)]
 
 
 def groups() -> list[str]:

@@ -10,7 +10,7 @@ GLIBC_MAXIMUM = 2**25  # as far as glibc raises its threshold by itself
 
 
 class KeepFreedMemory(Callback):
-    """While the trainer runs, glibc keeps blocks of up to `max_bytes` that were freed instead of giving it back at once.
+    """While the trainer runs, glibc keeps freed blocks of up to `max_bytes` instead of giving them back at once.
 
     A step takes some twenty tensors of a few MB anew. Having the system fetch and clear their pages each time (2,450
     page faults a step of the report's CVAE) costs more than the arithmetic on them. No effect but on Linux with glibc.
