@@ -19,6 +19,7 @@ jaxtyping.install_import_hook(
 import numpy as np
 import numpy.typing as npt
 import pytest
+import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
@@ -28,6 +29,12 @@ from cvae_lightning.runs import Run
 MakeRun = Callable[..., Run]
 
 os.environ.pop("HYDRA_FULL_ERROR", None)
+torch.manual_seed(0)  # of what test modules draw when they are imported
+
+
+@pytest.fixture(autouse=True)
+def _same_draws_each_time() -> None:
+    torch.manual_seed(0)
 
 
 @pytest.fixture(autouse=True)
