@@ -19,7 +19,7 @@ from hydra.errors import ConfigCompositionException, HydraException, MissingConf
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from cvae_lightning.build import CONF
 from cvae_lightning.errors import UserError
@@ -50,10 +50,10 @@ def run_command(task: Callable[[DictConfig], Any], config_name: str) -> None:
     def job(config: DictConfig) -> Any:
         try:
             return task(config)
-        except UserError as error:
+        except (UserError, OmegaConfBaseException) as error:
             if show_traceback or HydraConfig.get().mode == RunMode.MULTIRUN:
                 raise
-            _end(str(error), 1)
+            _end(sentence(error, config_name), 1)
 
     try:
         hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(job)()
@@ -100,6 +100,8 @@ def sentence(error: Exception, config_name: str) -> str:
         return f"Expected one of {', '.join(error.options)} ({group}), got {choice!r}. Choose one of these."
     if isinstance(error, OverrideParseException):
         return f"Expected key=value, got {error.override!r}. Put quotes around special characters."
+    if isinstance(error, MissingMandatoryValue):
+        return f"Expected {error.full_key}=<value>, got none. --help explains the command."
     unknown = re.match(r"Could not (?:override|delete from config\.) '([^']+)'", str(error))
     if isinstance(error, ConfigCompositionException) and unknown:
         key = unknown[1]

@@ -83,6 +83,12 @@ def test_a_mistake_ends_in_one_sentence_and_leaves_nothing(tmp_path: Path, mista
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
+def test_a_key_that_must_be_given_is_asked_for(tmp_path: Path) -> None:
+    answer = execute(cwd=tmp_path, module="cvae_lightning.evaluate")
+    assert answer.returncode == 1
+    assert answer.stderr == "Expected run=<value>, got none. --help explains the command.\n"
+
+
 def test_the_traceback_is_there_for_whom_it_helps(tmp_path: Path) -> None:
     env = {**environment(), "HYDRA_FULL_ERROR": "1"}
     answer = subprocess.run(command("model=gan"), cwd=tmp_path, env=env, capture_output=True, text=True, check=False)

@@ -154,8 +154,6 @@ def test_score_is_capped_and_nothing_is_below_zero_in_its_terms() -> None:
 
 
 def test_the_grader_rounds_reconstructions_and_truncates_samples() -> None:
-    x = torch.tensor([0.0, 0.499, 0.5, 0.999, 1.0]).reshape(1, 1, 1, 5) / 255 * 254
-    assert truncated(x).tolist() == [[[[0, 0, 0, 0, 0]]]] or truncated(x).max() <= 254
     levels = torch.arange(256).reshape(1, 1, 16, 16)
     assert torch.equal(rounded(levels / 255), levels.byte())
     halves = (levels[..., :-1] + 0.75) / 255
