@@ -13,7 +13,7 @@ class Split(NamedTuple):
     labels: Labels
 
     def take(self, index: Tensor) -> "Split":
-        return Split(self.images[index], self.labels[index])
+        return Split(self.images.index_select(0, index), self.labels.index_select(0, index))  # faster than [index]
 
     def to(self, device: torch.device) -> "Split":
         return Split(self.images.to(device), self.labels.to(device))
