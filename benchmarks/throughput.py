@@ -93,7 +93,7 @@ def project(data: DataModule, precision: str, accelerator: str, folder: str) -> 
         enable_model_summary=False,
     )
     trainer.fit(new_model(), datamodule=data)
-    return [NUM_IMAGES / row["images_per_second"] for row in history.rows]
+    return [NUM_IMAGES / row["train/images_per_second"] for row in history.rows]
 
 
 def tutorial(data_dir: str, accelerator: str, folder: str) -> list[float]:

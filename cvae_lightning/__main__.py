@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
 
-from cvae_lightning.command import Interrupted, log_to_file, run_command
+from cvae_lightning.command import Interrupted, log_to_file, run_command, sentence
 from cvae_lightning.errors import UserError
 
 if TYPE_CHECKING:
@@ -18,10 +19,17 @@ log = logging.getLogger(__name__)
 
 
 def train(config: DictConfig) -> float:
-    """Train in the directory that Hydra has made; return the val metric that a sweeper maximises."""
+    """Train in the directory that Hydra has made; return the val metric that a sweeper maximises.
+
+    The same command in the same directory again continues what was interrupted, and leaves alone what is complete.
+    """
     from cvae_lightning.runs import Run
 
-    run = Run(_shortest(Path(HydraConfig.get().runtime.output_dir)))
+    hydra = HydraConfig.get()
+    path = _shortest(Path(hydra.runtime.output_dir))
+    run = Run.begin(path, config, hydra.overrides.task, OmegaConf.create({"hydra": hydra}))
+    if hydra.mode == RunMode.MULTIRUN:
+        return _train_in_sweep(run)
     try:
         return _train(run)
     except UserError:
@@ -34,17 +42,18 @@ def resume(config: DictConfig) -> None:
     from cvae_lightning.runs import Run
 
     run = Run(config.resume, key="resume")
-    if run.complete:
-        log.info("%s is complete: there is nothing to continue.", run.path)
-    else:
+    if not run.complete:
         log_to_file(run.path / "train.log")
-        _train(run)
+    _train(run)
 
 
 def _train(run: "Run") -> float:
     from cvae_lightning.summary import next_commands, summary
     from cvae_lightning.training import train as train_run
 
+    if run.complete:
+        log.info("%s is complete: there is nothing to continue.", run.path)
+        return run.objective
     try:
         metrics = train_run(run)
     except Interrupted as interruption:
@@ -52,8 +61,31 @@ def _train(run: "Run") -> float:
         raise
     log.info("\n%s\n", summary(metrics))
     log.info("%s", next_commands(run.path))
-    value = metrics["val"][run.raw_config.objective.removeprefix("val/")]
-    return float("nan") if value is None else float(value)
+    return run.objective
+
+
+def _train_in_sweep(run: "Run") -> float:
+    """One run a family at a time; an error is left with the run, for the report of the sweep."""
+    from cvae_lightning.sources import check_data_are_the_same
+    from cvae_lightning.summary import one_line
+    from cvae_lightning.sweeps import one_of_its_family
+    from cvae_lightning.training import train as train_run
+
+    try:
+        with one_of_its_family(run):
+            if run.complete:
+                check_data_are_the_same(run)
+                log.info("%s is complete.", run.path)
+            else:
+                log.info("%s: %s", run.path, " ".join(run.overrides))
+                train_run(run)
+                log.info("%s: %s", run.path, one_line(run.metrics))
+            return run.objective
+    except Exception as error:
+        message = sentence(error, "config")
+        run.write_failure(message)
+        log.error("%s failed: %s", run.path, message, exc_info=not isinstance(error, UserError))
+        raise
 
 
 def _shortest(path: Path) -> Path:

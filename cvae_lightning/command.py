@@ -16,14 +16,15 @@ import hydra
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException, OverrideParseException
-from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
+from cvae_lightning import multirun
 from cvae_lightning.build import CONF
 from cvae_lightning.errors import UserError
 
+MISTAKES = (UserError, HydraException, OmegaConfBaseException)
 FULL_ERROR = "HYDRA_FULL_ERROR"
 
 
@@ -58,31 +59,14 @@ def run_command(task: Callable[[DictConfig], Any], config_name: str) -> None:
     try:
         hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(job)()
     except Interrupted as interruption:
-        _end(str(interruption), 128 + interruption.signum)
-    except (UserError, HydraException, OmegaConfBaseException) as error:
-        if show_traceback:
+        _end(f"{interruption}{multirun.how_to_continue()}", 128 + interruption.signum)
+    except Exception as error:
+        if show_traceback or not (multirun.begun() or isinstance(error, MISTAKES)):
             raise
-        _end(sentence(error, config_name), 1)
-
-
-class NewDirectory(Callback):
-    """Refuses to run in a directory that holds a run, before anything in it is overwritten.
-
-    It ends the process itself, since Hydra turns the exceptions of its callbacks into warnings.
-    """
-
-    def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
-        self._refuse_used(Path(config.hydra.run.dir), "hydra.run.dir")
-
-    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        self._refuse_used(Path(config.hydra.sweep.dir), "hydra.sweep.dir")
-
-    @staticmethod
-    def _refuse_used(folder: Path, key: str) -> None:
-        for used in (folder / ".hydra", folder / "multirun.yaml"):
-            if used.exists():
-                remedy = "Name another, or continue a run with resume=<run directory>."
-                _end(f"Expected a new directory ({key}), got {str(folder)!r}. {remedy}", 1)
+        if not multirun.finish():
+            _end(sentence(error, config_name), 1)
+        sys.exit(1)
+    multirun.finish()
 
 
 def log_to_file(path: Path) -> None:

@@ -3,18 +3,21 @@
 import hashlib
 import json
 import os
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
-from torch import Tensor
 
-from cvae_lightning.build import build
+from cvae_lightning.build import build, load_group
+from cvae_lightning.comparison import first_difference
 from cvae_lightning.errors import UserError, refuse
-from cvae_lightning.models.vae import VAE
+
+if TYPE_CHECKING:  # a run directory is read without waiting for torch
+    from torch import Tensor
+
+    from cvae_lightning.models.vae import VAE
 
 
 class Run:
@@ -30,10 +33,70 @@ class Run:
         if not self._config_file.is_file():
             refuse("a run directory, which holds .hydra/config.yaml", key, str(path), "Name a folder of a past run.")
 
+    @classmethod
+    def begin(
+        cls, path: Path, config: DictConfig, overrides: Sequence[str] = (), hydra: DictConfig | None = None
+    ) -> "Run":
+        """The run of `config` in the directory `path`: a new one, or the one that was begun there earlier.
+
+        Raises UserError where a run of another configuration was begun there; nothing in it is changed.
+        """
+        if (path / ".hydra" / "config.yaml").is_file():
+            run = cls(path)
+            different = run._difference(config)
+            if different is None:
+                run._failure_file.unlink(missing_ok=True)
+                return run
+            if run.begun:
+                refuse(
+                    "the configuration of the run in this directory",
+                    "hydra.run.dir",
+                    str(path),
+                    f"{different} Name another.",
+                )
+        (path / ".hydra").mkdir(parents=True, exist_ok=True)
+        for name, content in (("hydra", hydra), ("overrides", OmegaConf.create(list(overrides))), ("config", config)):
+            if content is not None:
+                _write(path / ".hydra" / f"{name}.yaml", OmegaConf.to_yaml(content))
+        (path / "error.txt").unlink(missing_ok=True)
+        return cls(path)
+
     @property
     def complete(self) -> bool:
         """metrics.json is written last, so its presence says that the run ended well."""
         return self._metrics_file.is_file()
+
+    @property
+    def begun(self) -> bool:
+        """Whether something was trained that would be lost."""
+        return self.complete or (self.path / "checkpoints").exists()
+
+    @property
+    def failure(self) -> str | None:
+        """The sentence of the error with which the run ended in a sweep, where it failed."""
+        return self._failure_file.read_text().strip() if self._failure_file.is_file() and not self.complete else None
+
+    @property
+    def status(self) -> str:
+        """complete, failed or interrupted; a run that goes on at the moment reads as interrupted."""
+        return "complete" if self.complete else "failed" if self.failure else "interrupted"
+
+    @cached_property
+    def overrides(self) -> list[str]:
+        """The keys that its command, or its place in a sweep, set."""
+        file = self.path / ".hydra" / "overrides.yaml"
+        return [str(override) for override in OmegaConf.load(file)] if file.is_file() else []
+
+    @property
+    def family(self) -> dict[str, Any]:
+        """The configuration without the number of epochs.
+
+        A shorter run of the same family is a prefix of this one: what depends on the total length, such as a learning
+        rate schedule, takes it from ${epochs}, and thereby differs.
+        """
+        config = self.config
+        del config["epochs"], config["trainer"]["max_epochs"]
+        return config
 
     @cached_property
     def raw_config(self) -> DictConfig:
@@ -55,8 +118,17 @@ class Run:
             refuse("a complete run, which holds metrics.json", "run", str(self.path), remedy)
         return json.loads(self._metrics_file.read_text())
 
-    def model(self) -> VAE:
+    @property
+    def objective(self) -> float:
+        """The val metric that the configuration names; nan for a model that has none such."""
+        value = self.metrics["val"][self.raw_config.objective.removeprefix("val/")]
+        return float("nan") if value is None else float(value)
+
+    def model(self) -> "VAE":
         """The trained model, in evaluation mode. Raises UserError where its weights are not those of metrics.json."""
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+
         weights = self._weights_file
         if not weights.is_file() or _sha256(weights) != self.metrics["weights_sha256"]:
             raise UserError(f"Expected the weights that metrics.json names, got others in {weights}. Train again.")
@@ -68,17 +140,23 @@ class Run:
         model.load_state_dict(state)
         return model.eval()
 
-    def write_result(self, weights: dict[str, Tensor], metrics: dict[str, Any]) -> None:
+    def write_result(self, weights: "dict[str, Tensor]", metrics: dict[str, Any]) -> None:
         """Write model.safetensors, then metrics.json with its digest: with that, the run is complete."""
+        from safetensors.torch import save_file
+
         partial = self._weights_file.with_suffix(".part")
         save_file(weights, partial)
         os.replace(partial, self._weights_file)
         result = {**metrics, "weights_sha256": _sha256(self._weights_file)}
         _write(self._metrics_file, json.dumps(result, indent=1, allow_nan=False) + "\n")
 
+    def write_failure(self, sentence: str) -> None:
+        """Note why the run failed, for whoever reads the sweep."""
+        _write(self._failure_file, sentence + "\n")
+
     def discard_unless_begun(self) -> None:
         """Remove what was written before the training began; a run that has a checkpoint is left alone."""
-        if (self.path / "checkpoints").exists():
+        if self.begun:
             return
         for pattern in (".hydra/*.yaml", "train.log", "hparams.yaml", "events.out.tfevents.*"):
             for file in self.path.glob(pattern):
@@ -87,14 +165,27 @@ class Run:
             if not any(folder.iterdir()):
                 folder.rmdir()
 
-    def replace_config(self, key: str, value: DictConfig) -> None:
-        """Change what the configuration says of `key`, in the run directory too."""
-        self.raw_config[key] = value
+    def fall_back(self) -> str:
+        """Make the data set that `data.fallback` names the run's own, in its directory too; return its name."""
+        name = str(self.raw_config.data.fallback)
+        self.raw_config.data = load_group("data", name)
         _write(self._config_file, OmegaConf.to_yaml(self.raw_config))
+        return name
+
+    def _difference(self, config: DictConfig) -> str | None:
+        """Where `config` differs from the run's own; its data may be those that the run fell back to."""
+        if config.data.fallback == self.raw_config.data.name:
+            config = OmegaConf.merge(config, {})  # type: ignore[assignment]  # a copy
+            config.data = self.raw_config.data
+        return first_difference(self.config, OmegaConf.to_container(config, resolve=True))
 
     @property
     def _config_file(self) -> Path:
         return self.path / ".hydra" / "config.yaml"
+
+    @property
+    def _failure_file(self) -> Path:
+        return self.path / "error.txt"
 
     @property
     def _metrics_file(self) -> Path:

@@ -40,6 +40,14 @@ def title_of(metrics: dict[str, Any]) -> str:
     return f"{metrics['model']} ({metrics['network']}) on {metrics['dataset']['name']}: {settings}"
 
 
+def one_line(metrics: dict[str, Any]) -> str:
+    """A run's metrics.json in a line, for a sweep."""
+    val = ", ".join(
+        f"{ROWS[key]} {_cell(metrics['val'].get(key))}" for key in ("ssim", "mse", "fid_pixel", "score_uncapped")
+    )
+    return f"val {val} ({metrics['time']['fit_seconds']:.0f} s of training)"
+
+
 def next_commands(run_dir: Path) -> str:
     """What to try after a run in `run_dir`."""
     return "\n".join(

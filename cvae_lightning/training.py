@@ -1,13 +1,9 @@
 """One run, from its configuration to metrics.json."""
 
 import logging
-import platform
-import statistics
-import subprocess
 import time
 import warnings
 from collections.abc import Iterable, Sequence
-from importlib.metadata import version
 from typing import Any
 
 import torch
@@ -16,15 +12,17 @@ from omegaconf import DictConfig
 from pytorch_lightning import Callback, Trainer
 from pytorch_lightning.loggers import TensorBoardLogger
 
-from cvae_lightning.build import PACKAGE, build, load_group
+from cvae_lightning.build import build
 from cvae_lightning.callbacks.checkpoint import last_checkpoint
-from cvae_lightning.callbacks.history import history_of
 from cvae_lightning.data.datamodule import DataModule
 from cvae_lightning.errors import DataUnavailable, check_integer, refuse
 from cvae_lightning.evaluators.evaluator import Evaluator
 from cvae_lightning.metrics import mean_elbo
 from cvae_lightning.models.vae import VAE
+from cvae_lightning.provenance import environment, settings, timing
 from cvae_lightning.runs import Run
+from cvae_lightning.sources import source_of
+from cvae_lightning.sweeps import longest_prefix, sweep_of
 
 log = logging.getLogger(__name__)
 
@@ -35,9 +33,10 @@ warnings.filterwarnings("ignore", message=".*LeafSpec.* is deprecated")
 
 
 def train(run: Run) -> dict[str, Any]:
-    """Train and evaluate what the run's configuration says, going on from its checkpoint; return metrics.json.
+    """Train and evaluate what the run's configuration says; return metrics.json.
 
-    Raises UserError for what the configuration can't mean, before any data is read.
+    It goes on from the run's checkpoint, or from the end of a run of the same sweep that is a prefix of it. Raises
+    UserError for what the configuration can't mean, before any data is read.
     """
     config = run.raw_config
     evaluators: list[Evaluator] = list(build(config.evaluators).values())
@@ -45,13 +44,21 @@ def train(run: Run) -> dict[str, Any]:
     torch.manual_seed(config.seed)
     model: VAE = build(config.model)
     callbacks = [*evaluators, *build(config.callbacks).values()]
-    logger: TensorBoardLogger = build(config.logger, save_dir=str(run.path))
+    sweep = sweep_of(run)
+    name = sweep.name_of(run.overrides) if sweep else ""
+    logger: TensorBoardLogger = build(config.logger, save_dir=str(run.path), version=name)
     trainer = build_trainer(config, callbacks, logger=logger, default_root_dir=str(run.path))
     datamodule = available_data(run)
     what_was_run = {**settings(config, model), "dataset": datamodule.source.name}
     logger.log_hyperparams(what_was_run)
 
-    trainer.fit(model, datamodule=datamodule, ckpt_path=last_checkpoint(run.path), weights_only=True)
+    datamodule.source.fit_splits()
+    versions = environment(trainer)
+    prefix = None if last_checkpoint(run.path) else longest_prefix(run, datamodule.source.digests, versions)
+    if prefix:
+        log.info("Going on from epoch %d, where %s ends.", prefix.raw_config.epochs, prefix.path)
+    checkpoint = last_checkpoint(prefix.path if prefix else run.path)
+    trainer.fit(model, datamodule=datamodule, ckpt_path=checkpoint, weights_only=True)
     start = time.perf_counter()
     splits = evaluate(trainer, model, datamodule, evaluators)
     metrics = {
@@ -60,7 +67,7 @@ def train(run: Run) -> dict[str, Any]:
         "dataset": datamodule.description(),
         **splits,
         "time": {**timing(trainer), "evaluate_seconds": time.perf_counter() - start},
-        "environment": environment(trainer),
+        "environment": versions,
     }
     log_final_metrics(logger, what_was_run, splits["val"], trainer.global_step)
     run.write_result(model.state_dict(), metrics)
@@ -118,56 +125,17 @@ def available_data(run: Run) -> DataModule:
         fallback = run.raw_config.data.fallback
         if fallback is None or last_checkpoint(run.path):
             raise
-        log.warning("%s Training on the embedded %s instead (data.fallback).", reason, fallback)
-        run.replace_config("data", load_group("data", fallback))
+        log.warning("%s Training on the embedded %s instead (data.fallback).", reason, run.fall_back())
         return prepared_data(run.raw_config)
 
 
 def prepared_data(config: DictConfig) -> DataModule:
     """Raises DataUnavailable where its files are missing and can't be fetched."""
-    datamodule: DataModule = build(config.data.module)
+    module = config.data.module.copy()
+    module.pop("source")
+    datamodule: DataModule = build(module, source=source_of(config))
     datamodule.prepare_data()
     return datamodule
-
-
-def settings(config: DictConfig, model: VAE) -> dict[str, Any]:
-    """What was run, under the same keys for every model."""
-    return {
-        "model": _class_name(config.model),
-        "network": _class_name(config.network),
-        "hidden": str(config.network.get("hidden")),
-        "likelihood": _class_name(config.likelihood),
-        "variance": config.likelihood.get("variance"),
-        "parameters": sum(parameter.numel() for parameter in model.parameters()),
-        **{key: config[key] for key in ("epochs", "latent_dim", "lr", "batch_size", "beta", "seed")},
-        "backward_precision": config.backward_precision,
-    }
-
-
-def timing(trainer: Trainer) -> dict[str, float | None]:
-    """Seconds of all epochs, of an earlier part of a resumed run too, and the median speed of training."""
-    rows = history_of(trainer)
-    if not rows:
-        return {"fit_seconds": None, "images_per_second": None}
-    return {
-        "fit_seconds": sum(row["seconds"] for row in rows),
-        "images_per_second": statistics.median(row["images_per_second"] for row in rows),
-    }
-
-
-def environment(trainer: Trainer) -> dict[str, Any]:
-    device = trainer.strategy.root_device
-    git = ["git", "-C", str(PACKAGE), "describe", "--always", "--dirty", "--abbrev=40"]
-    in_checkout = (PACKAGE.parent / ".git").exists()
-    commit = subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip() if in_checkout else ""
-    return {
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "pytorch_lightning": version("pytorch_lightning"),
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
-        "threads": torch.get_num_threads(),
-        "commit": commit or None,
-    }
 
 
 def log_final_metrics(
@@ -186,8 +154,3 @@ def _check(config: DictConfig, metrics: list[str]) -> None:
         refuse("auto, cpu or gpu", "accelerator", config.accelerator, "auto takes a GPU where there is one.")
     check_integer("epochs", config.epochs, 1, "The report uses 10 to 50.")
     check_integer("seed", config.seed, 0, "Any other seed will do.")
-
-
-def _class_name(config: DictConfig) -> str:
-    """The name of a choice in `config`: that of the class, in lower case."""
-    return str(config._target_).rpartition(".")[2].lower()

@@ -16,8 +16,8 @@ FLOORS = [
     {"errors", "random_streams", "shapes"},
     {"distributions", "objectives", "optimizers", "metrics", "generative", "pictures"},
     {"networks", "data", "models", "evaluators", "callbacks"},
-    {"build", "report_numbers", "summary", "runs", "training"},
-    {"command", "__main__", "evaluate"},
+    {"build", "comparison", "provenance", "report_numbers", "summary", "runs", "sources", "sweeps", "training"},
+    {"command", "multirun", "report", "__main__", "evaluate"},
 ]
 PARTS = {part: floor for floor, parts in enumerate(FLOORS) for part in parts}
 PEERS_THAT_MAY_MEET = {("callbacks", "data"), ("report_numbers", "summary")}

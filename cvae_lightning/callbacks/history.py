@@ -1,6 +1,7 @@
 """What happened epoch by epoch: kept with the run, and drawn as loss curves."""
 
 import time
+from pathlib import Path
 from typing import Any, cast
 
 from pytorch_lightning import Callback, LightningModule, Trainer
@@ -9,9 +10,9 @@ from cvae_lightning.data.loader import Loader
 
 
 class History(Callback):
-    """One row an epoch: its losses on train and val, its seconds, and the images per second of its training part.
+    """One row an epoch: all that was logged of it on train and val, its last step, and its seconds.
 
-    `images_per_second` counts the training steps only, not the validation.
+    `train/images_per_second` counts the training steps only, not the validation.
     """
 
     def __init__(self) -> None:
@@ -26,9 +27,17 @@ class History(Callback):
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         images_per_second = cast(Loader, trainer.train_dataloader).num_images / (self._train_end - self._start)
         pl_module.log("train/images_per_second", images_per_second)
-        losses = {name: float(trainer.callback_metrics[name]) for name in ("train/loss", "val/loss", "val/elbo")}
+        curves = {name: float(value) for name, value in trainer.callback_metrics.items()}
         seconds = time.perf_counter() - self._start
-        self.rows.append({**losses, "seconds": seconds, "images_per_second": images_per_second})
+        self.rows.append({**curves, "step": trainer.global_step - 1, "seconds": seconds})
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Where the run starts from another's checkpoint, log the epochs that came before, so that curves are whole."""
+        if trainer.ckpt_path and not Path(trainer.ckpt_path).is_relative_to(trainer.default_root_dir):
+            for epoch, row in enumerate(self.rows):
+                curves = {name: value for name, value in row.items() if "/" in name}
+                for logger in trainer.loggers:
+                    logger.log_metrics({**curves, "epoch": epoch}, int(row["step"]))
 
     def state_dict(self) -> dict[str, Any]:
         return {"rows": self.rows}

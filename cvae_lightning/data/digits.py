@@ -31,7 +31,7 @@ class Digits:
 
         pixels, labels = load_digits(return_X_y=True)
         content = pixels.astype("u1").tobytes() + labels.astype("u1").tobytes()
-        self.digests = {"digits": hashlib.sha256(content).hexdigest()}
+        self.digests["digits"] = hashlib.sha256(content).hexdigest()
         small = torch.from_numpy(pixels).float().reshape(-1, 1, 8, 8) / 16
         images = F.interpolate(small, size=(28, 28), mode="bicubic").clamp(0, 1)
         whole = Split((255 * images + 0.5).byte(), torch.from_numpy(labels).long())

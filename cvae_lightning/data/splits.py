@@ -1,5 +1,6 @@
 """A split of a data set: one tensor of images, one of labels; and how the splits are drawn."""
 
+from functools import cached_property
 from typing import NamedTuple, Protocol
 
 import torch
@@ -35,6 +36,30 @@ class Source(Protocol):
         ...
 
     def test_split(self) -> Split: ...
+
+
+class ReadOnce:
+    """A source that is read once, however many data modules share it."""
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
+        self.name = source.name
+        self.digests = source.digests
+        self.prepare = source.prepare
+
+    def fit_splits(self) -> tuple[Split, Split]:
+        return self._fit
+
+    def test_split(self) -> Split:
+        return self._test
+
+    @cached_property
+    def _fit(self) -> tuple[Split, Split]:
+        return self.source.fit_splits()
+
+    @cached_property
+    def _test(self) -> Split:
+        return self.source.test_split()
 
 
 def split_off(split: Split, fraction: float, seed: int, stratified: bool = False) -> tuple[Split, Split]:

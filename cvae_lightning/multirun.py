@@ -1,0 +1,114 @@
+"""What a multirun does beside its runs: it notes what was asked for, answers at once when all is done, and reports."""
+
+import hashlib
+import json
+import logging
+import sys
+from pathlib import Path
+from typing import Any
+
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig, OmegaConf
+
+from cvae_lightning.build import CONF
+from cvae_lightning.errors import UserError, refuse
+from cvae_lightning.sweeps import RECORD, Sweep
+
+log = logging.getLogger(__name__)
+
+_directory: list[Path] = []  # of the multirun that this process has begun
+
+
+class Multirun(Callback):
+    """Writes sweep.json, from which a sweep directory is read, before the first run.
+
+    It ends the process itself where nothing is to be done, and where another sweep lies in the directory, since Hydra
+    turns the exceptions of its callbacks into warnings.
+    """
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        path = Path(config.hydra.sweep.dir)
+        try:
+            _begin(path, config)
+        except UserError as error:
+            print(error, file=sys.stderr)
+            sys.exit(1)
+        _directory[:] = [path]
+
+
+def begun() -> bool:
+    return bool(_directory)
+
+
+def how_to_continue() -> str:
+    if not begun():
+        return ""
+    return f" Continue with the same command and hydra.sweep.dir={_directory[0]}"
+
+
+def finish() -> bool:
+    """Write the report of the sweep, where there is one, and list its failures; return whether there were any."""
+    if not begun():
+        return False
+    from cvae_lightning.report.pages import write_report
+
+    sweep = Sweep(_directory[0])
+    log.info("%s", write_report(sweep))
+    failures = [run for run in sweep.runs if run.failure]
+    for run in failures:
+        print(f"{run.path} ({' '.join(run.overrides)}): {run.failure}", file=sys.stderr)
+    return bool(failures)
+
+
+def _begin(path: Path, config: DictConfig) -> None:
+    record = {
+        "command": list(config.hydra.overrides.task),
+        "jobs": _jobs(config),
+        "composed_from": _digest(config),
+    }
+    if (path / RECORD).is_file():
+        sweep = Sweep(path)
+        if sweep.record["jobs"] != record["jobs"]:
+            remedy = "Repeat the command that made it, or name another directory."
+            refuse(
+                f"the runs of the sweep in this directory ({' '.join(sweep.record['command'])})",
+                "hydra.sweep.dir",
+                str(path),
+                remedy,
+            )
+        if sweep.record == record and sweep.complete:
+            _answer_at_once(sweep)
+    path.mkdir(parents=True, exist_ok=True)
+    (path / RECORD).write_text(json.dumps(record, indent=1) + "\n")
+
+
+def _answer_at_once(sweep: Sweep) -> None:
+    """Composing each run's configuration takes Hydra longer than seeing that the same was composed before."""
+    from cvae_lightning.sources import check_data_are_the_same
+
+    for run in sweep.runs:
+        check_data_are_the_same(run)
+    print(f"All {len(sweep.runs)} runs of {sweep.path} are complete. See {sweep.path / 'report.html'}")
+    sys.exit(0)
+
+
+def _jobs(config: DictConfig) -> list[list[str]] | None:
+    """The overrides of each run, as Hydra's basic sweeper expands them; None where another sweeper chooses them."""
+    sweeper = config.hydra.sweeper
+    if not sweeper._target_.endswith(".BasicSweeper"):
+        return None
+    given = [f"{key}={value}" for key, value in (sweeper.params or {}).items()]
+    parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
+    (jobs,) = BasicSweeper.split_arguments(parser.parse_overrides([*given, *config.hydra.overrides.task]), None)
+    return jobs
+
+
+def _digest(config: DictConfig) -> str:
+    """Of all that the runs' configurations are composed from, beside their overrides."""
+    files = {str(path.relative_to(CONF)): path.read_text() for path in sorted(CONF.rglob("*.yaml"))}
+    task = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
+    shared = OmegaConf.to_container(task, resolve=True)
+    return hashlib.sha256(json.dumps([files, shared], sort_keys=True).encode()).hexdigest()

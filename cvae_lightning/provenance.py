@@ -1,0 +1,67 @@
+"""How the numbers of a run came about: its settings, times and versions, as metrics.json holds them."""
+
+import functools
+import platform
+import statistics
+import subprocess
+from importlib.metadata import version
+from typing import Any
+
+import torch
+from omegaconf import DictConfig
+from pytorch_lightning import Trainer
+
+from cvae_lightning.build import PACKAGE
+from cvae_lightning.callbacks.history import history_of
+from cvae_lightning.models.vae import VAE
+
+
+def settings(config: DictConfig, model: VAE) -> dict[str, Any]:
+    """What was run, under the same keys for every model."""
+    return {
+        "model": _class_name(config.model),
+        "network": _class_name(config.network),
+        "hidden": str(config.network.get("hidden")),
+        "likelihood": _class_name(config.likelihood),
+        "variance": config.likelihood.get("variance"),
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        **{key: config[key] for key in ("epochs", "latent_dim", "lr", "batch_size", "beta", "seed")},
+        "backward_precision": config.backward_precision,
+    }
+
+
+def timing(trainer: Trainer) -> dict[str, float | None]:
+    """Seconds of all epochs, of an earlier part of a resumed run too, and the median speed of training."""
+    rows = history_of(trainer)
+    if not rows:
+        return {"fit_seconds": None, "images_per_second": None}
+    return {
+        "fit_seconds": sum(row["seconds"] for row in rows),
+        "images_per_second": statistics.median(row["train/images_per_second"] for row in rows),
+    }
+
+
+def environment(trainer: Trainer) -> dict[str, Any]:
+    device = trainer.strategy.root_device
+    return {
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "pytorch_lightning": version("pytorch_lightning"),
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+        "threads": torch.get_num_threads(),
+        "commit": _commit(),
+    }
+
+
+@functools.cache
+def _commit() -> str | None:
+    """Of the checkout that the code was imported from, however it changes while a sweep goes on."""
+    if not (PACKAGE.parent / ".git").exists():
+        return None
+    git = ["git", "-C", str(PACKAGE), "describe", "--always", "--dirty", "--abbrev=40"]
+    return subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip() or None
+
+
+def _class_name(config: DictConfig) -> str:
+    """The name of a choice in `config`: that of the class, in lower case."""
+    return str(config._target_).rpartition(".")[2].lower()

@@ -1,0 +1,110 @@
+"""A sweep: a directory of run directories, what its command asked for, and which of its runs share work."""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from cvae_lightning.errors import refuse
+from cvae_lightning.runs import Run
+
+RECORD = "sweep.json"
+
+
+class Sweep:
+    """A directory that `python -m cvae_lightning -m ...` has made; nothing is read before it is asked for."""
+
+    def __init__(self, path: str | Path, key: str = "sweep") -> None:
+        """Raises UserError, naming the `key` that `path` came from, where it is not a sweep directory."""
+        self.path = Path(path)
+        if not (self.path / RECORD).is_file():
+            refuse(f"a sweep directory, which holds {RECORD}", key, str(path), "Name a folder that -m has made.")
+
+    @cached_property
+    def record(self) -> dict[str, Any]:
+        """`command`: the overrides on the command line; `jobs`: those of each run, null where a search chooses them."""
+        return json.loads((self.path / RECORD).read_text())
+
+    @property
+    def runs(self) -> list[Run]:
+        """All runs that have a directory, in the order of their numbers."""
+        folders = (file.parent.parent for file in self.path.glob("*/.hydra/config.yaml"))
+        return [Run(folder) for folder in sorted(folders, key=lambda folder: _natural(folder.name))]
+
+    @property
+    def missing(self) -> list[tuple[str, list[str]]]:
+        """Number and overrides of the runs that were asked for, and have no directory yet."""
+        there = {run.path.name for run in self.runs}
+        jobs = enumerate(self.record["jobs"] or [])
+        return [(str(number), overrides) for number, overrides in jobs if str(number) not in there]
+
+    @property
+    def complete(self) -> bool:
+        """Whether all runs that were asked for are; never so for a search, which may always go on."""
+        return bool(self.record["jobs"]) and not self.missing and all(run.complete for run in self.runs)
+
+    def name_of(self, overrides: Sequence[str]) -> str:
+        """What tells the run with these overrides from the others, such as "lr=0.001,latent_dim=10"."""
+        jobs = self.record["jobs"] or []
+        shared = set.intersection(*map(set, jobs)) if len(jobs) > 1 else set()
+        differing = [override for override in overrides if override not in shared]
+        return ",".join(differing).replace("/", "-").replace("experiment=", "") or "run"
+
+
+def sweep_of(run: Run) -> Sweep | None:
+    """The sweep that the run is part of, if it is."""
+    return Sweep(run.path.parent) if (run.path.parent / RECORD).is_file() else None
+
+
+def longest_prefix(run: Run, digests: dict[str, str], environment: dict[str, Any]) -> Run | None:
+    """The longest finished run of the same sweep with which training `run` would begin, bit for bit.
+
+    It equals `run` in everything but fewer epochs, and was trained on the same files with the same versions, device and
+    number of threads.
+    """
+    sweep = sweep_of(run)
+    family = run.family
+    candidates = [
+        other
+        for other in (sweep.runs if sweep else [])
+        if other.complete
+        and other.raw_config.epochs < run.raw_config.epochs
+        and other.family == family
+        and digests.items() <= other.metrics["dataset"]["files"].items()
+        and environment == other.metrics["environment"]
+        and (other.path / "checkpoints" / "last.ckpt").is_file()
+    ]
+    return max(candidates, key=lambda other: other.raw_config.epochs, default=None)
+
+
+@contextmanager
+def one_of_its_family(run: Run) -> Iterator[bool]:
+    """Lets one run of a family (see Run.family) train at a time; yields whether it had to wait for another.
+
+    So parallel workers share prefixes too, and no two train in one directory. A lock ends with its process.
+    """
+    digest = hashlib.sha256(json.dumps(run.family, sort_keys=True).encode()).hexdigest()[:16]
+    folder = run.path.parent / ".locks"
+    folder.mkdir(exist_ok=True)
+    lock = FileLock(folder / f"{digest}.lock")
+    waited = False
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        waited = True
+        lock.acquire()
+    try:
+        yield waited
+    finally:
+        lock.release()
+
+
+def _natural(name: str) -> list[Any]:
+    """Sorts 2 before 10."""
+    return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in re.split(r"(\d+)", name) if part]
