@@ -46,6 +46,7 @@ def run_command(task: Callable[[DictConfig], Any], config_name: str) -> None:
         signal.signal(signum, _interrupt)
     show_traceback = os.environ.get(FULL_ERROR) == "1"
     os.environ[FULL_ERROR] = "1"  # Hydra is to pass exceptions on, not to print them
+    sys.argv[1:] = map(expanded, sys.argv[1:])
 
     @functools.wraps(task)
     def job(config: DictConfig) -> Any:
@@ -67,6 +68,16 @@ def run_command(task: Callable[[DictConfig], Any], config_name: str) -> None:
             _end(sentence(error, config_name), 1)
         sys.exit(1)
     multirun.finish()
+
+
+def expanded(argument: str) -> str:
+    """group=glob(folder/pattern) as group=folder/a,folder/b,...: Hydra's own glob doesn't look into folders."""
+    glob = re.fullmatch(r"([^=]+)=glob\((\w[^()]*/[^()]*)\)", argument)
+    if not glob:
+        return argument
+    files = sorted((CONF / glob[1]).glob(f"{glob[2]}.yaml"))
+    names = [str(file.relative_to(CONF / glob[1]).with_suffix("")) for file in files]
+    return f"{glob[1]}={','.join(names)}" if names else argument
 
 
 def log_to_file(path: Path) -> None:
