@@ -213,7 +213,8 @@ def jobs_of(*overrides: str) -> list[list[str]]:
     with initialize_config_dir(str(CONF), version_base="1.3"):
         from hydra import compose
 
-        config = compose("config", list(overrides), return_hydra_config=True)
+        grids = [override for override in overrides if override.startswith("+")]
+        config = compose("config", grids, return_hydra_config=True)
         config.hydra.overrides.task = list(overrides)
         jobs = _jobs(config)
     assert jobs
