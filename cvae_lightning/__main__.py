@@ -28,6 +28,8 @@ def train(config: DictConfig) -> float:
     hydra = HydraConfig.get()
     path = _shortest(Path(hydra.runtime.output_dir))
     run = Run.begin(path, config, hydra.overrides.task, OmegaConf.create({"hydra": hydra}))
+    if run.raw_config.data.name != config.data.name:
+        log.warning("%s was begun on %s, and stays with them.", run.path, run.raw_config.data.name)
     if hydra.mode == RunMode.MULTIRUN:
         return _train_in_sweep(run)
     try:

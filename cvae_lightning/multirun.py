@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import logging
 import sys
 from pathlib import Path
 from typing import Any
@@ -15,9 +14,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from cvae_lightning.build import CONF
 from cvae_lightning.errors import UserError, refuse
+from cvae_lightning.files import write_whole
 from cvae_lightning.sweeps import RECORD, Sweep
-
-log = logging.getLogger(__name__)
 
 _directory: list[Path] = []  # of the multirun that this process has begun
 
@@ -53,10 +51,13 @@ def finish() -> bool:
     """Write the report of the sweep, where there is one, and list its failures; return whether there were any."""
     if not begun():
         return False
+    sweep = Sweep(_directory[0])
+    if not sweep.runs:
+        sweep.discard()
+        return False
     from cvae_lightning.report.pages import write_report
 
-    sweep = Sweep(_directory[0])
-    log.info("%s", write_report(sweep))
+    print(write_report(sweep))
     failures = [run for run in sweep.runs if run.failure]
     for run in failures:
         print(f"{run.path} ({' '.join(run.overrides)}): {run.failure}", file=sys.stderr)
@@ -82,7 +83,7 @@ def _begin(path: Path, config: DictConfig) -> None:
         if sweep.record == record and sweep.complete:
             _answer_at_once(sweep)
     path.mkdir(parents=True, exist_ok=True)
-    (path / RECORD).write_text(json.dumps(record, indent=1) + "\n")
+    write_whole(path / RECORD, json.dumps(record, indent=1) + "\n")
 
 
 def _answer_at_once(sweep: Sweep) -> None:
@@ -91,7 +92,12 @@ def _answer_at_once(sweep: Sweep) -> None:
 
     for run in sweep.runs:
         check_data_are_the_same(run)
-    print(f"All {len(sweep.runs)} runs of {sweep.path} are complete. See {sweep.path / 'report.html'}")
+    page = sweep.path / "report.html"
+    if not page.exists():
+        from cvae_lightning.report.pages import write_report
+
+        write_report(sweep)
+    print(f"All {len(sweep.runs)} runs of {sweep.path} are complete. See {page}")
     sys.exit(0)
 
 

@@ -1,6 +1,5 @@
 """A run directory, which explains itself: read by whoever wants a result, written by the training."""
 
-import hashlib
 import json
 import os
 from collections.abc import Sequence
@@ -13,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from cvae_lightning.build import build, load_group
 from cvae_lightning.comparison import first_difference
 from cvae_lightning.errors import UserError, refuse
+from cvae_lightning.files import sha256_of, write_whole
 
 if TYPE_CHECKING:  # a run directory is read without waiting for torch
     from torch import Tensor
@@ -57,7 +57,7 @@ class Run:
         (path / ".hydra").mkdir(parents=True, exist_ok=True)
         for name, content in (("hydra", hydra), ("overrides", OmegaConf.create(list(overrides))), ("config", config)):
             if content is not None:
-                _write(path / ".hydra" / f"{name}.yaml", OmegaConf.to_yaml(content))
+                write_whole(path / ".hydra" / f"{name}.yaml", OmegaConf.to_yaml(content))
         (path / "error.txt").unlink(missing_ok=True)
         return cls(path)
 
@@ -130,7 +130,7 @@ class Run:
         from safetensors.torch import load_file
 
         weights = self._weights_file
-        if not weights.is_file() or _sha256(weights) != self.metrics["weights_sha256"]:
+        if not weights.is_file() or sha256_of(weights) != self.metrics["weights_sha256"]:
             raise UserError(f"Expected the weights that metrics.json names, got others in {weights}. Train again.")
         try:
             state = load_file(weights)
@@ -147,12 +147,12 @@ class Run:
         partial = self._weights_file.with_suffix(".part")
         save_file(weights, partial)
         os.replace(partial, self._weights_file)
-        result = {**metrics, "weights_sha256": _sha256(self._weights_file)}
-        _write(self._metrics_file, json.dumps(result, indent=1, allow_nan=False) + "\n")
+        result = {**metrics, "weights_sha256": sha256_of(self._weights_file)}
+        write_whole(self._metrics_file, json.dumps(result, indent=1, allow_nan=False) + "\n")
 
     def write_failure(self, sentence: str) -> None:
         """Note why the run failed, for whoever reads the sweep."""
-        _write(self._failure_file, sentence + "\n")
+        write_whole(self._failure_file, sentence + "\n")
 
     def discard_unless_begun(self) -> None:
         """Remove what was written before the training began; a run that has a checkpoint is left alone."""
@@ -169,7 +169,7 @@ class Run:
         """Make the data set that `data.fallback` names the run's own, in its directory too; return its name."""
         name = str(self.raw_config.data.fallback)
         self.raw_config.data = load_group("data", name)
-        _write(self._config_file, OmegaConf.to_yaml(self.raw_config))
+        write_whole(self._config_file, OmegaConf.to_yaml(self.raw_config))
         return name
 
     def _difference(self, config: DictConfig) -> str | None:
@@ -194,14 +194,3 @@ class Run:
     @property
     def _weights_file(self) -> Path:
         return self.path / "model.safetensors"
-
-
-def _write(path: Path, text: str) -> None:
-    """Write a file that is whole at any time."""
-    partial = path.with_name(path.name + ".part")
-    partial.write_text(text)
-    os.replace(partial, path)
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()

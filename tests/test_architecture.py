@@ -2,6 +2,7 @@
 
 import ast
 import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -10,10 +11,11 @@ from conftest import composed
 from omegaconf import DictConfig, OmegaConf
 
 from cvae_lightning.build import CONF, PACKAGE, build
+from cvae_lightning.command import expanded
 from cvae_lightning.errors import UserError
 
 FLOORS = [
-    {"errors", "random_streams", "shapes"},
+    {"errors", "files", "random_streams", "shapes"},
     {"distributions", "objectives", "optimizers", "metrics", "generative", "pictures"},
     {"networks", "data", "models", "evaluators", "callbacks"},
     {"build", "comparison", "provenance", "report_numbers", "summary", "runs", "sources", "sweeps", "training"},
@@ -64,7 +66,7 @@ def readme_commands() -> list[str]:
 
 @pytest.mark.parametrize("arguments", readme_commands())
 def test_the_commands_of_the_readme_compose(arguments: str) -> None:
-    for override in arguments.split():
+    for override in map(expanded, shlex.split(arguments)):
         key, _, values = override.partition("=")
         for value in values.split(","):
             assert composed(f"{key}={value}")
@@ -74,13 +76,18 @@ def test_the_readme_has_a_row_for_each_key_of_the_command() -> None:
     text = (PACKAGE.parent / "README.md").read_text()
     template: str = yaml.safe_load((CONF / "hydra" / "help" / "train.yaml").read_text())["template"]
     keys = set(re.findall(r"^  ([a-z_]+)= ", template, re.MULTILINE)) - {"resume"}
-    assert len(keys) == 12
+    assert len(keys) == 13
     assert not [key for key in keys if not re.search(rf"^\|.*`{key}`.*\|", text, re.MULTILINE)]
 
 
 def groups() -> list[str]:
     files = sorted(path.relative_to(CONF) for path in CONF.glob("*/*.yaml"))
-    return [f"{path.parent}={path.stem}" for path in files if path.parent.name != "hydra"]
+    choices = [f"{path.parent}={path.stem}" for path in files if path.parent.name != "hydra"]
+    experiments = sorted((CONF / "experiment").glob("*/*.yaml"))
+    return [
+        *(f"+{choice}" if choice.startswith("sweep=") else choice for choice in choices),
+        *(f"experiment={path.parent.name}/{path.stem}" for path in experiments),
+    ]
 
 
 @pytest.mark.parametrize("choice", groups())
@@ -91,6 +98,15 @@ def test_every_choice_composes_and_builds(choice: str) -> None:
     for part in ("callbacks", "evaluators"):
         assert build(config[part]).keys() == config[part].keys()
     assert build(config.trainer)(logger=build(config.logger, save_dir="/nowhere"))
+
+
+@pytest.mark.parametrize("path", sorted((CONF / "experiment").rglob("*.yaml")), ids=lambda path: path.stem)
+def test_an_experiment_says_what_it_claims_and_how_it_is_run(path: Path) -> None:
+    name = path.relative_to(CONF / "experiment").with_suffix("")
+    package, claim, *_ = path.read_text().splitlines()
+    assert package == "# @package _global_"
+    assert claim.startswith("# ")
+    assert claim.endswith(f": python -m cvae_lightning experiment={name}")
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in CONF.glob("*.yaml")))

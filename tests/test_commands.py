@@ -168,26 +168,24 @@ def test_a_signal_leaves_a_run_that_can_be_resumed(tmp_path: Path, signum: signa
         assert "run is complete: there is nothing to continue." in execute("resume=run", cwd=tmp_path).stdout
 
 
-def test_in_a_sweep_one_failing_run_does_not_cost_the_others(tmp_path: Path) -> None:
-    answer = execute("-m", *QUICK, "epochs=1", "lr=-1,0.01", "hydra.sweep.dir=sweep", cwd=tmp_path)
-    assert answer.returncode == 1
-    assert answer.stderr.endswith("Expected a finite number above 0 (lr), got -1. The report searches 0.001 to 0.02.\n")
-    assert Run(tmp_path / "sweep" / "1").complete
-    assert not (tmp_path / "sweep" / "0" / "metrics.json").exists()
-
-
-@pytest.mark.parametrize("mode", ["run", "sweep"])
-def test_a_directory_that_holds_a_run_is_not_run_in_again(tmp_path: Path, mode: str) -> None:
-    used = tmp_path / "used"
-    marker = used / ".hydra" / "config.yaml" if mode == "run" else used / "multirun.yaml"
-    marker.parent.mkdir(parents=True)
-    marker.write_text("precious: true\n")
-    arguments = [*(["-m"] if mode == "sweep" else []), f"hydra.{mode}.dir=used"]
+def test_the_same_command_in_the_same_directory_finds_its_run(tmp_path: Path) -> None:
+    arguments = [*QUICK, "epochs=1", "hydra.run.dir=run"]
+    assert execute(*arguments, cwd=tmp_path).returncode == 0
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*") if path.name != "train.log"}
     answer = execute(*arguments, cwd=tmp_path)
+    assert answer.returncode == 0
+    assert answer.stdout == "run is complete: there is nothing to continue.\n"
+    answer = execute(*arguments, "lr=0.5", cwd=tmp_path)
     assert answer.returncode == 1
     assert answer.stderr == (
-        f"Expected a new directory (hydra.{mode}.dir), got 'used'. "
-        "Name another, or continue a run with resume=<run directory>.\n"
+        "Expected the configuration of the run in this directory (hydra.run.dir), got 'run'. "
+        "There, lr is 0.005, not 0.5. Name another.\n"
     )
-    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [marker]
-    assert marker.read_text() == "precious: true\n"
+    assert before == {path: path.stat().st_mtime_ns for path in before}
+
+
+def test_a_mistake_in_a_sweep_leaves_nothing(tmp_path: Path) -> None:
+    answer = execute("-m", "latentdim=3,4", "hydra.sweep.dir=sweep", cwd=tmp_path)
+    assert answer.returncode == 1
+    assert answer.stderr == "Expected a known key, got 'latentdim'. Did you mean latent_dim?\n"
+    assert not list(tmp_path.iterdir())

@@ -1,5 +1,6 @@
 """Sweeps: no work is done twice, and none is lost; each run is what it would be alone."""
 
+import copy
 import json
 import re
 import signal
@@ -16,13 +17,13 @@ import yaml
 from conftest import MakeRun, composed
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
-from omegaconf import OmegaConf
 from test_commands import QUICK, command, environment, execute, lines_until
 from test_training import events, without_times
 
 from cvae_lightning.build import CONF
 from cvae_lightning.command import expanded
 from cvae_lightning.data.idx_source import IdxSource
+from cvae_lightning.data.splits import Split
 from cvae_lightning.errors import UserError
 from cvae_lightning.multirun import _jobs
 from cvae_lightning.report_numbers import TABLE_3
@@ -139,7 +140,12 @@ def test_the_data_are_read_once_a_process(make_run: MakeRun, tmp_path: Path, mon
     write_idx_files(tmp_path / "own")
     reads: list[str] = []
     read = IdxSource._read
-    monkeypatch.setattr(IdxSource, "_read", lambda self, part: (reads.append(part), read(self, part))[1])
+
+    def noted(self: IdxSource, part: str) -> Split:
+        reads.append(part)
+        return read(self, part)
+
+    monkeypatch.setattr(IdxSource, "_read", noted)
     for seed in (0, 1):
         train(make_run(f"run{seed}", f"data_dir={tmp_path / 'own'}", f"seed={seed}"))
     assert reads == ["train", "t10k"]
@@ -156,7 +162,7 @@ def test_a_complete_run_whose_data_have_changed_is_no_answer(make_run: MakeRun) 
 
 def test_a_directory_belongs_to_the_configuration_that_was_begun_in_it(make_run: MakeRun) -> None:
     run = make_run("run")
-    same, other = (OmegaConf.create(OmegaConf.to_yaml(run.raw_config)) for _ in range(2))
+    same, other = (copy.deepcopy(run.raw_config) for _ in range(2))
     other.lr = 0.5
     assert Run.begin(run.path, same).raw_config.lr == 0.01
     assert Run.begin(run.path, other).raw_config.lr == 0.5, "nothing was trained yet"
@@ -174,7 +180,7 @@ def test_a_directory_belongs_to_the_configuration_that_was_begun_in_it(make_run:
 
 def test_a_run_that_fell_back_to_the_digits_is_continued_as_such(make_run: MakeRun) -> None:
     run = make_run("run")
-    asked = OmegaConf.create(OmegaConf.to_yaml(run.raw_config))
+    asked = copy.deepcopy(run.raw_config)
     assert run.fall_back() == "digits"
     (run.path / "checkpoints").mkdir()
     assert Run.begin(run.path, asked).raw_config.data.name == "digits"

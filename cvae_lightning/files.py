@@ -1,0 +1,16 @@
+"""Files that are whole at any time."""
+
+import hashlib
+import os
+from pathlib import Path
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write beside the place of the file, then rename: whoever reads it finds the old text or the new one."""
+    partial = path.with_name(path.name + ".part")
+    partial.write_text(text)
+    os.replace(partial, path)
+
+
+def sha256_of(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
