@@ -5,10 +5,10 @@ import os
 from pathlib import Path
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Write beside the place of the file, then rename: whoever reads it finds the old text or the new one."""
+def write_whole(path: Path, content: str | bytes) -> None:
+    """Write beside the place of the file, then rename: whoever reads it finds the old content or the new one."""
     partial = path.with_name(path.name + ".part")
-    partial.write_text(text)
+    partial.write_bytes(content.encode() if isinstance(content, str) else content)
     os.replace(partial, path)
 
 
