@@ -3,7 +3,7 @@ PYTHON ?= python3
 UV := $(shell command -v uv 2>/dev/null)
 READY := .venv/.ready
 
-.PHONY: help run test lint clean
+.PHONY: help run test test-all lint clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -11,8 +11,16 @@ help: ## this list
 run: $(READY) ## the main job: train and evaluate the report's CVAE (on embedded digits where MNIST can't be had)
 	.venv/bin/python -m cvae_lightning
 
-test: $(READY) ## all tests
+test: $(READY) ## all tests, but for those that need the extra cluster
 	.venv/bin/python -m pytest
+
+test-all: $(READY) ## all tests, those too that need the extra cluster (Ray)
+ifdef UV
+	$(UV) pip install --quiet --python .venv/bin/python --constraints constraints.txt --editable '.[dev,cluster]'
+else
+	.venv/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,cluster]'
+endif
+	.venv/bin/python -m pytest -m "ray or not ray"
 
 lint: $(READY) ## ruff and mypy
 	.venv/bin/ruff check .

@@ -13,8 +13,10 @@ from types import FrameType
 from typing import Any, NoReturn
 
 import hydra
+from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.plugins import Plugins
 from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException, OverrideParseException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
@@ -47,6 +49,7 @@ def run_command(task: Callable[[DictConfig], Any], config_name: str) -> None:
     show_traceback = os.environ.get(FULL_ERROR) == "1"
     os.environ[FULL_ERROR] = "1"  # Hydra is to pass exceptions on, not to print them
     sys.argv[1:] = map(expanded, sys.argv[1:])
+    prefer_our_presets()
 
     @functools.wraps(task)
     def job(config: DictConfig) -> Any:
@@ -80,6 +83,14 @@ def expanded(argument: str) -> str:
     return f"{glob[1]}={','.join(names)}" if names else argument
 
 
+def prefer_our_presets() -> None:
+    """Forget a plugin's own preset where conf/hydra has one of its name: Hydra would take it for a schema of ours."""
+    Plugins.instance()  # they store theirs when they are found
+    for group, presets in ConfigStore.instance().repo["hydra"].items():
+        for file in (CONF / "hydra" / group).glob("*.yaml"):
+            presets.pop(file.name, None)
+
+
 def log_to_file(path: Path) -> None:
     """Let the log go on in the train.log of an earlier part of the run."""
     config = OmegaConf.load(CONF / "hydra" / "job_logging" / "train.yaml")
@@ -97,6 +108,12 @@ def sentence(error: Exception, config_name: str) -> str:
         return f"Expected key=value, got {error.override!r}. Put quotes around special characters."
     if isinstance(error, MissingMandatoryValue):
         return f"Expected {error.full_key}=<value>, got none. --help explains the command."
+    plugin = re.match(r"Unknown plugin class : 'hydra_plugins\.([^.]+)", str(error))
+    if plugin:
+        group = "hydra/sweeper" if plugin[1].endswith("sweeper") else "hydra/launcher"
+        name = plugin[1].replace("_", "-")
+        install = "Install it: pip install 'cvae_lightning[cluster]'."
+        return f"Expected the extra cluster ({group}), got no {name}. {install}"
     unknown = re.match(r"Could not (?:override|delete from config\.) '([^']+)'", str(error))
     if isinstance(error, ConfigCompositionException) and unknown:
         key = unknown[1]

@@ -1,0 +1,83 @@
+"""hydra/launcher=ray: each run is a task of a Ray cluster.
+
+Hydra looks for launchers in the namespace package hydra_plugins only. hydra-ray-launcher has no release for Hydra 1.3
+on Python 3.11.
+"""
+
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.singleton import Singleton
+from hydra.core.utils import JobReturn, JobStatus, configure_log, filter_overrides, run_job, setup_globals
+from hydra.plugins.launcher import Launcher
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from cvae_lightning.errors import refuse
+
+log = logging.getLogger(__name__)
+
+
+class RayLauncher(Launcher):
+    """Hands all runs to Ray at once, which starts each where there is room for it, in the order of their numbers."""
+
+    def __init__(self, init: Mapping[str, Any], remote: Mapping[str, Any]) -> None:
+        """`init`: arguments of ray.init; `remote`: the options of a task, such as num_cpus and num_gpus."""
+        self.init: Any = OmegaConf.to_container(OmegaConf.create(dict(init)), resolve=True)
+        self.remote: Any = OmegaConf.to_container(OmegaConf.create(dict(remote)), resolve=True)
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        self.hydra_context, self.task_function, self.config = hydra_context, task_function, config
+
+    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
+        try:
+            import ray  # takes seconds, and every command of Hydra imports this module
+        except ImportError:
+            remedy = "Install it: pip install 'cvae_lightning[cluster]'."
+            refuse("the extra cluster", "hydra/launcher", "no ray", remedy)
+        setup_globals()
+        configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
+        if not ray.is_initialized():  # a search launches again and again
+            ray.init(**self.init)
+        log.info("Launching %d jobs on Ray", len(job_overrides))
+        task = ray.remote(**self.remote)(_run)
+        shared = ray.put((self.hydra_context, self.task_function, self.config, Singleton.get_state(), Path.cwd()))
+        references = []
+        for number, overrides in enumerate(job_overrides, start=initial_job_idx):
+            log.info("\t#%d : %s", number, " ".join(filter_overrides(overrides)))
+            references.append(task.remote(shared, list(overrides), number))
+        return [_result(reference) for reference in references]
+
+
+def _run(shared: tuple[Any, ...], overrides: list[str], number: int) -> JobReturn:
+    """One run, in a worker of Ray."""
+    hydra_context, task_function, config, singletons, folder = shared
+    os.chdir(folder)
+    setup_globals()
+    Singleton.set_state(singletons)
+    run_config = hydra_context.config_loader.load_sweep_config(config, overrides)
+    with open_dict(run_config):
+        run_config.hydra.job.id = f"{run_config.hydra.job.name}_{number}"
+        run_config.hydra.job.num = number
+    HydraConfig.instance().set_config(run_config)
+    return run_job(
+        hydra_context=hydra_context,
+        config=run_config,
+        task_function=task_function,
+        job_dir_key="hydra.sweep.dir",
+        job_subdir_key="hydra.sweep.subdir",
+    )
+
+
+def _result(reference: Any) -> JobReturn:
+    """What the run returned; where its worker died more often than it is tried again, a failed run like any other."""
+    import ray
+
+    try:
+        return ray.get(reference)
+    except ray.exceptions.RayError as error:
+        return JobReturn(status=JobStatus.FAILED, _return_value=error)
