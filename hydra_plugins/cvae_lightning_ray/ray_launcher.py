@@ -6,6 +6,7 @@ on Python 3.11.
 
 import logging
 import os
+import signal
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -42,15 +43,18 @@ class RayLauncher(Launcher):
         setup_globals()
         configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
         if not ray.is_initialized():  # a search launches again and again
+            handlers = {signum: signal.getsignal(signum) for signum in (signal.SIGINT, signal.SIGTERM)}
             ray.init(**self.init)
+            for signum, handler in handlers.items():  # Ray has set its own for SIGTERM
+                signal.signal(signum, handler)
         log.info("Launching %d jobs on Ray", len(job_overrides))
         task = ray.remote(**self.remote)(_run)
         shared = ray.put((self.hydra_context, self.task_function, self.config, Singleton.get_state(), Path.cwd()))
-        references = []
+        futures = []
         for number, overrides in enumerate(job_overrides, start=initial_job_idx):
             log.info("\t#%d : %s", number, " ".join(filter_overrides(overrides)))
-            references.append(task.remote(shared, list(overrides), number))
-        return [_result(reference) for reference in references]
+            futures.append(task.remote(shared, list(overrides), number).future())
+        return [_result(future) for future in futures]
 
 
 def _run(shared: tuple[Any, ...], overrides: list[str], number: int) -> JobReturn:
@@ -73,11 +77,14 @@ def _run(shared: tuple[Any, ...], overrides: list[str], number: int) -> JobRetur
     )
 
 
-def _result(reference: Any) -> JobReturn:
-    """What the run returned; where its worker died more often than it is tried again, a failed run like any other."""
+def _result(future: Any) -> JobReturn:
+    """What the run returned; where its worker died more often than it is tried again, a failed run like any other.
+
+    A future is waited for in Python, where Ctrl-C is heard: ray.get loses exceptions other than KeyboardInterrupt.
+    """
     import ray
 
     try:
-        return ray.get(reference)
+        return future.result()
     except ray.exceptions.RayError as error:
         return JobReturn(status=JobStatus.FAILED, _return_value=error)
