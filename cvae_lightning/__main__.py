@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-def train(config: DictConfig) -> float:
+def train(config: DictConfig) -> float | None:
     """Train in the directory that Hydra has made; return the val metric that a sweeper maximises.
 
     The same command in the same directory again continues what was interrupted, and leaves alone what is complete.
@@ -49,7 +49,7 @@ def resume(config: DictConfig) -> None:
     _train(run)
 
 
-def _train(run: "Run") -> float:
+def _train(run: "Run") -> float | None:
     from cvae_lightning.summary import next_commands, summary
     from cvae_lightning.training import train as train_run
 
@@ -66,7 +66,7 @@ def _train(run: "Run") -> float:
     return run.objective
 
 
-def _train_in_sweep(run: "Run") -> float:
+def _train_in_sweep(run: "Run") -> float | None:
     """One run a family at a time; an error is left with the run, for the report of the sweep."""
     from cvae_lightning.sources import check_data_are_the_same
     from cvae_lightning.summary import one_line

@@ -72,7 +72,8 @@ def _begin(path: Path, config: DictConfig) -> None:
     }
     if (path / RECORD).is_file():
         sweep = Sweep(path)
-        if sweep.record["jobs"] != record["jobs"]:
+        asked = "jobs" if record["jobs"] else "command"  # a search chooses its runs as it goes on
+        if sweep.record[asked] != record[asked]:
             remedy = "Repeat the command that made it, or name another directory."
             refuse(
                 f"the runs of the sweep in this directory ({' '.join(sweep.record['command'])})",

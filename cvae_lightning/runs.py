@@ -119,10 +119,9 @@ class Run:
         return json.loads(self._metrics_file.read_text())
 
     @property
-    def objective(self) -> float:
-        """The val metric that the configuration names; nan for a model that has none such."""
-        value = self.metrics["val"][self.raw_config.objective.removeprefix("val/")]
-        return float("nan") if value is None else float(value)
+    def objective(self) -> float | None:
+        """The val metric that the configuration names; None for a model that has none such, a failed trial of a search."""
+        return self.metrics["val"][self.raw_config.objective.removeprefix("val/")]
 
     def model(self) -> "VAE":
         """The trained model, in evaluation mode. Raises UserError where its weights are not those of metrics.json."""

@@ -100,7 +100,7 @@ def one_of_its_family(run: Run) -> Iterator[bool]:
     digest = hashlib.sha256(json.dumps(run.family, sort_keys=True).encode()).hexdigest()[:16]
     folder = run.path.parent / ".locks"
     folder.mkdir(exist_ok=True)
-    lock = FileLock(folder / f"{digest}.lock")
+    lock = FileLock(folder / f"{digest}.lock", fallback_to_soft=False)  # a soft lock would outlive its process
     waited = False
     try:
         lock.acquire(timeout=0)

@@ -103,6 +103,11 @@ def test_a_search_goes_on_with_its_study(tmp_path: Path, monkeypatch: pytest.Mon
     assert all(0.001 <= trial.params["lr"] <= 0.02 for trial in trials)
     sweep = Sweep(tmp_path / "search")
     objectives = {run.metrics["lr"]: run.objective for run in sweep.runs if run.complete}
+    names = {
+        f"lr={run.raw_config.lr},latent_dim={run.raw_config.latent_dim},epochs={run.raw_config.epochs}"
+        for run in sweep.runs
+    }
+    assert {run.path.name for run in sweep.runs} == names, "numbers would begin with 0 again when the study goes on"
     for trial in trials:
         if trial.state.name == "COMPLETE":
             assert trial.value == objectives[trial.params["lr"]]
