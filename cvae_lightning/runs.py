@@ -120,7 +120,7 @@ class Run:
 
     @property
     def objective(self) -> float | None:
-        """The val metric that the configuration names; None where the model has none such: a failed trial of a search."""
+        """The val metric that the configuration names; None where the model has none: a failed trial of a search."""
         return self.metrics["val"][self.raw_config.objective.removeprefix("val/")]
 
     def model(self) -> "VAE":
