@@ -70,7 +70,8 @@ def run_command(task: Callable[[DictConfig], Any], config_name: str) -> None:
         if not multirun.finish():
             _end(sentence(error, config_name), 1)
         sys.exit(1)
-    multirun.finish()
+    if multirun.finish():
+        sys.exit(1)
 
 
 def expanded(argument: str) -> str:

@@ -1,0 +1,83 @@
+"""multirun/reference: each number that its README states follows from the csv files beside it."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from scipy.stats import spearmanr  # type: ignore[import-untyped]
+
+from cvae_lightning.build import PACKAGE
+from cvae_lightning.report_numbers import TABLE_3
+
+REFERENCE = PACKAGE.parent / "multirun" / "reference"
+RUNS = {"table3": 39, "table2": 12, "nine": 9}
+README = (REFERENCE / "README.md").read_text()
+
+
+def sweep(name: str) -> Any:
+    return pd.read_csv(REFERENCE / name / "sweep.csv")
+
+
+def rows_of_table_3() -> Any:
+    groups = sweep("table3").groupby(["epochs", "latent_dim", "lr"])["test/score"]
+    rows = groups.agg(["mean", "std", "count"]).reset_index()
+    rows["report"] = [TABLE_3[key] for key in zip(rows.epochs, rows.latent_dim, rows.lr, strict=True)]
+    return rows
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_a_sweep_is_whole(name: str) -> None:
+    frame = sweep(name)
+    assert len(frame) == RUNS[name]
+    assert set(frame.status) == {"complete"}
+    assert set(frame.dataset) == {"mnist"}
+    assert frame.dataset_sha256.nunique() == 1
+    assert not frame.duplicated(["model", "epochs", "latent_dim", "lr", "seed"]).any()
+    assert {path.name for path in (REFERENCE / name).iterdir()} == {"plots", "report.html", "report.md", "sweep.csv"}
+
+
+def test_it_is_small_and_holds_no_weights() -> None:
+    files = [path for path in REFERENCE.rglob("*") if path.is_file()]
+    assert sum(path.stat().st_size for path in files) < 3_000_000
+    assert {path.suffix for path in files} == {".csv", ".md", ".html", ".png"}
+
+
+def test_table_3_has_the_reports_rows_three_times() -> None:
+    rows = rows_of_table_3()
+    assert len(rows) == len(TABLE_3)
+    assert set(rows["count"]) == {3}
+    for row in rows.itertuples():
+        ours = f"{row.mean:.2f} ± {row.std:.2f}"
+        line = (
+            f"| {row.epochs} | {row.latent_dim} | {row.lr:g} | {ours} | {row.report:g} | {row.mean - row.report:+.2f} |"
+        )
+        assert line in README
+
+
+def test_the_agreement_with_table_3_is_as_stated() -> None:
+    rows = rows_of_table_3()
+    for part, name in ((rows, "All 13 rows"), (rows[rows.lr < 0.005], "The 7 rows with lr below 0.005")):
+        difference = (part["mean"] - part.report).abs().mean()
+        correlation = spearmanr(part["mean"], part.report).statistic
+        sentence = f"mean absolute difference {difference:.2f}, Spearman rank correlation {correlation:.3f}."
+        assert f"* {name}: {sentence}" in README
+
+
+@pytest.mark.parametrize(("model", "latent_dim"), [("vae", 15), ("vae", 20), ("cvae", 15), ("cvae", 20)])
+def test_table_2_is_as_stated(model: str, latent_dim: int) -> None:
+    frame = sweep("table2")
+    runs = frame[(frame.model == model) & (frame.latent_dim == latent_dim)]
+    assert sorted(runs.seed) == [0, 1, 2]
+    cells = [f"{runs[f'test/{key}'].mean():.4f} ± {runs[f'test/{key}'].std():.4f}" for key in ("ssim", "mse")]
+    keys = ("fid_pixel", "score")
+    last = [f"{runs[f'test/{key}'].mean():.2f} ± {runs[f'test/{key}'].std():.2f}" for key in keys]
+    if model == "vae":
+        last[0] = "-"
+    assert f"| {model.upper()} | {latent_dim} | {' | '.join([*cells, *last])} |" in README
+
+
+def test_the_readme_says_where_the_pages_are() -> None:
+    for link in re.findall(r"\]\(([^)]+)\)", README):
+        assert Path(REFERENCE / link).exists()
