@@ -70,11 +70,11 @@ def _train_in_sweep(run: "Run") -> float | None:
     """One run a family at a time; an error is left with the run, for the report of the sweep."""
     from cvae_lightning.sources import check_data_are_the_same
     from cvae_lightning.summary import one_line
-    from cvae_lightning.sweeps import one_of_its_family
+    from cvae_lightning.sweeps import family_lock
     from cvae_lightning.training import train as train_run
 
     try:
-        with one_of_its_family(run):
+        with family_lock(run):
             if run.complete:
                 check_data_are_the_same(run)
                 log.info("%s is complete.", run.path)

@@ -122,9 +122,9 @@ def sentence(error: Exception, config_name: str) -> str:
         hint = f"Did you mean {nearest[0]}?" if nearest else "--cfg job lists all keys."
         return f"Expected a known key, got {key!r}. {hint}"
     text = ": ".join(line.strip() for line in str(error).splitlines() if line.strip() and "hydra.cc" not in line)
-    return (
-        f"{text}. --help explains the command." if isinstance(error, HydraException | OmegaConfBaseException) else text
-    )
+    if isinstance(error, HydraException | OmegaConfBaseException):
+        return f"{text}. --help explains the command."
+    return text or type(error).__name__
 
 
 def known_keys(config_name: str) -> list[str]:

@@ -81,7 +81,7 @@ def _begin(path: Path, config: DictConfig) -> None:
                 str(path),
                 remedy,
             )
-        if sweep.record == record and sweep.complete:
+        if sweep.record == record and sweep.complete and (path / "report.html").exists():
             _answer_at_once(sweep)
     path.mkdir(parents=True, exist_ok=True)
     write_whole(path / RECORD, json.dumps(record, indent=1) + "\n")
@@ -93,12 +93,7 @@ def _answer_at_once(sweep: Sweep) -> None:
 
     for run in sweep.runs:
         check_data_are_the_same(run)
-    page = sweep.path / "report.html"
-    if not page.exists():
-        from cvae_lightning.report.pages import write_report
-
-        write_report(sweep)
-    print(f"All {len(sweep.runs)} runs of {sweep.path} are complete. See {page}")
+    print(f"All {len(sweep.runs)} runs of {sweep.path} are complete. See {sweep.path / 'report.html'}")
     sys.exit(0)
 
 

@@ -3,13 +3,12 @@
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
+from filelock import FileLock
 
 from cvae_lightning.errors import refuse
 from cvae_lightning.runs import Run
@@ -21,11 +20,11 @@ QUICK_TO_COMPARE = ("seed", "lr", "latent_dim", "batch_size", "beta")  # a metri
 class Sweep:
     """A directory that `python -m cvae_lightning -m ...` has made; nothing is read before it is asked for."""
 
-    def __init__(self, path: str | Path, key: str = "sweep") -> None:
-        """Raises UserError, naming the `key` that `path` came from, where it is not a sweep directory."""
+    def __init__(self, path: str | Path) -> None:
+        """Raises UserError where it is not a sweep directory."""
         self.path = Path(path)
         if not (self.path / RECORD).is_file():
-            refuse(f"a sweep directory, which holds {RECORD}", key, str(path), "Name a folder that -m has made.")
+            refuse(f"a sweep directory, which holds {RECORD}", "sweep", str(path), "Name a folder that -m has made.")
 
     @cached_property
     def record(self) -> dict[str, Any]:
@@ -91,26 +90,15 @@ def longest_prefix(run: Run, digests: dict[str, str], environment: dict[str, Any
     return max(candidates, key=lambda other: other.metrics["epochs"], default=None)
 
 
-@contextmanager
-def one_of_its_family(run: Run) -> Iterator[bool]:
-    """Lets one run of a family (see Run.family) train at a time; yields whether it had to wait for another.
+def family_lock(run: Run) -> FileLock:
+    """Held while a run trains: those of one family (see Run.family) take turns.
 
-    So parallel workers share prefixes too, and no two train in one directory. A lock ends with its process.
+    So parallel workers share prefixes too, and no two train in one directory. The lock ends with its process.
     """
     digest = hashlib.sha256(json.dumps(run.family, sort_keys=True).encode()).hexdigest()[:16]
     folder = run.path.parent / ".locks"
     folder.mkdir(exist_ok=True)
-    lock = FileLock(folder / f"{digest}.lock", fallback_to_soft=False)  # a soft lock would outlive its process
-    waited = False
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        waited = True
-        lock.acquire()
-    try:
-        yield waited
-    finally:
-        lock.release()
+    return FileLock(folder / f"{digest}.lock", fallback_to_soft=False)  # a soft lock would outlive its process
 
 
 def _natural(name: str) -> list[Any]:

@@ -54,10 +54,10 @@ def train(run: Run) -> dict[str, Any]:
 
     datamodule.source.fit_splits()
     versions = environment(trainer)
-    prefix = None if last_checkpoint(run.path) else longest_prefix(run, datamodule.source.digests, versions)
-    if prefix:
-        log.info("Going on from epoch %d, where %s ends.", prefix.raw_config.epochs, prefix.path)
-    checkpoint = last_checkpoint(prefix.path if prefix else run.path)
+    checkpoint = last_checkpoint(run.path)
+    if checkpoint is None and (prefix := longest_prefix(run, datamodule.source.digests, versions)):
+        log.info("Going on from epoch %d, where %s ends.", prefix.metrics["epochs"], prefix.path)
+        checkpoint = last_checkpoint(prefix.path)
     trainer.fit(model, datamodule=datamodule, ckpt_path=checkpoint, weights_only=True)
     start = time.perf_counter()
     splits = evaluate(trainer, model, datamodule, evaluators)

@@ -12,7 +12,7 @@ from cvae_lightning.build import PACKAGE
 from cvae_lightning.report_numbers import TABLE_3
 
 REFERENCE = PACKAGE.parent / "multirun" / "reference"
-RUNS = {"table3": 39, "table2": 12, "nine": 9}
+RUNS = {"table3": 39, "table2": 12, "nine": 9, "grid": 60}
 README = (REFERENCE / "README.md").read_text()
 
 
@@ -76,6 +76,35 @@ def test_table_2_is_as_stated(model: str, latent_dim: int) -> None:
     if model == "vae":
         last[0] = "-"
     assert f"| {model.upper()} | {latent_dim} | {' | '.join([*cells, *last])} |" in README
+
+
+def grid(metric: str, **where: float) -> Any:
+    """The grid's runs, a column for each number of epochs."""
+    frame = sweep("grid")
+    for key, value in where.items():
+        frame = frame[frame[key] == value]
+    return frame.pivot_table(index=["lr", "latent_dim"], columns="epochs", values=metric)
+
+
+def test_claims_1_and_2_score_by_epochs_and_learning_rate() -> None:
+    means = grid("test/score").groupby("lr").mean()
+    for lr, row in means.iterrows():
+        assert f"| lr {lr:g} | {' | '.join(f'{value:.2f}' for value in row)} |" in README
+    assert all(list(means.loc[lr]) == sorted(means.loc[lr]) for lr in means.index), "claim 1 holds"
+    assert set(means[[10, 20, 30]].idxmax()) == {0.002}, "claim 2 holds up to 30 epochs"
+    assert f"{means[50][0.001]:.2f} against {means[50][0.002]:.2f}" in README
+
+
+def test_claim_3_the_best_latent_dim() -> None:
+    scores = grid("test/score", lr=0.002)[50].droplevel("lr")
+    assert f"| Score | {' | '.join(f'{value:.2f}' for value in scores)} |" in README
+    assert f"the best here is {scores.idxmax()} ({scores.max():.2f}), and 15 has {scores[15]:.2f}" in README
+
+
+def test_claim_4_overfitting() -> None:
+    loss = grid("val/loss")
+    rises = int((loss[50] > loss[30]).sum())
+    assert f"In {rises} of 15 families the val loss is higher after 50 epochs than after 30" in README
 
 
 def test_the_readme_says_where_the_pages_are() -> None:

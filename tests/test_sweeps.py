@@ -15,21 +15,22 @@ import pytest
 import torch
 import yaml
 from conftest import MakeRun, composed
+from filelock import Timeout
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from test_commands import QUICK, command, environment, execute, lines_until
 from test_training import events, without_times
 
 from cvae_lightning.build import CONF
-from cvae_lightning.command import expanded
+from cvae_lightning.command import expanded, sentence
 from cvae_lightning.data.idx_source import IdxSource
 from cvae_lightning.data.splits import Split
 from cvae_lightning.errors import UserError
-from cvae_lightning.multirun import _jobs
+from cvae_lightning.multirun import _jobs, how_to_continue
 from cvae_lightning.report_numbers import TABLE_3
 from cvae_lightning.runs import Run
 from cvae_lightning.sources import check_data_are_the_same
-from cvae_lightning.sweeps import RECORD, Sweep, longest_prefix, one_of_its_family
+from cvae_lightning.sweeps import RECORD, Sweep, family_lock, longest_prefix
 from cvae_lightning.training import train
 
 MakeSweep = Callable[..., list[Run]]
@@ -121,17 +122,11 @@ def test_a_prefix_was_trained_on_the_same_files_by_the_same_versions(make_sweep:
 
 def test_runs_of_one_family_wait_for_one_another(make_sweep: MakeSweep) -> None:
     shorter, longer, stranger = make_sweep(["epochs=1"], ["epochs=2"], ["seed=3"])
-    from filelock import FileLock, Timeout
-
-    with one_of_its_family(shorter) as waited:
-        assert not waited
-        (lock,) = (shorter.path.parent / ".locks").iterdir()
+    with family_lock(shorter):
         with pytest.raises(Timeout):
-            FileLock(lock).acquire(timeout=0)
-        with one_of_its_family(stranger) as waited:
-            assert not waited
-    with one_of_its_family(longer) as waited:
-        assert not waited
+            family_lock(longer).acquire(timeout=0)
+        family_lock(stranger).acquire(timeout=0)
+    family_lock(longer).acquire(timeout=0)
 
 
 def test_the_data_are_read_once_a_process(make_run: MakeRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -187,6 +182,18 @@ def test_a_run_that_fell_back_to_the_digits_is_continued_as_such(make_run: MakeR
     asked.data.fallback = None
     with pytest.raises(UserError, match=r"There, data\."):
         Run.begin(run.path, asked)
+
+
+def test_an_interrupted_sweep_says_how_it_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert how_to_continue() == ""
+    monkeypatch.setattr("cvae_lightning.multirun._directory", [Path("multirun/x")])
+    assert how_to_continue() == " Continue with the same command and hydra.sweep.dir=multirun/x"
+
+
+def test_an_error_without_a_text_is_a_failure_too(make_run: MakeRun) -> None:
+    run = make_run("run")
+    run.write_failure(sentence(AssertionError(), "config"))
+    assert (run.status, run.failure) == ("failed", "AssertionError")
 
 
 def test_a_run_says_how_it_ended(make_run: MakeRun) -> None:
