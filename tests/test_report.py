@@ -188,6 +188,15 @@ def test_a_key_beside_the_seed_makes_another_family(make: MakeSweep) -> None:
     assert list(sweep.frame()["family"]) == [0, 0, 1]
 
 
+def test_the_same_run_twice_is_one_seed(make: MakeSweep) -> None:
+    sweep = make(["seed=0"], ["seed=0"], ["seed=1"])
+    for number, score in enumerate((10.0, 10.0, 12.0)):
+        sweep.complete(number, score, score)
+    (row,) = over_seeds(sweep.frame(), VAL).itertuples()
+    assert row.n == 2
+    assert over_seeds(sweep.frame(), VAL)[VAL].iloc[0] == pytest.approx(11.0)
+
+
 def test_val_chooses_and_never_test(grid: FakeSweep) -> None:
     frame = grid.frame()
     assert ranked(frame, VAL)["run"].iloc[0] == str(frame[VAL].to_numpy().argmax()) == "2"

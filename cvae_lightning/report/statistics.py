@@ -50,7 +50,8 @@ def over_seeds(frame: pd.DataFrame, objective: str) -> pd.DataFrame:
     `run` and `n`, their names and number; the settings they share; the mean of each metric and of the seconds of
     training, and <metric>/sd, the sample standard deviation, empty for a single run. `difference` is that of the mean.
     """
-    groups = frame[frame["status"] == "complete"].groupby("family", sort=True)
+    complete = frame[frame["status"] == "complete"].drop_duplicates(["family", "seed"])  # the same run twice is one
+    groups = complete.groupby("family", sort=True)
     settings = [key for key in settings_of(frame) if key != "seed"]
     metrics = metrics_of(frame)
     rows = pd.concat(
