@@ -4,7 +4,7 @@ import logging
 from collections.abc import Iterator
 from typing import Any
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from cvae_lightning.command import run_command
 
@@ -18,19 +18,22 @@ def evaluate(config: DictConfig) -> None:
     from cvae_lightning.training import evaluate_again
 
     run = Run(config.run)
-    again = evaluate_again(run, {key: config[key] for key in ("accelerator", "data_dir") if config[key] is not None})
+    given = OmegaConf.to_container(config, resolve=False)  # interpolations are those of the run's configuration
+    assert isinstance(given, dict)
+    overrides = {key: given[key] for key in ("evaluators", "accelerator", "data_dir") if given[key] is not None}
+    again = evaluate_again(run, overrides)
     log.info("%s\n", summary({**run.metrics, **again}))
     differences = list(_differences(run.metrics, again))
     for difference in differences:
         log.info(difference)
     if not differences:
-        log.info("All numbers are those of metrics.json, to the last digit.")
+        log.info("All numbers that metrics.json has are the same, to the last digit.")
 
 
 def _differences(metrics: dict[str, Any], again: dict[str, Any]) -> Iterator[str]:
     for split, numbers in again.items():
         for name, value in numbers.items():
-            if value != metrics[split][name]:
+            if name in metrics[split] and value != metrics[split][name]:
                 yield f"{split}/{name}: {value} now, {metrics[split][name]} in metrics.json"
 
 

@@ -77,7 +77,8 @@ def train(run: Run) -> dict[str, Any]:
 def evaluate_again(run: Run, overrides: dict[str, Any]) -> dict[str, dict[str, float | None]]:
     """The metrics of val and test once more, from the weights of a complete run; nothing is written."""
     config = run.raw_config
-    config.update(overrides)
+    for key, value in overrides.items():
+        config[key] = value
     model = run.model()
     evaluators: list[Evaluator] = list(build(config.evaluators).values())
     trainer = build_trainer(config, evaluators, logger=False, enable_checkpointing=False)

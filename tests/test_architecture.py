@@ -22,7 +22,7 @@ FLOORS = [
     {"command", "multirun", "report", "__main__", "evaluate"},
 ]
 PARTS = {part: floor for floor, parts in enumerate(FLOORS) for part in parts}
-PEERS_THAT_MAY_MEET = {("callbacks", "data"), ("report_numbers", "summary")}
+PEERS_THAT_MAY_MEET = {("callbacks", "data"), ("evaluators", "data"), ("report_numbers", "summary")}
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.name != "__init__.py")
 
 

@@ -134,7 +134,7 @@ def test_the_main_job_runs_from_a_wheel_in_an_empty_folder(tmp_path: Path) -> No
         text=True,
         check=False,
     )
-    assert "All numbers are those of metrics.json, to the last digit." in again.stdout, again.stderr
+    assert "All numbers that metrics.json has are the same, to the last digit." in again.stdout, again.stderr
 
 
 def lines_until(process: subprocess.Popen[str], text: str) -> Iterator[str]:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 import torch
 from torchmetrics import MeanSquaredError
 
+from cvae_lightning.data.splits import Split
 from cvae_lightning.errors import check_integer
 from cvae_lightning.evaluators.evaluator import Evaluator
 from cvae_lightning.generative import Generative
@@ -29,7 +30,7 @@ class Grader(Evaluator):
             "evaluators.grader.samples_per_class", samples_per_class, 1, "The report's FID uses 100."
         )
 
-    def evaluate(self, model: Generative, batches: Iterable[Batch]) -> dict[str, float]:
+    def evaluate(self, model: Generative, batches: Iterable[Batch], train: Split) -> dict[str, float]:
         ssim, mse, pixel_fid = SSIM(), MeanSquaredError(), PixelFID(model.num_classes, math.prod(model.image_shape))
         for x, y in batches:
             reconstruction = rounded(model.reconstruct(x, y)).float().div_(255)
