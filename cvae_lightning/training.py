@@ -22,7 +22,7 @@ from cvae_lightning.models.vae import VAE
 from cvae_lightning.provenance import environment, settings, timing
 from cvae_lightning.runs import Run
 from cvae_lightning.sources import source_of
-from cvae_lightning.sweeps import longest_prefix, sweep_of
+from cvae_lightning.sweeps import longest_prefix, sweep_of, wait_for_shorter_ones
 
 log = logging.getLogger(__name__)
 
@@ -55,9 +55,11 @@ def train(run: Run) -> dict[str, Any]:
     datamodule.source.fit_splits()
     versions = environment(trainer)
     checkpoint = last_checkpoint(run.path)
-    if checkpoint is None and (prefix := longest_prefix(run, datamodule.source.digests, versions)):
-        log.info("Going on from epoch %d, where %s ends.", prefix.metrics["epochs"], prefix.path)
-        checkpoint = last_checkpoint(prefix.path)
+    if checkpoint is None:
+        wait_for_shorter_ones(run)
+        if prefix := longest_prefix(run, datamodule.source.digests, versions):
+            log.info("Going on from epoch %d, where %s ends.", prefix.metrics["epochs"], prefix.path)
+            checkpoint = last_checkpoint(prefix.path)
     trainer.fit(model, datamodule=datamodule, ckpt_path=checkpoint, weights_only=True)
     start = time.perf_counter()
     splits = evaluate(trainer, model, datamodule, evaluators)
