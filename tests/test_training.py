@@ -21,8 +21,33 @@ from cvae_lightning.models.vae import VAE
 from cvae_lightning.runs import Run
 from cvae_lightning.training import evaluate_again, train
 
-KEYS = ["schema", "model", "network", "hidden", "likelihood", "variance", "parameters", "epochs", "latent_dim", "lr"]
-KEYS += ["batch_size", "beta", "seed", "backward_precision", "dataset", "val", "test", "time", "environment"]
+KEYS = [
+    "schema",
+    "model",
+    "network",
+    "hidden",
+    "injection",
+    "likelihood",
+    "variance",
+    "parameters",
+    "epochs",
+    "latent_dim",
+    "lr",
+]
+KEYS += [
+    "batch_size",
+    "beta",
+    "seed",
+    "schedule",
+    "sampler",
+    "components",
+    "backward_precision",
+    "dataset",
+    "val",
+    "test",
+    "time",
+    "environment",
+]
 KEYS += ["weights_sha256"]
 METRICS = ["elbo", "log_likelihood", "kl", "loss", "ssim", "mse", "fid_pixel", "score", "score_uncapped"]
 
