@@ -42,7 +42,9 @@ def comparable(metrics: dict[str, Any]) -> bool:
 
     A setting that a run of an earlier version could not have is as the report has it.
     """
-    return metrics["dataset"]["name"] == "mnist" and all(metrics.get(key, is_) == is_ for key, is_ in COMMON_SETTINGS.items())
+    return metrics["dataset"]["name"] == "mnist" and all(
+        metrics.get(key, is_) == is_ for key, is_ in COMMON_SETTINGS.items()
+    )
 
 
 def best_run(metrics: dict[str, Any]) -> dict[str, float]:

@@ -58,6 +58,16 @@ def test_the_fit_is_the_same_again_and_travels_with_the_weights() -> None:
     assert torch.equal(draws[0], draws[2])
 
 
+def test_a_temperature_shrinks_each_component_about_its_mean() -> None:
+    z, y = clouds(2000)
+    warm, cool = (Mixture(2, num_classes=3, num_components=1, temperature=t) for t in (1.0, 0.5))
+    for sampler in (warm, cool):
+        sampler.fit([(z, y)])
+    labels = torch.ones(50_000, dtype=torch.long)
+    torch.testing.assert_close(cool(labels).T.cov(), warm(labels).T.cov() / 4, atol=0.01, rtol=0)
+    torch.testing.assert_close(cool(labels).mean(0), warm(labels).mean(0), atol=0.02, rtol=0)
+
+
 def test_few_images_get_few_components() -> None:
     z, y = clouds(250)
     sampler = Mixture(2, num_classes=3, num_components=5)
