@@ -1,9 +1,10 @@
-"""What measurements and pictures ask of a model."""
+"""What measurements, pictures and training objectives ask of a model."""
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
-from cvae_lightning.shapes import AnyLabels, Images
+from cvae_lightning.distributions import DiagonalNormal, PixelDistribution
+from cvae_lightning.shapes import AnyLabels, Images, Latents
 
 
 class Generative(Protocol):
@@ -16,3 +17,12 @@ class Generative(Protocol):
     def reconstruct(self, x: Images, y: AnyLabels) -> Images: ...
 
     def sample(self, y: AnyLabels) -> Images: ...
+
+
+@runtime_checkable
+class LatentVariableModel(Protocol):
+    """p(x, z | y) = p(z) p(x | z, y) with p(z) = N(0, I), and an approximate posterior q(z | x, y)."""
+
+    def posterior(self, x: Images, y: AnyLabels) -> DiagonalNormal: ...
+
+    def likelihood(self, z: Latents, y: AnyLabels) -> PixelDistribution: ...

@@ -2,6 +2,7 @@
 
 import functools
 import platform
+import re
 import statistics
 import subprocess
 from importlib.metadata import version
@@ -25,11 +26,14 @@ def settings(config: DictConfig, model: VAE) -> dict[str, Any]:
         "injection": _injection(config.network),
         "likelihood": _class_name(config.likelihood),
         "variance": config.likelihood.get("variance"),
+        "bound": _class_name(config.bound).removesuffix("bound"),
+        **{key: config.bound.get(key) for key in ("warmup_epochs", "free_bits", "num_samples")},
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         **{key: config[key] for key in ("epochs", "latent_dim", "lr", "batch_size", "beta", "seed")},
         "schedule": _class_name(config.schedule),
         "sampler": _class_name(config.sampler),
         "components": config.sampler.get("num_components"),
+        "temperature": config.sampler.get("temperature"),
         "backward_precision": config.backward_precision,
     }
 
@@ -74,4 +78,4 @@ def _injection(network: DictConfig) -> str:
 
 def _class_name(config: DictConfig) -> str:
     """The name of a choice in `config`: that of the class, in lower case."""
-    return str(config._target_).rpartition(".")[2].lower()
+    return re.sub("(?<=[a-z])(?=[A-Z])", "_", str(config._target_).rpartition(".")[2]).lower()

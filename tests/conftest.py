@@ -12,7 +12,10 @@ from typing import Any
 import jaxtyping
 
 jaxtyping.install_import_hook(
-    [f"cvae_lightning.{part}" for part in ("distributions", "metrics", "models", "networks", "objectives")],
+    [
+        f"cvae_lightning.{part}"
+        for part in ("continuous_bernoulli", "distributions", "metrics", "models", "networks", "objectives")
+    ],
     "shape_checks.checked",
 )
 

@@ -6,12 +6,14 @@ from typing import Any
 import pytest
 import torch
 
-from cvae_lightning.distributions import Bernoulli, Gaussian
+from cvae_lightning.continuous_bernoulli import ContinuousBernoulli
+from cvae_lightning.distributions import Bernoulli, Gaussian, GaussianLearned, GaussianOptimal
 from cvae_lightning.errors import UserError
 from cvae_lightning.models.cvae import CVAE
 from cvae_lightning.models.vae import VAE
 from cvae_lightning.networks.conv import Conv
 from cvae_lightning.networks.mlp import MLP
+from cvae_lightning.objectives import ELBOBound
 from cvae_lightning.optimizers import adam
 from cvae_lightning.shapes import as_labels
 
@@ -156,7 +158,7 @@ def test_a_latent_dim_that_is_none_is_refused(latent_dim: Any) -> None:
 @pytest.mark.parametrize("beta", [-1, float("nan"), float("inf")])
 def test_a_beta_that_is_none_is_refused(beta: Any) -> None:
     with pytest.raises(UserError, match=r"Expected a finite number of at least 0 \(beta\)"):
-        new(VAE, beta=beta)
+        ELBOBound(beta=beta)
 
 
 def test_widths_that_are_none_are_refused() -> None:
@@ -171,9 +173,11 @@ def test_convolutions_refuse_images_that_they_can_not_halve_twice() -> None:
         new(VAE, Conv(), image_shape=[1, 30, 30])
 
 
-def test_any_likelihood_goes_with_any_model() -> None:
-    model = CVAE(MLP(), Bernoulli(), adam(lr=0.002), num_classes=10)
+@pytest.mark.parametrize("likelihood", [Bernoulli, ContinuousBernoulli, GaussianLearned, GaussianOptimal])
+def test_any_likelihood_goes_with_any_model(likelihood: Any) -> None:
+    model = CVAE(MLP(), likelihood(), adam(lr=0.002), num_classes=10)
     assert model.elbo(X.round(), 3).value.isfinite().all()
+    assert model.reconstruct(X, 3).shape == X.shape
 
 
 def test_a_step_uphill_in_the_elbo_is_what_training_does() -> None:

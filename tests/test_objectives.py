@@ -1,13 +1,15 @@
-"""Distributions and the ELBO, against torch.distributions and against exact integrals."""
+"""Distributions and the ELBO, against torch.distributions and against exact integrals; test_bounds.py has the rest."""
 
 import math
 
 import pytest
 import torch
 from torch.distributions import Bernoulli as TorchBernoulli
+from torch.distributions import ContinuousBernoulli as TorchContinuousBernoulli
 from torch.distributions import Normal, kl_divergence
 
-from cvae_lightning.distributions import Bernoulli, DiagonalNormal, Gaussian
+from cvae_lightning.continuous_bernoulli import ContinuousBernoulli
+from cvae_lightning.distributions import Bernoulli, DiagonalNormal, Gaussian, GaussianLearned, GaussianOptimal
 from cvae_lightning.errors import UserError
 from cvae_lightning.objectives import ELBO
 from cvae_lightning.optimizers import adam
@@ -70,6 +72,101 @@ def test_at_variance_one_half_the_loss_is_the_sum_of_squared_errors() -> None:
     torch.testing.assert_close(-pixels.log_prob(x), squared_errors + 392 * math.log(math.pi))
 
 
+def test_a_learned_variance_is_a_parameter_whose_optimum_is_the_mean_squared_error() -> None:
+    output, x = torch.randn(30, 1, 28, 28), torch.rand(30, 1, 28, 28)
+    mse = (output.sigmoid() - x).square().mean().item()
+    likelihood = GaussianLearned(initial_variance=mse)
+    log_prob = likelihood(output).log_prob(x)
+    torch.testing.assert_close(log_prob, Gaussian(mse)(output).log_prob(x))
+    log_prob.mean().backward()
+    assert likelihood.log_variance.grad is not None
+    assert likelihood.log_variance.grad.abs() < 1e-2, "of 784 / 2, what either half of it comes to"
+
+
+def test_the_optimal_variance_has_the_gradient_of_the_log_of_the_mean_squared_error() -> None:
+    """Rybkin et al. 2021: the loss is n / 2 log(mse) and a constant."""
+    output, x = torch.randn(5, 1, 28, 28, requires_grad=True), torch.rand(5, 1, 28, 28)
+    mse = (output.sigmoid() - x).square().mean()
+    loss = -GaussianOptimal()(output).log_prob(x).mean()
+    torch.testing.assert_close(loss, 392 * (mse.log() + 1 + math.log(2 * math.pi)))
+    (gradient,) = torch.autograd.grad(loss, output)
+    (expected,) = torch.autograd.grad(392 * mse.log(), output)
+    torch.testing.assert_close(gradient, expected)
+
+
+def test_no_other_variance_makes_the_batch_likelier() -> None:
+    output, x = torch.randn(5, 1, 28, 28), torch.rand(5, 1, 28, 28)
+    best = GaussianOptimal()(output).log_prob(x).mean()
+    mse = (output.sigmoid() - x).square().mean().item()
+    assert best.item() == pytest.approx(Gaussian(mse)(output).log_prob(x).mean().item(), rel=1e-6)
+    assert all(Gaussian(factor * mse)(output).log_prob(x).mean() < best for factor in (0.5, 0.9, 1.1, 2))
+
+
+def test_the_variance_of_the_evaluation_is_a_running_mean_over_the_training() -> None:
+    likelihood = GaussianOptimal()
+    variances = [1.0, 2.0, 6.0]
+    for number, variance in enumerate(variances, start=1):
+        likelihood.note(torch.tensor(variance))
+        assert likelihood.variance == pytest.approx(sum(variances[:number]) / number)
+    for _ in range(40 * GaussianOptimal.MEMORY):
+        likelihood.note(torch.tensor(0.25))
+    assert likelihood.variance == pytest.approx(0.25, rel=1e-5), "what is long past is forgotten"
+    assert likelihood.state_dict().keys() == {"variance", "num_batches"}
+    assert not list(likelihood.parameters())
+
+
+def test_in_evaluation_an_image_has_one_density_whatever_batch_it_is_in() -> None:
+    likelihood = GaussianOptimal()
+    output, x = torch.randn(6, 1, 28, 28), torch.rand(6, 1, 28, 28)
+    likelihood(output).log_prob(x)
+    likelihood.eval()
+    whole, state = likelihood(output).log_prob(x), likelihood.variance.item()
+    parts = [likelihood(output[part]).log_prob(x[part]) for part in torch.arange(6).split(2)]
+    torch.testing.assert_close(torch.cat(parts), whole)
+    torch.testing.assert_close(whole, Gaussian(state)(output).log_prob(x))
+    assert likelihood.variance == state
+
+
+LOGITS = [-300.0, -30.0, -3.0, -0.61, -0.59, -1e-3, 0.0, 1e-6, 0.5999, 0.6001, 2.0, 20.0, 300.0]
+
+
+@pytest.mark.parametrize("logit", LOGITS)
+def test_the_continuous_bernoulli_integrates_to_one_and_its_mean_is_the_mean(logit: float) -> None:
+    x = (torch.arange(100_000, dtype=torch.double) + 0.5) / 100_000
+    density = ContinuousBernoulli()(torch.full((100_000, 1, 1, 1), logit)).log_prob(x.reshape(-1, 1, 1, 1)).exp()
+    assert density.mean().item() == pytest.approx(1, abs=1e-4)
+    mean = ContinuousBernoulli()(torch.full((1, 1, 1, 1), logit)).mean.item()
+    assert (density * x).mean().item() == pytest.approx(mean, abs=1e-4)
+
+
+def test_the_continuous_bernoulli_is_torchs_where_that_is_precise() -> None:
+    output, x = 3 * torch.randn(3, 1, 28, 28).double(), torch.rand(3, 1, 28, 28).double()
+    expected = TorchContinuousBernoulli(logits=output, lims=(0.4999, 0.5001))
+    pixels = ContinuousBernoulli()(output)
+    torch.testing.assert_close(pixels.log_prob(x), expected.log_prob(x).sum((1, 2, 3)), rtol=1e-6, atol=1e-3)
+    torch.testing.assert_close(pixels.mean, expected.mean, rtol=0, atol=1e-5)
+
+
+def test_the_continuous_bernoulli_is_smooth_for_every_lambda() -> None:
+    output = torch.tensor(LOGITS).reshape(1, 1, 1, -1).requires_grad_()
+    x = torch.full((1, 1, 1, len(LOGITS)), 0.3)
+    pixels = ContinuousBernoulli()(output)
+    (gradient,) = torch.autograd.grad(pixels.log_prob(x).sum(), output)
+    torch.testing.assert_close(gradient, x - pixels.mean, rtol=0, atol=1e-5)
+    assert pixels.mean.isfinite().all()
+    assert (pixels.mean.diff() > 0).all()
+
+
+def test_a_continuous_bernoulli_is_a_cross_entropy_and_a_constant_of_its_own() -> None:
+    """By which it differs from `Bernoulli`: the log of 2 artanh(1 - 2 lambda) / (1 - 2 lambda), eq. 2 of the paper."""
+    output, x = torch.randn(3, 1, 4, 4), torch.rand(3, 1, 4, 4)
+    off = 1 - 2 * output.sigmoid()
+    constant = (2 * off.atanh() / off).log().sum((1, 2, 3))
+    torch.testing.assert_close(
+        ContinuousBernoulli()(output).log_prob(x) - Bernoulli()(output).log_prob(x), constant, rtol=1e-4, atol=1e-4
+    )
+
+
 def test_bernoulli_log_prob_is_torchs_on_binary_images() -> None:
     output, x = torch.randn(3, 1, 4, 4), torch.rand(3, 1, 4, 4).round()
     expected = TorchBernoulli(logits=output).log_prob(x).sum((1, 2, 3))
@@ -89,6 +186,8 @@ def test_beta_weighs_the_kl_term_alone() -> None:
 def test_a_variance_that_is_none_is_refused(variance: float) -> None:
     with pytest.raises(UserError, match=r"Expected a finite number above 0 \(likelihood.variance\), got"):
         Gaussian(variance)
+    with pytest.raises(UserError, match=r"\(likelihood.initial_variance\), got"):
+        GaussianLearned(variance)
 
 
 @pytest.mark.parametrize("lr", [0, -0.1, float("nan"), float("inf"), "fast", None, True])

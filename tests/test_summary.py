@@ -35,6 +35,9 @@ def test_the_table_has_the_reports_numbers_for_its_settings() -> None:
         {"likelihood": "bernoulli", "variance": None},
         {"variance": 0.1},
         {"beta": 4.0},
+        {"bound": "iwae"},
+        {"warmup_epochs": 5},
+        {"free_bits": 0.5},
         {"batch_size": 64},
     ],
 )

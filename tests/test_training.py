@@ -4,7 +4,7 @@ import itertools
 import json
 import logging
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -21,33 +21,10 @@ from cvae_lightning.models.vae import VAE
 from cvae_lightning.runs import Run
 from cvae_lightning.training import evaluate_again, train
 
-KEYS = [
-    "schema",
-    "model",
-    "network",
-    "hidden",
-    "injection",
-    "likelihood",
-    "variance",
-    "parameters",
-    "epochs",
-    "latent_dim",
-    "lr",
-]
-KEYS += [
-    "batch_size",
-    "beta",
-    "seed",
-    "schedule",
-    "sampler",
-    "components",
-    "backward_precision",
-    "dataset",
-    "val",
-    "test",
-    "time",
-    "environment",
-]
+KEYS = ["schema", "model", "network", "hidden", "injection", "likelihood", "variance"]
+KEYS += ["bound", "warmup_epochs", "free_bits", "num_samples", "parameters", "epochs", "latent_dim", "lr"]
+KEYS += ["batch_size", "beta", "seed", "schedule", "sampler", "components", "temperature", "backward_precision"]
+KEYS += ["dataset", "val", "test", "time", "environment"]
 KEYS += ["weights_sha256"]
 METRICS = ["elbo", "log_likelihood", "kl", "loss", "ssim", "mse", "fid_pixel", "score", "score_uncapped"]
 
@@ -56,7 +33,16 @@ def without_times(metrics: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in metrics.items() if key != "time"}
 
 
-@pytest.mark.parametrize("overrides", [(), ("model=vae",), ("network=conv",), ("likelihood=bernoulli", "model=vae")])
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        (),
+        ("model=vae",),
+        ("network=conv",),
+        ("likelihood=bernoulli", "model=vae"),
+        ("likelihood=gaussian_optimal", "bound=iwae"),
+    ],
+)
 def test_a_run_directory_explains_itself(make_run: MakeRun, overrides: tuple[str, ...]) -> None:
     run = make_run("run", *overrides)
     assert not run.complete
@@ -135,6 +121,23 @@ def test_an_interrupted_run_ends_with_the_bits_of_an_undisturbed_one(
     train(Run(interrupted.path))
     assert (interrupted.path / "model.safetensors").read_bytes() == (whole.path / "model.safetensors").read_bytes()
     assert without_times(interrupted.metrics) == without_times(whole.metrics)
+
+
+def test_what_a_likelihood_and_a_warm_up_remember_is_resumed_too(
+    make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = ("epochs=3", "likelihood=gaussian_optimal", "bound.warmup_epochs=2")
+    whole, interrupted = make_run("whole", *settings), make_run("interrupted", *settings)
+    train(whole)
+    build_trainer = training.build_trainer
+    with monkeypatch.context() as patch:
+        stop = StopAt("on_train_batch_end", 8)
+        add = lambda config, callbacks, **kw: build_trainer(config, [*callbacks, stop], **kw)  # noqa: E731
+        patch.setattr(training, "build_trainer", add)
+        with pytest.raises(Stop):
+            train(interrupted)
+    train(Run(interrupted.path))
+    assert without_times(interrupted.metrics) == without_times(whole.metrics), "the digest of the weights is in it"
 
 
 def test_a_run_is_the_same_whatever_came_before_it(make_run: MakeRun) -> None:
@@ -224,8 +227,7 @@ def test_weights_are_unchanged_when_the_loss_is_not_finite(make_run: MakeRun, mo
         def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
             seen.append({name: weights.clone() for name, weights in pl_module.state_dict().items()})
             if len(seen) == 3:
-                monkeypatch.setattr(VAE, "beta", float("nan"), raising=False)
-                pl_module.beta = float("nan")  # type: ignore[assignment]
+                monkeypatch.setattr(cast(VAE, pl_module).bound, "beta", float("nan"))
 
         def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
             seen.append(pl_module.state_dict())

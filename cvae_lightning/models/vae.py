@@ -9,9 +9,9 @@ from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 
 from cvae_lightning.distributions import DiagonalNormal, PixelDistribution
-from cvae_lightning.errors import NonFiniteLoss, check_integer, check_not_negative
+from cvae_lightning.errors import NonFiniteLoss, check_integer
 from cvae_lightning.metrics.mean_elbo import MeanELBO
-from cvae_lightning.objectives import ELBO
+from cvae_lightning.objectives import ELBO, Bound, ELBOBound
 from cvae_lightning.optimizers import OptimizerFactory
 from cvae_lightning.random_streams import random_stream
 from cvae_lightning.samplers import Prior, SamplerFactory
@@ -28,6 +28,9 @@ class Network(Protocol):
     def decoder(self, latent_dim: int, context_dim: int, image_shape: Sequence[int]) -> nn.Module: ...
 
 
+PLAIN_ELBO = ELBOBound()
+
+
 class VAE(LightningModule):
     """p(x, z) = p(z) p(x | z) with p(z) = N(0, I) and a normal posterior, Kingma & Welling 2014.
 
@@ -39,9 +42,9 @@ class VAE(LightningModule):
         network: Network,
         likelihood: nn.Module,
         optimizer: OptimizerFactory,
+        bound: Bound = PLAIN_ELBO,
         image_shape: Sequence[int] = (1, 28, 28),
         latent_dim: int = 20,
-        beta: float = 1.0,
         num_classes: int = 0,
         schedule: Schedule | None = None,
         sampler: SamplerFactory = Prior,
@@ -51,14 +54,14 @@ class VAE(LightningModule):
         self.num_classes = num_classes
         self.image_shape = tuple(image_shape)
         self.latent_dim = check_integer("latent_dim", latent_dim, 1, "The report uses 10 to 50.")
-        self.beta = check_not_negative("beta", beta, "beta=1 is the ELBO.")
         self.optimizer = optimizer
         self.schedule = schedule or constant()
+        self.bound = bound
         self.encoder = network.encoder(image_shape, num_classes, 2 * latent_dim)
         self.decoder = network.decoder(latent_dim, num_classes, image_shape)
         self.pixels = likelihood
         self.sampler = sampler(latent_dim, num_classes)
-        self.train_means, self.val_means, self.test_means = (MeanELBO(self.beta) for _ in range(3))
+        self.train_means, self.val_means, self.test_means = (MeanELBO(bound.beta) for _ in range(3))
 
     def context(self, y: AnyLabels, num: int) -> Context:
         """What both networks are told about the `num` labels: here nothing, of width 0."""
@@ -74,9 +77,7 @@ class VAE(LightningModule):
         return self.pixels(self.decoder(z, self.context(y, len(z))))
 
     def elbo(self, x: Images, y: AnyLabels) -> ELBO:
-        q = self.posterior(x, y)
-        z = q.rsample()
-        return ELBO(self.likelihood(z, y).log_prob(x), q.kl_from_prior())
+        return ELBO.at_a_draw(self, self.posterior(x, y), x, y)
 
     @torch.no_grad()
     def reconstruct(self, x: Images, y: AnyLabels) -> Images:
@@ -95,8 +96,7 @@ class VAE(LightningModule):
         self.sampler.fit((self.posterior(x, y).rsample(), y) for x, y in batches)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        elbo = self.elbo(*batch)
-        loss = elbo.loss(self.beta)
+        loss, elbo = self.bound.loss(self, *batch, epoch=self.current_epoch)
         if not loss.isfinite():
             raise NonFiniteLoss(
                 f"Expected a finite loss, got {loss.item()} at step {self.global_step} (epoch {self.current_epoch}). "

@@ -1,0 +1,48 @@
+"""A model whose log p(x) is known: z ~ N(0, I), x | z ~ N(W z + b, variance), and so x ~ N(b, W W' + variance I)."""
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import MultivariateNormal
+
+from cvae_lightning.distributions import DiagonalNormal, GaussianPixels, PixelDistribution
+from cvae_lightning.shapes import AnyLabels, Images, Latents, PerImage
+
+SHAPE = (1, 2, 3)
+
+
+class LinearGaussian(nn.Module):
+    """Of images of 2x3 pixels; the posterior is the best normal with a diagonal precision, its mean off by `error`."""
+
+    def __init__(self, latent_dim: int = 2, variance: float = 0.3, error: float = 0.0) -> None:
+        super().__init__()
+        generator = torch.Generator().manual_seed(1)
+        self.weights = nn.Parameter(torch.randn(6, latent_dim, generator=generator))
+        self.bias = nn.Parameter(torch.randn(6, generator=generator))
+        self.variance = variance
+        precision = torch.eye(latent_dim) + self.weights.T.detach() @ self.weights.detach() / variance
+        self.encoder = nn.Parameter(torch.linalg.solve(precision, self.weights.T.detach() / variance))
+        self.offset = nn.Parameter(torch.full((latent_dim,), error))
+        self.log_var = nn.Parameter(-precision.diagonal().log())
+
+    def posterior(self, x: Images, y: AnyLabels) -> DiagonalNormal:
+        mean = (x.flatten(1) - self.bias.detach()) @ self.encoder.T + self.offset
+        return DiagonalNormal(mean, self.log_var.expand_as(mean))
+
+    def likelihood(self, z: Latents, y: AnyLabels) -> PixelDistribution:
+        return GaussianPixels((z @ self.weights.T + self.bias).unflatten(1, SHAPE), self.variance)
+
+    def log_p(self, x: Images) -> PerImage:
+        """Exact, in nats."""
+        covariance = self.weights @ self.weights.T + self.variance * torch.eye(6)
+        return MultivariateNormal(self.bias, covariance).log_prob(x.flatten(1))
+
+    def draw(self, num: int) -> Images:
+        with torch.no_grad():
+            z = torch.randn(num, self.weights.shape[1])
+            mean = z @ self.weights.T + self.bias
+            return (mean + self.variance**0.5 * torch.randn(num, 6)).unflatten(1, SHAPE)
+
+    def gradients(self, loss: Tensor) -> dict[str, Tensor]:
+        """Of all parameters."""
+        names, parameters = zip(*self.named_parameters(), strict=True)
+        return dict(zip(names, torch.autograd.grad(loss, parameters), strict=True))
