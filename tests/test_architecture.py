@@ -86,10 +86,10 @@ def test_the_readme_has_a_row_for_each_key_of_the_command() -> None:
 def groups() -> list[str]:
     files = sorted(path.relative_to(CONF) for path in CONF.glob("*/*.yaml"))
     choices = [f"{path.parent}={path.stem}" for path in files if path.parent.name != "hydra"]
-    experiments = sorted((CONF / "experiment").glob("*/*.yaml"))
+    experiments = sorted((CONF / "experiment").rglob("*.yaml"))
     return [
         *(f"+{choice}" if choice.startswith("sweep=") else choice for choice in choices),
-        *(f"experiment={path.parent.name}/{path.stem}" for path in experiments),
+        *(f"experiment={path.relative_to(CONF / 'experiment').with_suffix('')}" for path in experiments),
     ]
 
 

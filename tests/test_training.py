@@ -23,7 +23,18 @@ from cvae_lightning.training import evaluate_again, train
 
 KEYS = ["schema", "model", "network", "hidden", "injection", "likelihood", "variance"]
 KEYS += ["bound", "warmup_epochs", "free_bits", "num_samples", "parameters", "epochs", "latent_dim", "lr"]
-KEYS += ["batch_size", "beta", "seed", "schedule", "sampler", "components", "temperature", "backward_precision"]
+KEYS += [
+    "batch_size",
+    "beta",
+    "seed",
+    "optimizer",
+    "schedule",
+    "sampler",
+    "components",
+    "temperature",
+    "max_shift",
+    "backward_precision",
+]
 KEYS += ["dataset", "val", "test", "time", "environment"]
 KEYS += ["weights_sha256"]
 METRICS = ["elbo", "log_likelihood", "kl", "loss", "ssim", "mse", "fid_pixel", "score", "score_uncapped"]

@@ -19,12 +19,15 @@ class DataModule(LightningDataModule):
     `fit` reads train and val, never test. The order of the training images follows from `seed` and the epoch.
     """
 
-    def __init__(self, source: Source, batch_size: int, seed: int = 0, passes_per_epoch: int = 1) -> None:
+    def __init__(
+        self, source: Source, batch_size: int, seed: int = 0, passes_per_epoch: int = 1, max_shift: int = 0
+    ) -> None:
         super().__init__()
         self.source = source
         self.batch_size = check_integer("batch_size", batch_size, 1, "The report uses batch_size=1024.")
         self.seed = check_integer("seed", seed, 0, "Any other seed will do.")
         self.passes_per_epoch = check_integer("data.passes_per_epoch", passes_per_epoch, 1, "1 is the usual epoch.")
+        self.max_shift = check_integer("data.max_shift", max_shift, 0, "0 moves no image; 1 is enough for 28x28.")
         self.splits: dict[str, Split] = {}
         self._loader_state = {"epoch": 0}
 
@@ -40,7 +43,7 @@ class DataModule(LightningDataModule):
         self.splits |= {name: split.to(self._device()) for name, split in zip(wanted, splits, strict=True)}
 
     def train_dataloader(self) -> Loader:
-        self._loader = Loader(self.splits["train"], self.batch_size, self.seed, self.passes_per_epoch)
+        self._loader = Loader(self.splits["train"], self.batch_size, self.seed, self.passes_per_epoch, self.max_shift)
         self._loader.load_state_dict(self._loader_state)
         return self._loader
 
