@@ -29,6 +29,7 @@ COMMON_SETTINGS = {
     "hidden": "[400, 400]",
     "likelihood": "gaussian",
     "variance": 0.5,
+    "binarize": None,
     "bound": "elbo",
     "warmup_epochs": 0,
     "free_bits": 0.0,

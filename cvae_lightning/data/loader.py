@@ -4,23 +4,35 @@ from collections.abc import Iterator
 
 import torch
 
+from cvae_lightning.data.binarize import drawn
 from cvae_lightning.data.splits import Split
 from cvae_lightning.random_streams import seed_of
 from cvae_lightning.shapes import Batch
+
+DRAWS = 1  # tells the stream of the draws from that of the order, where both have one seed
 
 
 class Loader:
     """Batches (x, y) of a split: slices, or slices of a seeded permutation that changes each epoch.
 
     Images become float32 in [0, 1] a batch at a time, on the device where the split lies. `passes` repeats the split
-    within an epoch, each pass in an order of its own. A checkpoint needs the number of finished epochs only.
+    within an epoch, each pass in an order of its own. With `draw_seed` each image is drawn anew whenever it comes, its
+    grey levels being the probabilities of white pixels. A checkpoint needs the number of finished epochs only.
     """
 
-    def __init__(self, split: Split, batch_size: int, shuffle_seed: int | None = None, passes: int = 1) -> None:
+    def __init__(
+        self,
+        split: Split,
+        batch_size: int,
+        shuffle_seed: int | None = None,
+        passes: int = 1,
+        draw_seed: int | None = None,
+    ) -> None:
         self.split = split
         self.batch_size = batch_size
         self.shuffle_seed = shuffle_seed
         self.passes = passes
+        self.draw_seed = draw_seed
         self.epoch = 0  # finished ones
 
     def __len__(self) -> int:
@@ -33,12 +45,14 @@ class Loader:
         return self.passes * len(self.split.labels)
 
     def __iter__(self) -> Iterator[Batch]:
+        draws = self._draws()
         batches = self._order().to(self.split.images.device).split(self.batch_size)
         for number, index in enumerate(batches, start=1):
             if number == len(batches):
                 self.epoch += 1
             images, labels = self.split.take(index)
-            yield images.float().div_(255), labels
+            x = images.float().div_(255)
+            yield (x if draws is None else drawn(x, draws)), labels
 
     def state_dict(self) -> dict[str, int]:
         return {"epoch": self.epoch}
@@ -53,3 +67,10 @@ class Loader:
             return torch.arange(num_images)
         generator = torch.Generator().manual_seed(seed_of(self.shuffle_seed, self.epoch))
         return torch.cat([torch.randperm(num_images, generator=generator) for _ in range(self.passes)])
+
+    def _draws(self) -> torch.Generator | None:
+        """The epoch's stream of draws, on the device where they are made."""
+        if self.draw_seed is None:
+            return None
+        generator = torch.Generator(self.split.images.device)
+        return generator.manual_seed(seed_of(self.draw_seed, self.epoch, DRAWS))
