@@ -26,6 +26,7 @@ def settings(config: DictConfig, model: VAE) -> dict[str, Any]:
         "injection": _injection(config.network),
         "likelihood": _class_name(config.likelihood),
         "variance": config.likelihood.get("variance"),
+        "binarize": config.data.binarize,
         "bound": _class_name(config.bound).removesuffix("bound"),
         **{key: config.bound.get(key) for key in ("warmup_epochs", "free_bits", "num_samples")},
         "parameters": sum(parameter.numel() for parameter in model.parameters()),

@@ -30,6 +30,7 @@ COMMON_SETTINGS = {
     "injection": "concatenate",
     "likelihood": "gaussian",
     "variance": 0.5,
+    "binarize": None,
     "bound": "elbo",
     "warmup_epochs": 0,
     "free_bits": 0.0,

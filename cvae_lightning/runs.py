@@ -166,8 +166,9 @@ class Run:
 
     def fall_back(self) -> str:
         """Make the data set that `data.fallback` names the run's own, in its directory too; return its name."""
-        name = str(self.raw_config.data.fallback)
+        name, binarize = str(self.raw_config.data.fallback), self.raw_config.data.binarize
         self.raw_config.data = load_group("data", name)
+        self.raw_config.data.binarize = binarize
         write_whole(self._config_file, OmegaConf.to_yaml(self.raw_config))
         return name
 
@@ -175,7 +176,7 @@ class Run:
         """Where `config` differs from the run's own; its data may be those that the run fell back to."""
         if config.data.fallback == self.raw_config.data.name:
             config = OmegaConf.merge(config, {})  # type: ignore[assignment]  # a copy
-            config.data = self.raw_config.data
+            config.data = OmegaConf.merge(self.raw_config.data, {"binarize": config.data.binarize})
         return first_difference(self.config, OmegaConf.to_container(config, resolve=True))
 
     @property

@@ -14,6 +14,9 @@ ROWS = {
     "elbo": "ELBO (nats)",
     "log_likelihood": "  log-likelihood",
     "kl": "  KL",
+    "nll_iw": "NLL, IW (nats)",
+    "active_units": "active latents",
+    "label_leak": "label leak",
 }
 
 
@@ -30,6 +33,8 @@ def summary(metrics: dict[str, Any]) -> str:
     head = "".join(f"{title:>{width}}" for title, width in zip(columns, widths, strict=True))
     lines = [title_of(metrics), "", f"{'':17}{head}"]
     for key, name in ROWS.items():
+        if not any(key in values for values in columns.values()):
+            continue
         cells = (_cell(values.get(key)) for values in columns.values())
         lines.append(f"{name:17}" + "".join(f"{cell:>{width}}" for cell, width in zip(cells, widths, strict=True)))
     return "\n".join(lines)

@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import http.server
+import itertools
 import logging
 import shutil
 import socketserver
@@ -86,6 +87,110 @@ def test_a_split_is_a_seeded_partition(stratified: bool) -> None:
     again = split_off(whole, 1 / 6, seed=4, stratified=stratified)
     assert torch.equal(part.images, again[1].images)
     assert not torch.equal(part.images, split_off(whole, 1 / 6, seed=5, stratified=stratified)[1].images)
+
+
+def grey(num: int = 600) -> Split:
+    """Images of one grey level each."""
+    levels = torch.tensor([0, 64, 127, 128, 200, 255], dtype=torch.uint8).repeat_interleave(num // 6)
+    return Split(levels.reshape(-1, 1, 1, 1).expand(-1, 1, 28, 28).contiguous(), torch.arange(num))
+
+
+class Grey:
+    """A source whose splits are all the same, so that nothing but their names tells them apart."""
+
+    name, digests = "grey", dict[str, str]()
+
+    def prepare(self) -> None:
+        pass
+
+    def fit_splits(self) -> tuple[Split, Split]:
+        return grey(), grey()
+
+    def test_split(self) -> Split:
+        return grey()
+
+
+def module_of(binarize: str | None, seed: int = 0, batch_size: int = 100) -> DataModule:
+    module = DataModule(Grey(), batch_size, seed, binarize=binarize)
+    module.setup("fit")
+    module.setup("test")
+    return module
+
+
+def images_of(loader: Loader) -> torch.Tensor:
+    """In the order of their labels."""
+    x, y = (torch.cat(parts) for parts in zip(*loader, strict=True))
+    return x[y.argsort()]
+
+
+def test_a_grey_level_is_the_probability_of_white() -> None:
+    module = module_of("dynamic")
+    for loader in (module.train_dataloader(), module.val_dataloader(), module.test_dataloader()):
+        x = images_of(loader)
+        assert set(x.unique().tolist()) == {0.0, 1.0}
+        assert not x[:100].any(), "black stays black"
+        assert x[500:].all(), "white stays white"
+        means = x.unflatten(0, (6, 100)).mean((1, 2, 3, 4))
+        torch.testing.assert_close(means, torch.tensor([0, 64, 127, 128, 200, 255]) / 255, atol=0.006, rtol=0)
+
+
+def test_a_threshold_is_half_of_white() -> None:
+    module = module_of("static-threshold")
+    expected = torch.tensor([0.0, 0.0, 0.0, 1.0, 1.0, 1.0]).repeat_interleave(100)
+    for loader in (module.train_dataloader(), module.val_dataloader(), module.test_dataloader()):
+        for pixel in images_of(loader).flatten(1).unbind(1):
+            assert torch.equal(pixel, expected)
+
+
+def test_training_images_are_drawn_anew_each_epoch_and_all_others_once() -> None:
+    module = module_of("dynamic")
+    train = module.train_dataloader()
+    epochs = [images_of(train) for _ in range(3)]
+    assert not any(torch.equal(one, other) for one, other in itertools.combinations(epochs, 2))
+    val, test = images_of(module.val_dataloader()), images_of(module.test_dataloader())
+    assert not torch.equal(val, test)
+    other = module_of("dynamic", seed=1, batch_size=7)
+    assert torch.equal(images_of(other.val_dataloader()), val), "whatever the seed and the batch size"
+    assert torch.equal(images_of(Loader(other.splits["val"], 13)), val)
+    assert not torch.equal(images_of(other.train_dataloader()), epochs[0])
+    assert set(module.splits["train"].images.unique().tolist()) == {0, 255}, "evaluators see black and white too"
+
+
+def test_drawn_images_are_drawn_again_after_an_interruption() -> None:
+    module, again = module_of("dynamic"), module_of("dynamic")
+    loader = module.train_dataloader()
+    list(loader)
+    state = module.state_dict()
+    next(iter(loader))
+    torch.rand(5)  # whatever happens in between
+    again.load_state_dict(state)
+    for (x, y), (other_x, other_y) in zip(loader, again.train_dataloader(), strict=True):
+        assert torch.equal(x, other_x)
+        assert torch.equal(y, other_y)
+
+
+def test_drawing_images_leaves_the_stream_of_the_training_alone() -> None:
+    state = torch.get_rng_state()
+    for _ in module_of("dynamic").train_dataloader():
+        pass
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_grey_levels_are_left_alone_where_nothing_is_asked_for() -> None:
+    module = module_of(None)
+    assert torch.equal(images_of(module.train_dataloader()), grey().images / 255)
+    assert torch.equal(module.splits["val"].images, grey().images)
+
+
+def test_the_order_of_the_images_does_not_depend_on_whether_they_are_drawn() -> None:
+    assert order_of(module_of("dynamic").train_dataloader()) == order_of(module_of(None).train_dataloader())
+
+
+@pytest.mark.parametrize("data", ["mnist", "fashion_mnist", "kmnist", "digits"])
+def test_every_data_set_can_be_binarized(data: str) -> None:
+    config = composed(f"data={data}", "data.binarize=static-threshold")
+    assert build(config.data.module).binarize == "static-threshold"
+    assert build(composed(f"data={data}").data.module).binarize is None
 
 
 def test_mnist_is_split_as_in_the_report(mnist_dir: Path) -> None:

@@ -222,6 +222,8 @@ def test_a_lower_error_is_better(make: MakeSweep) -> None:
     assert ranked(sweep.frame(), "val/loss")["run"].iloc[0] == "1"
     assert "Best by val loss" in sweep.report()
     assert [sense(f"val/{name}") for name in ("ssim", "fid_digit", "mse", "kl")] == [1, -1, -1, 0]
+    names = ("nll_iw", "label_leak", "nll_iw_samples", "active_units")
+    assert [sense(f"val/{name}") for name in names] == [-1, -1, 0, 0]
 
 
 def test_the_report_stands_beside_ours(make: MakeSweep) -> None:

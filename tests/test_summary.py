@@ -35,6 +35,7 @@ def test_the_table_has_the_reports_numbers_for_its_settings() -> None:
         {"likelihood": "bernoulli", "variance": None},
         {"variance": 0.1},
         {"beta": 4.0},
+        {"binarize": "dynamic"},
         {"bound": "iwae"},
         {"warmup_epochs": 5},
         {"free_bits": 0.5},
@@ -60,6 +61,12 @@ def test_the_unconditional_model_has_a_row_in_table_2_only() -> None:
     assert not same_settings(vae)
     (row,) = [line for line in summary(vae).splitlines() if line.startswith("fid_pixel")]
     assert row.split() == ["fid_pixel", "-", "-", "-"]
+
+
+def test_a_row_that_nothing_was_measured_for_is_left_out() -> None:
+    assert "label leak" not in summary(metrics())
+    measured = {**NUMBERS, "label_leak": None}
+    assert "label leak" in summary(metrics(val=measured, test=measured))
 
 
 def test_the_next_commands_name_the_run() -> None:

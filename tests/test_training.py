@@ -1,5 +1,6 @@
 """A run: what it leaves, that it can be interrupted anywhere, and that its numbers are the same again."""
 
+import copy
 import itertools
 import json
 import logging
@@ -14,6 +15,7 @@ from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from cvae_lightning import training
+from cvae_lightning.build import load_group
 from cvae_lightning.callbacks.checkpoint import LastCheckpoint
 from cvae_lightning.distributions import DiagonalNormal
 from cvae_lightning.errors import DataUnavailable, NonFiniteLoss, UserError
@@ -22,20 +24,9 @@ from cvae_lightning.runs import Run
 from cvae_lightning.training import evaluate_again, train
 
 KEYS = ["schema", "model", "network", "hidden", "injection", "likelihood", "variance"]
-KEYS += ["bound", "warmup_epochs", "free_bits", "num_samples", "parameters", "epochs", "latent_dim", "lr"]
-KEYS += [
-    "batch_size",
-    "beta",
-    "seed",
-    "optimizer",
-    "schedule",
-    "sampler",
-    "components",
-    "temperature",
-    "max_shift",
-    "backward_precision",
-]
-KEYS += ["dataset", "val", "test", "time", "environment"]
+KEYS += ["binarize", "bound", "warmup_epochs", "free_bits", "num_samples", "parameters", "epochs", "latent_dim", "lr"]
+KEYS += ["batch_size", "beta", "seed", "optimizer", "schedule", "sampler", "components", "temperature", "max_shift"]
+KEYS += ["backward_precision", "dataset", "val", "test", "time", "environment"]
 KEYS += ["weights_sha256"]
 METRICS = ["elbo", "log_likelihood", "kl", "loss", "ssim", "mse", "fid_pixel", "score", "score_uncapped"]
 
@@ -83,6 +74,22 @@ def test_measuring_a_run_again_gives_the_same_numbers(make_run: MakeRun) -> None
     before = {path: path.stat().st_mtime_ns for path in run.path.rglob("*")}
     assert evaluate_again(Run(run.path), {}) == {split: run.metrics[split] for split in ("val", "test")}
     assert before == {path: path.stat().st_mtime_ns for path in run.path.rglob("*")}, "nothing is written"
+
+
+def test_likelihood_and_latents_of_a_finished_run_can_be_measured(make_run: MakeRun) -> None:
+    run = make_run("run", "model=vae", "likelihood=bernoulli", "data.binarize=dynamic")
+    train(run)
+    full = load_group("evaluators", "full")
+    overrides = {"evaluators": {name: full[name] for name in ("nll", "latents")}}
+    numbers, same = (evaluate_again(Run(run.path), overrides) for _ in range(2))
+    assert numbers == same
+    for split in ("val", "test"):
+        values = {name: float(value or 0) for name, value in numbers[split].items()}
+        assert values["elbo"] == run.metrics[split]["elbo"], "on the same draws of the images"
+        assert 0 < values["nll_iw"] < -values["elbo"]
+        assert values["nll_iw_samples"] == 100
+        assert values["active_units"] in range(4)
+        assert 0 <= values["label_leak"] <= 1
 
 
 class Stop(BaseException):
@@ -134,10 +141,10 @@ def test_an_interrupted_run_ends_with_the_bits_of_an_undisturbed_one(
     assert without_times(interrupted.metrics) == without_times(whole.metrics)
 
 
-def test_what_a_likelihood_and_a_warm_up_remember_is_resumed_too(
+def test_the_state_of_likelihood_warm_up_and_drawn_images_is_resumed_too(
     make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings = ("epochs=3", "likelihood=gaussian_optimal", "bound.warmup_epochs=2")
+    settings = ("epochs=3", "likelihood=gaussian_optimal", "bound.warmup_epochs=2", "data.binarize=dynamic")
     whole, interrupted = make_run("whole", *settings), make_run("interrupted", *settings)
     train(whole)
     build_trainer = training.build_trainer
@@ -320,6 +327,19 @@ def test_without_files_and_network_the_digits_are_trained_on(
     assert evaluate_again(Run(run.path), {})["val"] == metrics["val"]
 
 
+def test_the_digits_are_binarized_as_the_data_they_stand_for(make_run: MakeRun, tmp_path: Path) -> None:
+    run = make_run("run", f"data_dir={tmp_path / 'empty'}", "data.binarize=dynamic")
+    asked = copy.deepcopy(run.raw_config)
+    run.fall_back()
+    assert training.prepared_data(run.raw_config).binarize == "dynamic"
+    assert Run(run.path).config["data"]["binarize"] == "dynamic"
+    (run.path / "checkpoints").mkdir()
+    assert Run.begin(run.path, asked).raw_config.data.name == "digits"
+    asked.data.binarize = None
+    with pytest.raises(UserError, match=r"There, data\.binarize is dynamic, not None"):
+        Run.begin(run.path, asked)
+
+
 def test_without_a_fallback_missing_files_are_an_error(make_run: MakeRun, tmp_path: Path) -> None:
     run = make_run("run", f"data_dir={tmp_path / 'empty'}", "data.fallback=null")
     with pytest.raises(DataUnavailable, match=r"Expected the files of mnist in .* \(data_dir\), got none"):
@@ -351,6 +371,8 @@ REFUSALS = {
     "data.passes_per_epoch=0": r"\(data\.passes_per_epoch\), got 0",
     "evaluators.grader.samples_per_class=0": r"\(evaluators\.grader\.samples_per_class\), got 0",
     "accelerator=abacus": r"Expected auto, cpu or gpu \(accelerator\), got 'abacus'",
+    "data.binarize=grey": r"Expected null, dynamic or static-threshold \(data\.binarize\), got 'grey'",
+    "bound.free_bits=-1": r"\(bound\.free_bits\), got -1",
     "backward_precision=low": r"\(backward_precision\), got 'low'",
     "objective=test/score": r"\(objective\), got 'test/score'",
     "objective=val/beauty": r"\(objective\), got 'val/beauty'",

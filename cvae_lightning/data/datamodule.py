@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from pytorch_lightning import LightningDataModule
 
+from cvae_lightning.data.binarize import DYNAMIC, binarized, check_binarize
 from cvae_lightning.data.loader import Loader
 from cvae_lightning.data.splits import Source, Split
 from cvae_lightning.errors import check_integer
@@ -17,16 +18,27 @@ class DataModule(LightningDataModule):
     """Train, val and test of a source, each as one uint8 tensor on the device that trains.
 
     `fit` reads train and val, never test. The order of the training images follows from `seed` and the epoch.
+
+    Where `binarize` is static-threshold (x >= 0.5) or dynamic (drawn), all splits hold black and white alone, and so
+    do the images that metrics compare with; dynamic draws the training images anew in each epoch, but val, test and
+    what evaluators see of train once and for all.
     """
 
     def __init__(
-        self, source: Source, batch_size: int, seed: int = 0, passes_per_epoch: int = 1, max_shift: int = 0
+        self,
+        source: Source,
+        batch_size: int,
+        seed: int = 0,
+        passes_per_epoch: int = 1,
+        binarize: str | None = None,
+        max_shift: int = 0,
     ) -> None:
         super().__init__()
         self.source = source
         self.batch_size = check_integer("batch_size", batch_size, 1, "The report uses batch_size=1024.")
         self.seed = check_integer("seed", seed, 0, "Any other seed will do.")
         self.passes_per_epoch = check_integer("data.passes_per_epoch", passes_per_epoch, 1, "1 is the usual epoch.")
+        self.binarize = check_binarize(binarize)
         self.max_shift = check_integer("data.max_shift", max_shift, 0, "0 moves no image; 1 is enough for 28x28.")
         self.splits: dict[str, Split] = {}
         self._loader_state = {"epoch": 0}
@@ -40,10 +52,14 @@ class DataModule(LightningDataModule):
         if all(name in self.splits for name in wanted):
             return
         splits = (self.source.test_split(),) if stage == "test" else self.source.fit_splits()
-        self.splits |= {name: split.to(self._device()) for name, split in zip(wanted, splits, strict=True)}
+        for name, split in zip(wanted, splits, strict=True):
+            self.splits[name] = binarized(split, self.binarize, name).to(self._device())
 
     def train_dataloader(self) -> Loader:
-        self._loader = Loader(self.splits["train"], self.batch_size, self.seed, self.passes_per_epoch, self.max_shift)
+        split, draw_seed = self.splits["train"], None
+        if self.binarize == DYNAMIC:
+            split, draw_seed = self.source.fit_splits()[0].to(self._device()), self.seed
+        self._loader = Loader(split, self.batch_size, self.seed, self.passes_per_epoch, draw_seed, self.max_shift)
         self._loader.load_state_dict(self._loader_state)
         return self._loader
 

@@ -6,7 +6,7 @@ from cvae_lightning.report.table import metrics_of, settings_of
 from cvae_lightning.summary import ROWS
 
 LOWER_IS_BETTER = ("loss", "mse", "fid_", "kid_", "nll_", "label_leak")
-NEITHER_IS_BETTER = ("kl", "active_units")
+NEITHER_IS_BETTER = ("kl", "active_units", "nll_iw_samples")
 MUST_NOT_VARY = {
     "dataset": "data sets",
     "dataset_sha256": "files of the data set",
