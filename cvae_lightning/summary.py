@@ -1,5 +1,6 @@
 """What a person at the terminal reads at the end of a run."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,33 @@ ROWS = {
     "log_likelihood": "  log-likelihood",
     "kl": "  KL",
 }
+ROWS_WHERE_MEASURED = {
+    "mse_pca": "MSE of PCA",
+    "fid_digit": "fid_digit",
+    "fid_digit_floor": "  real images",
+    "kid_digit": "kid_digit",
+    "kid_digit_floor": "  real images",
+    "precision": "precision",
+    "precision_floor": "  real images",
+    "recall": "recall",
+    "recall_floor": "  real images",
+    "num_samples": "  samples",
+    "fid_inception": "fid_inception",
+    "fid_inception_floor": "  real images",
+    "num_samples_inception": "  samples",
+    "accuracy": "accuracy",
+    "accuracy_low": "  95 %, from",
+    "accuracy_high": "  to",
+    "accuracy_worst_class": "  worst class",
+    "accuracy_real": "  real images",
+}
 
 
 def summary(metrics: dict[str, Any]) -> str:
-    """A run's metrics.json as one table, beside the report's numbers where they compare."""
+    """A run's metrics.json as one table, beside the report's numbers where they compare.
+
+    `real images` is what images of the train split come to in the samples' place; below accuracy, those of the split.
+    """
     columns = {
         "val": metrics["val"],
         "test": metrics["test"],
@@ -29,7 +53,8 @@ def summary(metrics: dict[str, Any]) -> str:
     widths = [max(12, len(title) + 3) for title in columns]
     head = "".join(f"{title:>{width}}" for title, width in zip(columns, widths, strict=True))
     lines = [title_of(metrics), "", f"{'':17}{head}"]
-    for key, name in ROWS.items():
+    measured = {key: name for key, name in ROWS_WHERE_MEASURED.items() if _has(columns.values(), key)}
+    for key, name in {**ROWS, **measured}.items():
         cells = (_cell(values.get(key)) for values in columns.values())
         lines.append(f"{name:17}" + "".join(f"{cell:>{width}}" for cell, width in zip(cells, widths, strict=True)))
     return "\n".join(lines)
@@ -61,5 +86,11 @@ def next_commands(run_dir: Path) -> str:
     )
 
 
+def _has(columns: Iterable[dict[str, Any]], key: str) -> bool:
+    return any(values.get(key) is not None for values in columns)
+
+
 def _cell(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4f}" if abs(value) < 100 else f"{value:.2f}"
+    if value is None:
+        return "-"
+    return f"{value:.4f}" if abs(value) < 100 else f"{value:.2f}" if value % 1 else f"{value:.0f}"

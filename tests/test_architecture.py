@@ -16,10 +16,10 @@ from cvae_lightning.errors import UserError
 
 FLOORS = [
     {"errors", "files", "random_streams", "shapes"},
-    {"distributions", "objectives", "optimizers", "metrics", "generative", "pictures"},
+    {"distributions", "objectives", "optimizers", "metrics", "generative", "pictures", "classifier", "judge_files"},
     {"networks", "data", "models", "evaluators", "callbacks"},
     {"build", "comparison", "provenance", "report_numbers", "summary", "runs", "sources", "sweeps", "training"},
-    {"command", "multirun", "report", "__main__", "evaluate"},
+    {"command", "multirun", "report", "__main__", "evaluate", "judge"},
 ]
 PARTS = {part: floor for floor, parts in enumerate(FLOORS) for part in parts}
 PEERS_THAT_MAY_MEET = {("callbacks", "data"), ("evaluators", "data"), ("report_numbers", "summary")}
