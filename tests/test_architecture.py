@@ -18,11 +18,11 @@ FLOORS = [
     {"errors", "files", "random_streams", "shapes"},
     {
         *("continuous_bernoulli", "distributions", "objectives", "optimizers", "schedules", "samplers"),
-        *("metrics", "generative", "pictures"),
+        *("metrics", "classifier", "judge_files", "generative", "pictures"),
     },
     {"networks", "data", "models", "evaluators", "callbacks"},
     {"build", "comparison", "provenance", "report_numbers", "summary", "runs", "sources", "sweeps", "training"},
-    {"command", "multirun", "report", "__main__", "evaluate"},
+    {"command", "multirun", "report", "__main__", "evaluate", "judge"},
 ]
 PARTS = {part: floor for floor, parts in enumerate(FLOORS) for part in parts}
 PEERS_THAT_MAY_MEET = {("callbacks", "data"), ("evaluators", "data"), ("report_numbers", "summary")}
