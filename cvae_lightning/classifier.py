@@ -90,7 +90,7 @@ def fit(images: ByteImages, labels: Labels, epochs: int = EPOCHS, seed: int = 0)
                 with torch.autocast("cpu", torch.bfloat16, enabled=_multiplies_in_bfloat16()):
                     logits = classifier(x)
                 optimizer.zero_grad()
-                F.cross_entropy(logits.float(), labels.index_select(0, index)).backward()
+                F.cross_entropy(logits.float(), labels.index_select(0, index), label_smoothing=0.1).backward()
                 optimizer.step()
                 schedule.step()
         return classifier.fold().half().float()
