@@ -59,7 +59,7 @@ def new_model(fused: bool = True) -> CVAE:
 def bare(data: DataModule, device: torch.device) -> list[float]:
     """Seconds of each epoch."""
     model = new_model().to(device)
-    optimizer = model.configure_optimizers()
+    optimizer = model.optimizer(model.parameters())
     images, labels = data.splits["train"].to(device)
 
     def epoch() -> float:

@@ -67,14 +67,15 @@ def _train(run: "Run") -> float | None:
 
 
 def _train_in_sweep(run: "Run") -> float | None:
-    """One run a family at a time; an error is left with the run, for the report of the sweep."""
-    from cvae_lightning.sources import check_data_are_the_same
-    from cvae_lightning.summary import one_line
-    from cvae_lightning.sweeps import family_lock
-    from cvae_lightning.training import train as train_run
+    """An error is left with the run, for the report of the sweep."""
+    from cvae_lightning.sweeps import run_lock
 
     try:
-        with family_lock(run):
+        with run_lock(run):  # before the seconds that the imports take, so that longer runs see it in time
+            from cvae_lightning.sources import check_data_are_the_same
+            from cvae_lightning.summary import one_line
+            from cvae_lightning.training import train as train_run
+
             if run.complete:
                 check_data_are_the_same(run)
                 log.info("%s is complete.", run.path)

@@ -41,5 +41,12 @@ def check_not_negative(key: str, value: Any, remedy: str) -> float:
     return float(value)
 
 
+def check_fraction(key: str, value: Any, remedy: str) -> float:
+    """`value`, where it is a number between 0 and 1, neither of them included."""
+    if not _is_finite_number(value) or not 0 < value < 1:
+        refuse("a number between 0 and 1", key, value, remedy)
+    return float(value)
+
+
 def _is_finite_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

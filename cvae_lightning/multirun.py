@@ -58,10 +58,9 @@ def finish() -> bool:
     from cvae_lightning.report.pages import write_report
 
     print(write_report(sweep))
-    failures = [run for run in sweep.runs if run.failure]
-    for run in failures:
-        print(f"{run.path} ({' '.join(run.overrides)}): {run.failure}", file=sys.stderr)
-    return bool(failures)
+    for path, overrides, sentence in sweep.failures:
+        print(f"{path} ({' '.join(overrides)}): {sentence}", file=sys.stderr)
+    return bool(sweep.failures)
 
 
 def _begin(path: Path, config: DictConfig) -> None:

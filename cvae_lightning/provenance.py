@@ -23,6 +23,7 @@ def settings(config: DictConfig, model: VAE) -> dict[str, Any]:
         "model": _class_name(config.model),
         "network": _class_name(config.network),
         "hidden": str(config.network.get("hidden")),
+        "injection": _injection(config.network),
         "likelihood": _class_name(config.likelihood),
         "variance": config.likelihood.get("variance"),
         "binarize": config.data.binarize,
@@ -30,6 +31,10 @@ def settings(config: DictConfig, model: VAE) -> dict[str, Any]:
         **{key: config.bound.get(key) for key in ("warmup_epochs", "free_bits", "num_samples")},
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         **{key: config[key] for key in ("epochs", "latent_dim", "lr", "batch_size", "beta", "seed")},
+        "schedule": _class_name(config.schedule),
+        "sampler": _class_name(config.sampler),
+        "components": config.sampler.get("num_components"),
+        "temperature": config.sampler.get("temperature"),
         "backward_precision": config.backward_precision,
     }
 
@@ -64,6 +69,12 @@ def _commit() -> str | None:
         return None
     git = ["git", "-C", str(PACKAGE), "describe", "--always", "--dirty", "--abbrev=40"]
     return subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip() or None
+
+
+def _injection(network: DictConfig) -> str:
+    """How the context enters, and where that is not both networks: "concatenate", or "add into decoder"."""
+    places = list(network.inject_into)
+    return network.injection if len(places) == 2 else f"{network.injection} into {' and '.join(places) or 'nothing'}"
 
 
 def _class_name(config: DictConfig) -> str:

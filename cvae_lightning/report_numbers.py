@@ -27,6 +27,7 @@ TABLE_3: dict[tuple[int, int, float], float] = {
 COMMON_SETTINGS = {
     "network": "mlp",
     "hidden": "[400, 400]",
+    "injection": "concatenate",
     "likelihood": "gaussian",
     "variance": 0.5,
     "binarize": None,
@@ -35,6 +36,8 @@ COMMON_SETTINGS = {
     "free_bits": 0.0,
     "beta": 1.0,
     "batch_size": 1024,
+    "schedule": "constant",
+    "sampler": "prior",
 }
 
 

@@ -1,6 +1,5 @@
 """A sweep: a directory of run directories, what its command asked for, and which of its runs share work."""
 
-import hashlib
 import json
 import re
 from collections.abc import Sequence
@@ -49,6 +48,13 @@ class Sweep:
         """Whether all runs that were asked for are; never so for a search, which may always go on."""
         return bool(self.record["jobs"]) and not self.missing and all(run.complete for run in self.runs)
 
+    @property
+    def failures(self) -> list[tuple[Path, list[str], str]]:
+        """Directory, overrides, and the sentence of what went wrong, of each run that did not end well."""
+        killed = "It ended without a word: its process was killed, or the memory was full."
+        ended = [(run.path, run.overrides, run.failure or killed) for run in self.runs if not run.complete]
+        return [*ended, *((self.path / number, given, "It was not started.") for number, given in self.missing)]
+
     def discard(self) -> None:
         """Remove what was noted of a sweep none of whose runs began."""
         for file in (self.path / RECORD, self.path / "multirun.yaml"):
@@ -90,15 +96,23 @@ def longest_prefix(run: Run, digests: dict[str, str], environment: dict[str, Any
     return max(candidates, key=lambda other: other.metrics["epochs"], default=None)
 
 
-def family_lock(run: Run) -> FileLock:
-    """Held while a run trains: those of one family (see Run.family) take turns.
-
-    So parallel workers share prefixes too, and no two train in one directory. The lock ends with its process.
-    """
-    digest = hashlib.sha256(json.dumps(run.family, sort_keys=True).encode()).hexdigest()[:16]
+def run_lock(run: Run) -> FileLock:
+    """Held from before a run of a sweep trains until it has ended, and no longer than its process lives."""
     folder = run.path.parent / ".locks"
     folder.mkdir(exist_ok=True)
-    return FileLock(folder / f"{digest}.lock", fallback_to_soft=False)  # a soft lock would outlive its process
+    return FileLock(folder / f"{run.path.name}.lock", fallback_to_soft=False)  # a soft lock would outlive its process
+
+
+def wait_for_shorter_ones(run: Run) -> None:
+    """Wait while other processes train shorter runs of the same family, with which `run` can then begin.
+
+    A run waits for shorter ones only, so that none waits for itself; for one that nobody trains, it does not wait.
+    """
+    sweep = sweep_of(run)
+    for other in sweep.runs if sweep else []:
+        if not other.complete and other.raw_config.epochs < run.raw_config.epochs and other.family == run.family:
+            with run_lock(other):
+                pass
 
 
 def _natural(name: str) -> list[Any]:

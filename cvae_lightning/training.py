@@ -20,9 +20,10 @@ from cvae_lightning.evaluators.evaluator import Evaluator
 from cvae_lightning.metrics import mean_elbo
 from cvae_lightning.models.vae import VAE
 from cvae_lightning.provenance import environment, settings, timing
+from cvae_lightning.random_streams import random_stream
 from cvae_lightning.runs import Run
 from cvae_lightning.sources import source_of
-from cvae_lightning.sweeps import longest_prefix, sweep_of
+from cvae_lightning.sweeps import longest_prefix, sweep_of, wait_for_shorter_ones
 
 log = logging.getLogger(__name__)
 
@@ -55,10 +56,14 @@ def train(run: Run) -> dict[str, Any]:
     datamodule.source.fit_splits()
     versions = environment(trainer)
     checkpoint = last_checkpoint(run.path)
-    if checkpoint is None and (prefix := longest_prefix(run, datamodule.source.digests, versions)):
-        log.info("Going on from epoch %d, where %s ends.", prefix.metrics["epochs"], prefix.path)
-        checkpoint = last_checkpoint(prefix.path)
+    if checkpoint is None:
+        wait_for_shorter_ones(run)
+        if prefix := longest_prefix(run, datamodule.source.digests, versions):
+            log.info("Going on from epoch %d, where %s ends.", prefix.metrics["epochs"], prefix.path)
+            checkpoint = last_checkpoint(prefix.path)
     trainer.fit(model, datamodule=datamodule, ckpt_path=checkpoint, weights_only=True)
+    with random_stream(config.seed):
+        model.to(trainer.strategy.root_device).eval().fit_sampler(datamodule.train_batches())
     start = time.perf_counter()
     splits = evaluate(trainer, model, datamodule, evaluators)
     metrics = {

@@ -16,7 +16,10 @@ from cvae_lightning.errors import UserError
 
 FLOORS = [
     {"errors", "files", "random_streams", "shapes"},
-    {"continuous_bernoulli", "distributions", "objectives", "optimizers", "metrics", "generative", "pictures"},
+    {
+        *("continuous_bernoulli", "distributions", "objectives", "optimizers", "schedules", "samplers"),
+        *("metrics", "generative", "pictures"),
+    },
     {"networks", "data", "models", "evaluators", "callbacks"},
     {"build", "comparison", "provenance", "report_numbers", "summary", "runs", "sources", "sweeps", "training"},
     {"command", "multirun", "report", "__main__", "evaluate"},
@@ -76,7 +79,7 @@ def test_the_readme_has_a_row_for_each_key_of_the_command() -> None:
     text = (PACKAGE.parent / "README.md").read_text()
     template: str = yaml.safe_load((CONF / "hydra" / "help" / "train.yaml").read_text())["template"]
     keys = set(re.findall(r"^  ([a-z_]+)= ", template, re.MULTILINE)) - {"resume"}
-    assert len(keys) == 14
+    assert len(keys) == 16
     assert not [key for key in keys if not re.search(rf"^\|.*`{key}`.*\|", text, re.MULTILINE)]
 
 
@@ -114,11 +117,11 @@ def test_every_command_composes(name: str) -> None:
     assert isinstance(composed(config_name=name), DictConfig)
 
 
-@pytest.mark.parametrize("group", ["model", "network", "likelihood", "bound", "data"])
+@pytest.mark.parametrize("group", ["model", "network", "likelihood", "bound", "data", "schedule", "sampler"])
 def test_the_help_names_all_choices(group: str) -> None:
     template: str = yaml.safe_load((CONF / "hydra" / "help" / "train.yaml").read_text())["template"]
     (line,) = [line for line in template.splitlines() if line.strip().startswith(f"{group}=")]
-    choices = set(line.partition("=")[2].partition("(")[0].replace("|", " ").split())
+    choices = set(re.split("[,:(]", line.partition("=")[2])[0].replace("|", " ").split())
     assert choices == {path.stem for path in (CONF / group).glob("*.yaml")}
     defaults = yaml.safe_load((CONF / "config.yaml").read_text())["defaults"]
     default = next(entry[group] for entry in defaults if group in entry)

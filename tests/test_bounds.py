@@ -159,7 +159,7 @@ def test_a_model_learns_with_importance_weights() -> None:
     torch.manual_seed(0)
     model = CVAE(MLP([16]), Gaussian(), adam(lr=0.01), IWAEBound(5), latent_dim=3, num_classes=10)
     x, y = torch.rand(8, 1, 28, 28), torch.arange(8)
-    optimizer = model.configure_optimizers()
+    optimizer = model.optimizer(model.parameters())
     losses = []
     for _ in range(30):
         loss, _ = model.bound.loss(model, x, y, 0)

@@ -24,7 +24,7 @@ from cvae_lightning.training import train
 GRID = ["epochs=1,2", "lr=0.01,0.02,-1"]
 ENGINES = [
     ("joblib", GRID),
-    ("submitit_local", ["epochs=1", "lr=0.01,-1"]),
+    ("submitit_local", ["epochs=1,2", "lr=0.01"]),
     pytest.param("ray", GRID, marks=pytest.mark.ray),
 ]
 SENTENCE = "Expected a finite number above 0 (lr), got -1. The report searches 0.001 to 0.02."
@@ -63,23 +63,22 @@ def test_an_engine_makes_the_runs_that_would_be_made_alone(
     answer = execute(*arguments, cwd=tmp_path)
     sweep = Sweep(tmp_path / "sweep")
     complete, failed = [run for run in sweep.runs if run.complete], [run for run in sweep.runs if run.failure]
-    assert (len(complete), len(failed)) == ((4, 2) if grid == GRID else (1, 1)), answer.stderr
+    assert (len(complete), len(failed)) == ((4, 2) if grid == GRID else (2, 0)), answer.stderr
     for run in complete:
         same = alone[run.metrics["epochs"], run.metrics["lr"]]
         assert without_times(run.metrics) == same, "first or last of its worker: the same bits"
-    if grid == GRID:
-        logs = [(run.path / "train.log").read_text() for run in complete if run.metrics["epochs"] == 2]
-        assert any("Going on from epoch 1, where" in log for log in logs)
+    logs = [(run.path / "train.log").read_text() for run in complete if run.metrics["epochs"] == 2]
+    assert any("Going on from epoch 1, where" in log for log in logs), "a worker waits for what another one trains"
 
-    assert answer.returncode == 1
-    assert {run.failure for run in failed} == {SENTENCE}
+    assert answer.returncode == int(bool(failed))
+    assert {run.failure for run in failed} <= {SENTENCE}
     listed = [f"sweep/{run.path.name} ({' '.join(run.overrides)}): {SENTENCE}" for run in failed]
-    assert answer.stderr.splitlines()[-len(failed) :] == listed
+    assert [line for line in answer.stderr.splitlines() if line in listed] == listed
 
     before = times(sweep)
     again = execute(*arguments, cwd=tmp_path)
-    assert again.returncode == 1
-    assert again.stderr.splitlines()[-len(failed) :] == listed
+    assert again.returncode == answer.returncode
+    assert [line for line in again.stderr.splitlines() if line in listed] == listed
     assert times(sweep) == before, "what is complete is not trained again"
 
 

@@ -1,5 +1,6 @@
 """The VAE and the CVAE of the report, and what separates them."""
 
+from functools import partial
 from typing import Any
 
 import pytest
@@ -69,11 +70,40 @@ def test_only_the_conditional_model_sees_the_label(network: Any) -> None:
         assert torch.equal(*images) is not sees
 
 
+@pytest.mark.parametrize("places", [["encoder"], ["decoder"], ["encoder", "decoder"], []])
+@pytest.mark.parametrize("injection", ["concatenate", "add", "modulate"])
+@pytest.mark.parametrize("network", [partial(MLP, [16]), partial(Conv, 4, 8)])
+def test_a_label_is_seen_where_it_is_injected(network: Any, injection: str, places: list[str]) -> None:
+    model = new(CVAE, network(injection=injection, inject_into=places))
+    for parameter in model.parameters():  # modulation starts as identity
+        torch.nn.init.normal_(parameter, std=0.1)
+    z = torch.randn(3, 20)
+    posteriors = [model.posterior(X, label).mean for label in (1, 2)]
+    images = [model.likelihood(z, label).mean for label in (1, 2)]
+    assert torch.equal(*posteriors) is ("encoder" not in places)
+    assert torch.equal(*images) is ("decoder" not in places)
+
+
+@pytest.mark.parametrize("network", [partial(MLP, [16]), partial(Conv, 4, 8)])
+def test_modulation_starts_as_identity(network: Any) -> None:
+    model = new(CVAE, network(injection="modulate"))
+    assert torch.equal(model.posterior(X, 1).mean, model.posterior(X, 2).mean)
+
+
+@pytest.mark.parametrize("network", [MLP, Conv])
+def test_an_injection_that_is_none_is_refused(network: Any) -> None:
+    with pytest.raises(UserError, match=r"one of concatenate, add, modulate \(network\.injection\), got 'multiply'"):
+        network(injection="multiply")
+    for places in ("encoder", ["latent"]):
+        with pytest.raises(UserError, match=r"a list of encoder, decoder \(network\.inject_into\), got"):
+            network(inject_into=places)
+
+
 def test_a_cvae_whose_label_weights_are_zero_is_the_vae() -> None:
     """Both models take one path; they differ in the context only."""
     cvae, vae = new(CVAE), new(VAE)
     state = cvae.state_dict()
-    for name, width in (("encoder.layers.0.weight", 784), ("decoder.layers.0.weight", 20)):
+    for name, width in (("encoder.layers.1.weight", 784), ("decoder.layers.1.weight", 20)):
         state[name][:, width:] = 0
         state[name] = state[name][:, :width]
     vae.load_state_dict(state)
@@ -153,7 +183,7 @@ def test_any_likelihood_goes_with_any_model(likelihood: Any) -> None:
 def test_a_step_uphill_in_the_elbo_is_what_training_does() -> None:
     torch.manual_seed(0)
     model = new(CVAE)
-    optimizer = model.configure_optimizers()
+    optimizer = model.optimizer(model.parameters())
     losses = []
     for _ in range(30):
         loss = model.elbo(X, [1, 2, 3]).loss()

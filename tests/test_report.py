@@ -159,6 +159,14 @@ def test_each_run_that_was_asked_for_has_a_row_whatever_became_of_it(make: MakeS
         assert "Expected a finite loss, got nan." in sweep.text(page)
 
 
+def test_a_missing_run_of_an_experiment_has_its_settings(make: MakeSweep) -> None:
+    experiments = ["table2/vae", "table3/epochs15_latents30_lr0.005", "gone"]
+    frame = make(*([f"experiment={name}", "seed=1"] for name in experiments)).frame()
+    rows = frame[["model", "epochs", "latent_dim", "lr", "seed"]].to_numpy().tolist()
+    assert rows[:2] == [["vae", 50, 20, 0.002, 1], ["cvae", 15, 30, 0.005, 1]]
+    assert rows[2][-1] == 1
+
+
 def test_a_column_for_each_key_that_varies(make: MakeSweep) -> None:
     sweep = make(["likelihood.variance=0.1", "network=mlp"], ["likelihood.variance=0.2", "network=conv"])
     sweep.complete(0, 1, 1)

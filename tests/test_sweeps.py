@@ -5,6 +5,7 @@ import json
 import re
 import signal
 import subprocess
+import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -30,7 +31,7 @@ from cvae_lightning.multirun import _jobs, how_to_continue
 from cvae_lightning.report_numbers import TABLE_3
 from cvae_lightning.runs import Run
 from cvae_lightning.sources import check_data_are_the_same
-from cvae_lightning.sweeps import RECORD, Sweep, family_lock, longest_prefix
+from cvae_lightning.sweeps import RECORD, Sweep, longest_prefix, run_lock, wait_for_shorter_ones
 from cvae_lightning.training import train
 
 MakeSweep = Callable[..., list[Run]]
@@ -120,13 +121,36 @@ def test_a_prefix_was_trained_on_the_same_files_by_the_same_versions(make_sweep:
     assert not longest_prefix(longer, files, versions), "an unfinished run is none"
 
 
-def test_runs_of_one_family_wait_for_one_another(make_sweep: MakeSweep) -> None:
-    shorter, longer, stranger = make_sweep(["epochs=1"], ["epochs=2"], ["seed=3"])
-    with family_lock(shorter):
+@pytest.mark.parametrize(
+    ("number", "waits"), [(0, False), (1, True), (2, False)], ids=["shorter", "longer", "of another family"]
+)
+def test_a_run_waits_for_a_shorter_one_of_its_family_that_is_being_trained(
+    make_sweep: MakeSweep, number: int, waits: bool
+) -> None:
+    runs = make_sweep(["epochs=1"], ["epochs=2"], ["epochs=2", "seed=3"])
+    trained = 1 if number == 0 else 0
+    with run_lock(runs[trained]):
+        waiting = threading.Thread(target=wait_for_shorter_ones, args=[runs[number]])
+        waiting.start()
+        waiting.join(0.5)
+        assert waiting.is_alive() is waits
+    waiting.join(10)
+    assert not waiting.is_alive()
+
+
+def test_a_run_does_not_wait_for_a_shorter_one_that_nobody_trains(make_sweep: MakeSweep) -> None:
+    shorter, longer = make_sweep(["epochs=1"], ["epochs=2"])
+    with run_lock(shorter):
+        pass
+    wait_for_shorter_ones(longer)
+
+
+def test_no_two_processes_train_one_run(make_sweep: MakeSweep) -> None:
+    run, other = make_sweep(["epochs=1"], ["epochs=2"])
+    with run_lock(run):
         with pytest.raises(Timeout):
-            family_lock(longer).acquire(timeout=0)
-        family_lock(stranger).acquire(timeout=0)
-    family_lock(longer).acquire(timeout=0)
+            run_lock(run).acquire(timeout=0)
+        run_lock(other).acquire(timeout=0)
 
 
 def test_the_data_are_read_once_a_process(make_run: MakeRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -218,6 +242,18 @@ def test_a_sweep_knows_its_runs_and_what_is_missing(make_sweep: MakeSweep, tmp_p
     assert not sweep.complete
     with pytest.raises(UserError, match=r"Expected a sweep directory, which holds sweep\.json \(sweep\), got "):
         Sweep(tmp_path)
+
+
+def test_what_did_not_end_well_is_listed_even_where_it_left_no_word(make_sweep: MakeSweep, tmp_path: Path) -> None:
+    failed, killed, missing, complete = make_sweep(*([f"seed={seed}"] for seed in range(4)))
+    failed.write_failure("Expected sense, got nonsense.")
+    (missing.path / ".hydra" / "config.yaml").unlink()
+    (complete.path / "metrics.json").touch()
+    assert Sweep(tmp_path / "sweep").failures == [
+        (failed.path, ["seed=0"], "Expected sense, got nonsense."),
+        (killed.path, ["seed=1"], "It ended without a word: its process was killed, or the memory was full."),
+        (tmp_path / "sweep" / "2", ["seed=2"], "It was not started."),
+    ]
 
 
 def jobs_of(*overrides: str) -> list[list[str]]:

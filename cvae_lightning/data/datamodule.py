@@ -56,6 +56,10 @@ class DataModule(LightningDataModule):
         self._loader.load_state_dict(self._loader_state)
         return self._loader
 
+    def train_batches(self) -> Loader:
+        """The training images once, in their own order, for what is fitted to them after the training."""
+        return Loader(self.splits["train"], EVALUATION_BATCH_SIZE)
+
     def val_dataloader(self) -> Loader:
         return Loader(self.splits["val"], EVALUATION_BATCH_SIZE)
 

@@ -1,10 +1,11 @@
 """The unconditional VAE, as a LightningModule; the conditional one changes one method (cvae.py)."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Protocol, runtime_checkable
 
 import torch
 from pytorch_lightning import LightningModule
+from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 
 from cvae_lightning.distributions import DiagonalNormal, PixelDistribution
@@ -13,6 +14,8 @@ from cvae_lightning.metrics.mean_elbo import MeanELBO
 from cvae_lightning.objectives import ELBO, Bound, ELBOBound
 from cvae_lightning.optimizers import OptimizerFactory
 from cvae_lightning.random_streams import random_stream
+from cvae_lightning.samplers import Prior, SamplerFactory
+from cvae_lightning.schedules import Schedule, constant
 from cvae_lightning.shapes import AnyLabels, Batch, Context, Images, Latents, as_labels
 
 
@@ -43,6 +46,8 @@ class VAE(LightningModule):
         image_shape: Sequence[int] = (1, 28, 28),
         latent_dim: int = 20,
         num_classes: int = 0,
+        schedule: Schedule | None = None,
+        sampler: SamplerFactory = Prior,
     ) -> None:
         """`num_classes` labels are told apart, and are the width of the context; 0: labels are ignored."""
         super().__init__()
@@ -50,10 +55,12 @@ class VAE(LightningModule):
         self.image_shape = tuple(image_shape)
         self.latent_dim = check_integer("latent_dim", latent_dim, 1, "The report uses 10 to 50.")
         self.optimizer = optimizer
+        self.schedule = schedule or constant()
         self.bound = bound
         self.encoder = network.encoder(image_shape, num_classes, 2 * latent_dim)
         self.decoder = network.decoder(latent_dim, num_classes, image_shape)
         self.pixels = likelihood
+        self.sampler = sampler(latent_dim, num_classes)
         self.train_means, self.val_means, self.test_means = (MeanELBO(bound.beta) for _ in range(3))
 
     def context(self, y: AnyLabels, num: int) -> Context:
@@ -79,10 +86,14 @@ class VAE(LightningModule):
 
     @torch.no_grad()
     def sample(self, y: AnyLabels) -> Images:
-        """The mean of p(x | z, y) at one draw of z from the prior, one image a label."""
-        labels = as_labels(y)
-        z = torch.randn(len(labels), self.latent_dim, device=self.device)
-        return self.likelihood(z, labels).mean
+        """The mean of p(x | z, y) at one draw of z from the sampler, one image a label."""
+        labels = as_labels(y, device=self.device)
+        return self.likelihood(self.sampler(labels), labels).mean
+
+    @torch.no_grad()
+    def fit_sampler(self, batches: Iterable[Batch]) -> None:
+        """Fit the sampler to one draw from the posterior of each of the training images."""
+        self.sampler.fit((self.posterior(x, y).rsample(), y) for x, y in batches)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         loss, elbo = self.bound.loss(self, *batch, epoch=self.current_epoch)
@@ -108,8 +119,11 @@ class VAE(LightningModule):
     def on_test_epoch_end(self) -> None:
         self._log("test", self.test_means)
 
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        return self.optimizer(self.parameters())
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        optimizer = self.optimizer(self.parameters())
+        steps_per_epoch = int(self.trainer.estimated_stepping_batches) // (self.trainer.max_epochs or 1)
+        scheduler = self.schedule(optimizer, steps_per_epoch)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def _measure(self, means: MeanELBO, batch: Batch, batch_idx: int) -> None:
         """With the same draws in every epoch, and none from the stream of the training."""

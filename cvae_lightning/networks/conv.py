@@ -2,75 +2,67 @@
 
 from collections.abc import Sequence
 
-import torch
 from torch import nn
 
 from cvae_lightning.errors import check_integer, refuse
-from cvae_lightning.shapes import Context, Images, Latents
+from cvae_lightning.networks.injection import PLACES, Layers, Told
 
 
 class Conv:
     """Two convolutions of stride 2 and one linear layer, mirrored in the decoder.
 
-    The context enters as constant channels beside the image, and beside the latent.
+    A concatenated context enters as constant channels beside the image, and beside the latent.
     """
 
-    def __init__(self, channels: int = 32, hidden: int = 128) -> None:
+    def __init__(
+        self,
+        channels: int = 32,
+        hidden: int = 128,
+        injection: str = "concatenate",
+        inject_into: Sequence[str] = PLACES,
+    ) -> None:
         self.channels = check_integer("network.channels", channels, 1, "The default is network.channels=32.")
         self.hidden = check_integer("network.hidden", hidden, 1, "The default is network.hidden=128.")
+        self.told = Told(injection, inject_into)
 
     def encoder(self, image_shape: Sequence[int], context_dim: int, output_dim: int) -> nn.Module:
-        return ConvEncoder(image_shape, context_dim, output_dim, self.channels, self.hidden)
+        first = self.told.at_input("encoder", image_shape[0], context_dim)
+        narrow, wide = self.channels, 2 * self.channels
+        return Layers(
+            first,
+            nn.Conv2d(first.output_width, narrow, 4, stride=2, padding=1),
+            *self._activation("encoder", narrow, context_dim),
+            nn.Conv2d(narrow, wide, 4, stride=2, padding=1),
+            *self._activation("encoder", wide, context_dim),
+            nn.Flatten(),
+            nn.Linear(wide * _num_places(image_shape), self.hidden),
+            *self._activation("encoder", self.hidden, context_dim),
+            nn.Linear(self.hidden, output_dim),
+        )
 
     def decoder(self, latent_dim: int, context_dim: int, image_shape: Sequence[int]) -> nn.Module:
-        return ConvDecoder(latent_dim + context_dim, image_shape, self.channels, self.hidden)
-
-
-class ConvEncoder(nn.Module):
-    def __init__(
-        self, image_shape: Sequence[int], context_dim: int, output_dim: int, channels: int, hidden: int
-    ) -> None:
-        super().__init__()
-        grid = _coarsest_grid(image_shape, channels)
-        self.layers = nn.Sequential(
-            nn.Conv2d(image_shape[0] + context_dim, channels, 4, stride=2, padding=1),
+        first = self.told.at_input("decoder", latent_dim, context_dim)
+        narrow, wide = self.channels, 2 * self.channels
+        return Layers(
+            first,
+            nn.Linear(first.output_width, self.hidden),
+            *self._activation("decoder", self.hidden, context_dim),
+            nn.Linear(self.hidden, wide * _num_places(image_shape)),
             nn.ReLU(),
-            nn.Conv2d(channels, 2 * channels, 4, stride=2, padding=1),
-            nn.ReLU(),
-            nn.Flatten(),
-            nn.Linear(grid[0] * grid[1] * grid[2], hidden),
-            nn.ReLU(),
-            nn.Linear(hidden, output_dim),
+            nn.Unflatten(1, (wide, image_shape[1] // 4, image_shape[2] // 4)),
+            nn.ConvTranspose2d(wide, narrow, 4, stride=2, padding=1),
+            *self._activation("decoder", narrow, context_dim),
+            nn.ConvTranspose2d(narrow, image_shape[0], 4, stride=2, padding=1),
         )
 
-    def forward(self, x: Images, context: Context) -> Latents:
-        planes = context[:, :, None, None].expand(-1, -1, *x.shape[2:])
-        return self.layers(torch.cat([x, planes], 1))
+    def _activation(self, place: str, width: int, context_dim: int) -> list[nn.Module]:
+        return [*self.told.before_activation(place, width, context_dim), nn.ReLU()]
 
 
-class ConvDecoder(nn.Module):
-    def __init__(self, input_dim: int, image_shape: Sequence[int], channels: int, hidden: int) -> None:
-        super().__init__()
-        grid = _coarsest_grid(image_shape, channels)
-        self.layers = nn.Sequential(
-            nn.Linear(input_dim, hidden),
-            nn.ReLU(),
-            nn.Linear(hidden, grid[0] * grid[1] * grid[2]),
-            nn.ReLU(),
-            nn.Unflatten(1, grid),
-            nn.ConvTranspose2d(2 * channels, channels, 4, stride=2, padding=1),
-            nn.ReLU(),
-            nn.ConvTranspose2d(channels, image_shape[0], 4, stride=2, padding=1),
-        )
-
-    def forward(self, z: Latents, context: Context) -> Images:
-        return self.layers(torch.cat([z, context], 1))
-
-
-def _coarsest_grid(image_shape: Sequence[int], channels: int) -> tuple[int, int, int]:
+def _num_places(image_shape: Sequence[int]) -> int:
+    """Of the coarsest grid, whose sides are a quarter of the image's."""
     _, height, width = image_shape
     if height % 4 or width % 4:
-        refuse(
-            "image sides divisible by 4", "data.image_shape", list(image_shape), "Pad the images or use network=mlp."
-        )
-    return 2 * channels, height // 4, width // 4
+        remedy = "Pad the images or use network=mlp."
+        refuse("image sides divisible by 4", "data.image_shape", list(image_shape), remedy)
+    return height * width // 16

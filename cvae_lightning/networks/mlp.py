@@ -4,50 +4,57 @@ import math
 from collections.abc import Sequence
 from itertools import pairwise
 
-import torch
 from torch import nn
 
 from cvae_lightning.errors import check_integer, refuse
+from cvae_lightning.networks.injection import PLACES, Layers, Told
 from cvae_lightning.shapes import Context, Images, Latents
 
 
 class MLP:
-    """Hidden layers of the given widths with ReLU; the context is concatenated to the input of both networks."""
+    """Hidden layers of the given widths with ReLU; the report concatenates the context to both networks' inputs."""
 
-    def __init__(self, hidden: Sequence[int] = (400, 400)) -> None:
+    def __init__(
+        self,
+        hidden: Sequence[int] = (400, 400),
+        injection: str = "concatenate",
+        inject_into: Sequence[str] = PLACES,
+    ) -> None:
         if isinstance(hidden, int | str):
             refuse("a list of widths", "network.hidden", hidden, "The report uses [400,400].")
         self.hidden = [check_integer("network.hidden", width, 1, "The report uses [400,400].") for width in hidden]
+        self.told = Told(injection, inject_into)
 
     def encoder(self, image_shape: Sequence[int], context_dim: int, output_dim: int) -> nn.Module:
-        return MLPEncoder([math.prod(image_shape) + context_dim, *self.hidden, output_dim])
+        return MLPEncoder(self._layers("encoder", math.prod(image_shape), context_dim, output_dim))
 
     def decoder(self, latent_dim: int, context_dim: int, image_shape: Sequence[int]) -> nn.Module:
-        return MLPDecoder([latent_dim + context_dim, *self.hidden, math.prod(image_shape)], image_shape)
+        return MLPDecoder(self._layers("decoder", latent_dim, context_dim, math.prod(image_shape)), image_shape)
+
+    def _layers(self, place: str, input_dim: int, context_dim: int, output_dim: int) -> Layers:
+        first = self.told.at_input(place, input_dim, context_dim)
+        layers: list[nn.Module] = [first]
+        widths = [first.output_width, *self.hidden]
+        for inputs, outputs in pairwise(widths):
+            modulation = self.told.before_activation(place, outputs, context_dim)
+            layers += [nn.Linear(inputs, outputs), *modulation, nn.ReLU()]
+        return Layers(*layers, nn.Linear(widths[-1], output_dim))
 
 
 class MLPEncoder(nn.Module):
-    def __init__(self, widths: Sequence[int]) -> None:
+    def __init__(self, layers: Layers) -> None:
         super().__init__()
-        self.layers = linear_layers(widths)
+        self.layers = layers
 
     def forward(self, x: Images, context: Context) -> Latents:
-        return self.layers(torch.cat([x.flatten(1), context], 1))
+        return self.layers(x.flatten(1), context)
 
 
 class MLPDecoder(nn.Module):
-    def __init__(self, widths: Sequence[int], image_shape: Sequence[int]) -> None:
+    def __init__(self, layers: Layers, image_shape: Sequence[int]) -> None:
         super().__init__()
-        self.layers = linear_layers(widths)
+        self.layers = layers
         self.image_shape = tuple(image_shape)
 
     def forward(self, z: Latents, context: Context) -> Images:
-        return self.layers(torch.cat([z, context], 1)).unflatten(1, self.image_shape)
-
-
-def linear_layers(widths: Sequence[int]) -> nn.Sequential:
-    """Linear layers between the given widths, with ReLU between them."""
-    layers: list[nn.Module] = []
-    for inputs, outputs in pairwise(widths):
-        layers += [nn.Linear(inputs, outputs), nn.ReLU()]
-    return nn.Sequential(*layers[:-1])
+        return self.layers(z, context).unflatten(1, self.image_shape)

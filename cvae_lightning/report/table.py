@@ -2,12 +2,14 @@
 
 import json
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import pandas as pd
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from cvae_lightning.build import load_group
 from cvae_lightning.report_numbers import best_run, same_settings
 from cvae_lightning.runs import Run
 from cvae_lightning.sweeps import Sweep
@@ -122,7 +124,18 @@ def _from_overrides(overrides: Sequence[str], varied: list[str]) -> dict[str, An
     given = dict(map(_key_and_value, overrides))
     if "data" in given:
         given["dataset"] = given["data"]
-    return {key: _plain(value) for key, value in given.items() if key in (*SETTINGS, *varied)}
+    plain = {**_preset(given.get("experiment", "null")), **{key: _plain(value) for key, value in given.items()}}
+    return {key: value for key, value in plain.items() if key in (*SETTINGS, *varied)}
+
+
+def _preset(experiment: str) -> dict[str, Any]:
+    """The keys that an experiment sets, and the files that it chooses; nothing where there is no such file."""
+    with suppress(FileNotFoundError):
+        preset = load_group("experiment", experiment)
+        chosen = [entry.items() for entry in preset.pop("defaults", []) if isinstance(entry, DictConfig)]
+        settings = [*(item for items in chosen for item in items), *preset.items()]
+        return {str(key).removeprefix("override /"): value for key, value in settings}
+    return {}
 
 
 def _key_and_value(override: str) -> tuple[str, str]:
