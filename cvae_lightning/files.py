@@ -14,3 +14,11 @@ def write_whole(path: Path, content: str | bytes) -> None:
 
 def sha256_of(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def listed_digests(sums: Path) -> dict[str, str]:
+    """File name -> SHA-256, from lines `<digest>  <name>`; empty where there is no such file."""
+    if not sums.is_file():
+        return {}
+    pairs = (line.split(maxsplit=1) for line in sums.read_text().splitlines() if line.strip())
+    return {name.strip().removeprefix("*"): digest for digest, name in pairs}

@@ -31,10 +31,12 @@ def settings(config: DictConfig, model: VAE) -> dict[str, Any]:
         **{key: config.bound.get(key) for key in ("warmup_epochs", "free_bits", "num_samples")},
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         **{key: config[key] for key in ("epochs", "latent_dim", "lr", "batch_size", "beta", "seed")},
+        "optimizer": _class_name(config.optimizer),
         "schedule": _class_name(config.schedule),
         "sampler": _class_name(config.sampler),
         "components": config.sampler.get("num_components"),
         "temperature": config.sampler.get("temperature"),
+        "max_shift": config.data.get("max_shift", 0),
         "backward_precision": config.backward_precision,
     }
 

@@ -36,8 +36,10 @@ COMMON_SETTINGS = {
     "free_bits": 0.0,
     "beta": 1.0,
     "batch_size": 1024,
+    "optimizer": "adam",
     "schedule": "constant",
     "sampler": "prior",
+    "max_shift": 0,
 }
 
 

@@ -15,6 +15,8 @@ ByteImages: TypeAlias = UInt8[Tensor, "batch channels height width"]
 Labels: TypeAlias = Int64[Tensor, " batch"]
 Latents: TypeAlias = Float[Tensor, "batch latent"]
 Context: TypeAlias = Float[Tensor, "batch context"]
+Features: TypeAlias = Float[Tensor, "batch features"]
+Logits: TypeAlias = Float[Tensor, "batch classes"]
 PerImage: TypeAlias = Float[Tensor, " batch"]
 Batch: TypeAlias = tuple[Images, Labels]
 

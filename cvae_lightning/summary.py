@@ -17,11 +17,32 @@ ROWS = {
     "nll_iw": "NLL, IW (nats)",
     "active_units": "active latents",
     "label_leak": "label leak",
+    "mse_pca": "MSE of PCA",
+    "fid_digit": "fid_digit",
+    "fid_digit_floor": "  real images",
+    "kid_digit": "kid_digit",
+    "kid_digit_floor": "  real images",
+    "precision": "precision",
+    "precision_floor": "  real images",
+    "recall": "recall",
+    "recall_floor": "  real images",
+    "num_samples": "  samples",
+    "fid_inception": "fid_inception",
+    "fid_inception_floor": "  real images",
+    "num_samples_inception": "  samples",
+    "accuracy": "accuracy",
+    "accuracy_low": "  95 %, from",
+    "accuracy_high": "  to",
+    "accuracy_worst_class": "  worst class",
+    "accuracy_real": "  real images",
 }
 
 
 def summary(metrics: dict[str, Any]) -> str:
-    """A run's metrics.json as one table, beside the report's numbers where they compare."""
+    """A run's metrics.json as one table, beside the report's numbers where they compare.
+
+    `real images` is what images of the train split come to in the samples' place; below accuracy, those of the split.
+    """
     columns = {
         "val": metrics["val"],
         "test": metrics["test"],
@@ -67,4 +88,6 @@ def next_commands(run_dir: Path) -> str:
 
 
 def _cell(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4f}" if abs(value) < 100 else f"{value:.2f}"
+    if value is None:
+        return "-"
+    return f"{value:.4f}" if abs(value) < 100 else f"{value:.2f}" if value % 1 else f"{value:.0f}"

@@ -18,11 +18,11 @@ FLOORS = [
     {"errors", "files", "random_streams", "shapes"},
     {
         *("continuous_bernoulli", "distributions", "objectives", "optimizers", "schedules", "samplers"),
-        *("metrics", "generative", "pictures"),
+        *("metrics", "classifier", "judge_files", "generative", "pictures"),
     },
     {"networks", "data", "models", "evaluators", "callbacks"},
     {"build", "comparison", "provenance", "report_numbers", "summary", "runs", "sources", "sweeps", "training"},
-    {"command", "multirun", "report", "__main__", "evaluate"},
+    {"command", "multirun", "report", "__main__", "evaluate", "judge"},
 ]
 PARTS = {part: floor for floor, parts in enumerate(FLOORS) for part in parts}
 PEERS_THAT_MAY_MEET = {("callbacks", "data"), ("evaluators", "data"), ("report_numbers", "summary")}
@@ -86,10 +86,10 @@ def test_the_readme_has_a_row_for_each_key_of_the_command() -> None:
 def groups() -> list[str]:
     files = sorted(path.relative_to(CONF) for path in CONF.glob("*/*.yaml"))
     choices = [f"{path.parent}={path.stem}" for path in files if path.parent.name != "hydra"]
-    experiments = sorted((CONF / "experiment").glob("*/*.yaml"))
+    experiments = sorted((CONF / "experiment").rglob("*.yaml"))
     return [
         *(f"+{choice}" if choice.startswith("sweep=") else choice for choice in choices),
-        *(f"experiment={path.parent.name}/{path.stem}" for path in experiments),
+        *(f"experiment={path.relative_to(CONF / 'experiment').with_suffix('')}" for path in experiments),
     ]
 
 

@@ -410,3 +410,26 @@ def test_a_file_that_is_not_the_official_one_is_not_kept(tmp_path: Path, mirror:
 def test_files_that_are_there_are_not_asked_for(tmp_path: Path) -> None:
     shutil.copy(write_idx_files(tmp_path) / "t10k-labels-idx1-ubyte", tmp_path / "some-idx1-ubyte")
     download_missing(tmp_path, {ARCHIVE: MD5}, ["http://192.0.2.1/"])
+
+
+def test_shifts_move_about_half_of_the_batches_and_lose_no_image() -> None:
+    """A dot in the middle, so that each batch tells where it was moved to."""
+    images = torch.zeros(400, 1, 5, 5, dtype=torch.uint8)
+    images[:, :, 2, 2] = 255
+    loader = Loader(Split(images, torch.arange(400)), batch_size=2, shuffle_seed=0, max_shift=1)
+    batches = list(loader)
+    assert sorted(label for _, y in batches for label in y.tolist()) == list(range(400))
+    places = [tuple((x[0, 0] == 1).nonzero()[0].tolist()) for x, _ in batches]
+    assert all(x[0].equal(x[1]) and x.sum() == 2 for x, _ in batches), "a batch moves as one"
+    assert set(places) == {(row, column) for row in (1, 2, 3) for column in (1, 2, 3)}
+    assert 0.4 < sum(place == (2, 2) for place in places) / len(places) < 0.7
+    again = Loader(loader.split, batch_size=2, shuffle_seed=0, max_shift=1)
+    assert all(a[0].equal(b[0]) for a, b in zip(batches, again, strict=True)), "the same in the same epoch"
+    assert not all(a[0].equal(b[0]) for a, b in zip(batches, again, strict=True)), "others in the next"
+
+
+def test_what_is_shifted_out_is_gone_and_black_comes_in() -> None:
+    loader = Loader(Split(torch.full((8, 1, 4, 4), 255, dtype=torch.uint8), torch.zeros(8).long()), 1, 0, max_shift=3)
+    sums = {int(x.sum()) for x, _ in loader}
+    assert max(sums) == 16
+    assert min(sums) < 16

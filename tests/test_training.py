@@ -25,8 +25,8 @@ from cvae_lightning.training import evaluate_again, train
 
 KEYS = ["schema", "model", "network", "hidden", "injection", "likelihood", "variance"]
 KEYS += ["binarize", "bound", "warmup_epochs", "free_bits", "num_samples", "parameters", "epochs", "latent_dim", "lr"]
-KEYS += ["batch_size", "beta", "seed", "schedule", "sampler", "components", "temperature", "backward_precision"]
-KEYS += ["dataset", "val", "test", "time", "environment"]
+KEYS += ["batch_size", "beta", "seed", "optimizer", "schedule", "sampler", "components", "temperature", "max_shift"]
+KEYS += ["backward_precision", "dataset", "val", "test", "time", "environment"]
 KEYS += ["weights_sha256"]
 METRICS = ["elbo", "log_likelihood", "kl", "loss", "ssim", "mse", "fid_pixel", "score", "score_uncapped"]
 

@@ -25,7 +25,13 @@ class DataModule(LightningDataModule):
     """
 
     def __init__(
-        self, source: Source, batch_size: int, seed: int = 0, passes_per_epoch: int = 1, binarize: str | None = None
+        self,
+        source: Source,
+        batch_size: int,
+        seed: int = 0,
+        passes_per_epoch: int = 1,
+        binarize: str | None = None,
+        max_shift: int = 0,
     ) -> None:
         super().__init__()
         self.source = source
@@ -33,6 +39,7 @@ class DataModule(LightningDataModule):
         self.seed = check_integer("seed", seed, 0, "Any other seed will do.")
         self.passes_per_epoch = check_integer("data.passes_per_epoch", passes_per_epoch, 1, "1 is the usual epoch.")
         self.binarize = check_binarize(binarize)
+        self.max_shift = check_integer("data.max_shift", max_shift, 0, "0 moves no image; 1 is enough for 28x28.")
         self.splits: dict[str, Split] = {}
         self._loader_state = {"epoch": 0}
 
@@ -52,7 +59,7 @@ class DataModule(LightningDataModule):
         split, draw_seed = self.splits["train"], None
         if self.binarize == DYNAMIC:
             split, draw_seed = self.source.fit_splits()[0].to(self._device()), self.seed
-        self._loader = Loader(split, self.batch_size, self.seed, self.passes_per_epoch, draw_seed)
+        self._loader = Loader(split, self.batch_size, self.seed, self.passes_per_epoch, draw_seed, self.max_shift)
         self._loader.load_state_dict(self._loader_state)
         return self._loader
 

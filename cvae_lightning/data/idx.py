@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cvae_lightning.errors import UserError
+from cvae_lightning.files import listed_digests
 
 log = logging.getLogger(__name__)
 
@@ -46,20 +47,12 @@ def _uncompressed(path: Path) -> bytes:
 
 def _check_digest(path: Path, digest: str, official: str | None) -> None:
     name = path.name.removesuffix(".gz")
-    listed = _listed_digests(path.with_name("SHA256SUMS")).get(name)
+    listed = listed_digests(path.with_name("SHA256SUMS")).get(name)
     if digest in (official, listed):
         return
     if expected := listed or official:
         raise UserError(f"Expected SHA-256 {expected[:12]}..., got {digest[:12]}... for {path}. Delete or replace it.")
     log.warning("%s is of unknown origin: there is no digest to check it against (SHA-256 %s).", path, digest)
-
-
-def _listed_digests(sums: Path) -> dict[str, str]:
-    """File name -> digest, from lines `<digest>  <name>`."""
-    if not sums.is_file():
-        return {}
-    pairs = (line.split(maxsplit=1) for line in sums.read_text().splitlines() if line.strip())
-    return {name.strip().removeprefix("*"): digest for digest, name in pairs}
 
 
 def _parse(path: Path, content: bytes, num_dims: int) -> npt.NDArray[np.uint8]:

@@ -3,13 +3,14 @@
 from collections.abc import Iterator
 
 import torch
+import torch.nn.functional as F
 
 from cvae_lightning.data.binarize import drawn
 from cvae_lightning.data.splits import Split
 from cvae_lightning.random_streams import seed_of
 from cvae_lightning.shapes import Batch
 
-DRAWS = 1  # tells the stream of the draws from that of the order, where both have one seed
+DRAWS, SHIFTS = 1, 2  # tell their streams from that of the order, where all have one seed
 
 
 class Loader:
@@ -17,7 +18,8 @@ class Loader:
 
     Images become float32 in [0, 1] a batch at a time, on the device where the split lies. `passes` repeats the split
     within an epoch, each pass in an order of its own. With `draw_seed` each image is drawn anew whenever it comes, its
-    grey levels being the probabilities of white pixels. A checkpoint needs the number of finished epochs only.
+    grey levels being the probabilities of white pixels; with `max_shift` every second batch, on average, is moved by up
+    to so many pixels along each axis. A checkpoint needs the number of finished epochs only.
     """
 
     def __init__(
@@ -27,12 +29,14 @@ class Loader:
         shuffle_seed: int | None = None,
         passes: int = 1,
         draw_seed: int | None = None,
+        max_shift: int = 0,
     ) -> None:
         self.split = split
         self.batch_size = batch_size
         self.shuffle_seed = shuffle_seed
         self.passes = passes
         self.draw_seed = draw_seed
+        self.max_shift = max_shift
         self.epoch = 0  # finished ones
 
     def __len__(self) -> int:
@@ -47,10 +51,14 @@ class Loader:
     def __iter__(self) -> Iterator[Batch]:
         draws = self._draws()
         batches = self._order().to(self.split.images.device).split(self.batch_size)
+        shifts = self._shifts()
         for number, index in enumerate(batches, start=1):
             if number == len(batches):
                 self.epoch += 1
             images, labels = self.split.take(index)
+            right, down = next(shifts, (0, 0))
+            if right or down:
+                images = F.pad(images, (right, -right, down, -down))
             x = images.float().div_(255)
             yield (x if draws is None else drawn(x, draws)), labels
 
@@ -74,3 +82,12 @@ class Loader:
             return None
         generator = torch.Generator(self.split.images.device)
         return generator.manual_seed(seed_of(self.draw_seed, self.epoch, DRAWS))
+
+    def _shifts(self) -> Iterator[list[int]]:
+        """How far each batch of the epoch is moved to the right and down."""
+        if not self.max_shift:
+            return iter([])
+        generator = torch.Generator().manual_seed(seed_of(self.shuffle_seed or 0, self.epoch, SHIFTS))
+        moved = torch.randint(2, (len(self), 1), generator=generator)
+        offsets = torch.randint(-self.max_shift, self.max_shift + 1, (len(self), 2), generator=generator)
+        return iter((moved * offsets).tolist())

@@ -1,0 +1,67 @@
+"""The weights of torch-fidelity's Inception network: from a file, from torch's cache, or from the network, checked."""
+
+import hashlib
+import http.client
+import logging
+import threading
+import time
+import urllib.request
+from pathlib import Path
+
+import torch
+from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3
+
+from cvae_lightning.errors import refuse
+from cvae_lightning.files import sha256_of, write_whole
+
+log = logging.getLogger(__name__)
+
+SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
+KEY = "evaluators.inception.weights"
+CHUNK = 2**20
+
+
+def check_weights(path: Path) -> Path:
+    """`path`, where it is the official file. Raises UserError for any other: a random network is never measured with.
+
+    Nothing is unpickled before its SHA-256 is known to be the official one.
+    """
+    if not path.is_file():
+        refuse("a file", KEY, str(path), f"Fetch it from {URL_INCEPTION_V3}")
+    if (got := sha256_of(path)) != SHA256:
+        refuse(f"torch-fidelity's weights, SHA-256 {SHA256[:12]}...", KEY, f"{path} ({got[:12]}...)", "Delete it.")
+    return path
+
+
+def cached_or_downloaded(seconds: float) -> Path | None:
+    """The file where torch-fidelity itself keeps it, fetched in at most `seconds`; None where that fails."""
+    path = Path(torch.hub.get_dir()) / "checkpoints" / URL_INCEPTION_V3.rpartition("/")[2]
+    if path.is_file():
+        return check_weights(path)
+    log.info("Downloading %s (91 MB, for at most %.0f s)", URL_INCEPTION_V3, seconds)
+    failure: list[str] = [f"no answer within {seconds:.0f} s"]
+    thread = threading.Thread(target=_download, args=(path, seconds, failure), daemon=True)
+    thread.start()
+    thread.join(seconds)  # looking up an address has no time limit of its own
+    if path.is_file():
+        return path
+    log.warning("Without fid_inception: its weights can't be had (%s). Name a file with %s.", failure[-1], KEY)
+    return None
+
+
+def _download(path: Path, seconds: float, failure: list[str]) -> None:
+    end = time.monotonic() + seconds
+    content = b""
+    try:
+        with urllib.request.urlopen(URL_INCEPTION_V3, timeout=seconds) as response:
+            while part := response.read(CHUNK):
+                content += part
+                if time.monotonic() > end:
+                    return
+        if hashlib.sha256(content).hexdigest() != SHA256:
+            failure.append("what arrived is not the official file")
+            return
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, content)
+    except (OSError, http.client.HTTPException) as error:
+        failure.append(str(getattr(error, "reason", error)))

@@ -1,0 +1,82 @@
+"""Whether samples look like the data, and like the label that was asked for, to a judge."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import torch
+
+from cvae_lightning.classifier import Classifier
+from cvae_lightning.data.splits import Split
+from cvae_lightning.errors import check_integer
+from cvae_lightning.evaluators.evaluator import Evaluator
+from cvae_lightning.evaluators.samples import drawn, some, whole
+from cvae_lightning.generative import Generative
+from cvae_lightning.judge_files import judge_for
+from cvae_lightning.metrics.distances import frechet_distance, kernel_distance, precision_and_recall
+from cvae_lightning.metrics.proportion import wilson_interval
+from cvae_lightning.shapes import Batch, Features
+
+DISTANCES = ("fid_digit", "kid_digit", "precision", "recall")
+SAMPLES_PER_CLASS = 1000
+
+
+class Judged(Evaluator):
+    """Distances of samples from a split in a judge's features, and the share that it reads as what was asked for.
+
+    The judge is fitted to `train` alone. `num_samples` samples, fewer where split or train have fewer images, are
+    compared with as many images of the split, whose labels they have. Beside each distance stands `<name>_floor`, that
+    of as many images of `train`. `accuracy` is over 1,000 samples a class, with its 95 % interval, and absent for a
+    model that does not tell classes apart; `accuracy_real` is the judge's on the split itself. All on 8-bit images.
+    """
+
+    names = (
+        *(f"{name}{suffix}" for name in DISTANCES for suffix in ("", "_floor")),
+        "num_samples",
+        "accuracy",
+        "accuracy_low",
+        "accuracy_high",
+        "accuracy_worst_class",
+        "accuracy_real",
+    )
+
+    def __init__(self, folder: str, num_samples: int = 10_000, seed: int = 0) -> None:
+        """`folder` keeps judges that don't come with the package."""
+        super().__init__(seed)
+        self.folder = Path(folder)
+        self.num_samples = check_integer("evaluators.judged.num_samples", num_samples, 10, "10000 is usual.")
+
+    def evaluate(self, model: Generative, batches: Iterable[Batch], train: Split) -> dict[str, float]:
+        judge = judge_for(*train, self.folder)
+        split = whole(batches)
+        num_samples = min(self.num_samples, len(split.labels), len(train.labels))
+        chosen = some(split, num_samples)
+        real, fake, floor = (
+            judge.read(images)[0]
+            for images in (chosen.images, drawn(model, chosen.labels), some(train, num_samples).images)
+        )
+        numbers = distances(real, fake)
+        numbers |= {f"{name}_floor": value for name, value in distances(real, floor).items()}
+        right = judge.read(split.images)[1] == split.labels
+        numbers |= {"num_samples": num_samples, "accuracy_real": float(right.double().mean())}
+        return numbers | accuracy(judge, model) if model.num_classes else numbers
+
+
+def distances(real: Features, fake: Features) -> dict[str, float]:
+    precision, recall = precision_and_recall(real, fake)
+    return dict(
+        zip(DISTANCES, (frechet_distance(real, fake), kernel_distance(real, fake), precision, recall), strict=True)
+    )
+
+
+def accuracy(judge: Classifier, model: Generative) -> dict[str, float]:
+    """Of the samples of each class, how many the judge takes for it."""
+    labels = torch.arange(model.num_classes).repeat_interleave(SAMPLES_PER_CLASS)
+    read = judge.read(drawn(model, labels))[1].cpu()
+    right = (read == labels).unflatten(0, (model.num_classes, SAMPLES_PER_CLASS)).sum(1)
+    low, high = wilson_interval(int(right.sum()), len(labels))
+    return {
+        "accuracy": int(right.sum()) / len(labels),
+        "accuracy_low": low,
+        "accuracy_high": high,
+        "accuracy_worst_class": int(right.min()) / SAMPLES_PER_CLASS,
+    }

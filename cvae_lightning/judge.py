@@ -1,0 +1,37 @@
+"""python -m cvae_lightning.judge data=<name>: train a judge, and measure it on val and test."""
+
+import logging
+import time
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from cvae_lightning.command import run_command
+
+log = logging.getLogger(__name__)
+
+
+def train_judge(config: DictConfig) -> None:
+    """Fit a judge to the train split of `data`, keep it in the folder `out`, and print its accuracy."""
+    from cvae_lightning.classifier import fit
+    from cvae_lightning.errors import check_integer
+    from cvae_lightning.judge_files import digest_of, keep
+    from cvae_lightning.sources import source_of
+
+    check_integer("epochs", config.epochs, 1, "The judge of MNIST has 20.")
+    check_integer("seed", config.seed, 0, "Any other seed will do.")
+    source = source_of(config)
+    source.prepare()
+    train, val = source.fit_splits()
+    log.info("Training a judge of %s on %d images, %d epochs.", source.name, len(train.labels), config.epochs)
+    start = time.perf_counter()
+    judge = fit(train.images, train.labels, config.epochs, config.seed)
+    path = keep(judge, Path(config.out), source.name, digest_of(*train))
+    log.info("%s, after %.0f s:", path, time.perf_counter() - start)
+    for name, split in (("val", val), ("test", source.test_split())):
+        right = int((judge.read(split.images)[1] == split.labels).sum())
+        log.info("accuracy on %-4s %.4f, %d of %d", name, right / len(split.labels), right, len(split.labels))
+
+
+if __name__ == "__main__":
+    run_command(train_judge, "judge")

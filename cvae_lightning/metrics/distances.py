@@ -1,0 +1,60 @@
+"""Distances between two sets of images, given their features, through torchmetrics and torch-fidelity."""
+
+import warnings
+
+from torch import nn
+from torch_fidelity.metric_prc import KEY_METRIC_PRECISION, KEY_METRIC_RECALL, prc_features_to_metric
+from torchmetrics.image.fid import FrechetInceptionDistance
+from torchmetrics.image.kid import KernelInceptionDistance
+
+from cvae_lightning.shapes import Features
+
+SUBSETS, SUBSET_SIZE = 50, 1000
+NEIGHBOURS = 3
+CHUNK = 2000
+
+
+class Given(nn.Module):
+    """The extractor of features that are there already: the same ones serve every distance."""
+
+    def __init__(self, num_features: int) -> None:
+        super().__init__()
+        self.num_features = num_features
+
+    def forward(self, features: Features) -> Features:
+        return features
+
+
+def frechet_distance(real: Features, fake: Features) -> float:
+    """Squared, between the normals fitted to both sets (Heusel et al. 2017), in float64.
+
+    Its bias falls with the number of images: compare it at equal numbers, and with the distance of real images.
+    """
+    metric = FrechetInceptionDistance(Given(real.shape[1]))
+    metric.update(real.double().cpu(), real=True)
+    metric.update(fake.double().cpu(), real=False)
+    return float(metric.compute())
+
+
+def kernel_distance(real: Features, fake: Features) -> float:
+    """Squared maximum mean discrepancy with a cubic kernel (Binkowski et al. 2018), unbiased, so it may be below 0.
+
+    Mean over 50 pairs of subsets of 1,000 images, or of all where there are fewer, drawn from torch's random stream.
+    """
+    with warnings.catch_warnings(action="ignore"):  # that it keeps the features
+        subset_size = min(SUBSET_SIZE, len(real), len(fake))
+        metric = KernelInceptionDistance(Given(real.shape[1]), subsets=SUBSETS, subset_size=subset_size)
+    metric.update(real.double().cpu(), real=True)
+    metric.update(fake.double().cpu(), real=False)
+    return float(metric.compute()[0])
+
+
+def precision_and_recall(real: Features, fake: Features) -> tuple[float, float]:
+    """Shares of `fake` near `real`, and of `real` near `fake` (Kynkaanniemi et al. 2019).
+
+    Near a set is what is not further from one of its images than that image's third neighbour in it.
+    """
+    found = prc_features_to_metric(
+        fake, real, prc_neighborhood=NEIGHBOURS, prc_batch_size=CHUNK, save_cpu_ram=True, verbose=False
+    )
+    return found[KEY_METRIC_PRECISION], found[KEY_METRIC_RECALL]
