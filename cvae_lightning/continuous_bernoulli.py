@@ -29,7 +29,10 @@ class ContinuousBernoulliPixels(NamedTuple):
 
     @property
     def mean(self) -> Images:
-        """(1 + coth(h) - 1 / h) / 2, which is not lambda but nearer to 1 / 2."""
+        """(1 + coth(h) - 1 / h) / 2, which is not lambda but nearer to 1 / 2, and closer to the image: its expectation.
+
+        On MNIST lambda draws higher contrasts: after 5 epochs SSIM 0.495 and MSE 0.074, the mean 0.480 and 0.056.
+        """
         h = self.logits / 2
         small = h.abs() < SMALL
         series = h / 3 - h**3 / 45 + 2 * h**5 / 945

@@ -93,7 +93,7 @@ class GaussianLearned(nn.Module):
 
 
 class GaussianOptimal(nn.Module):
-    """Decoder output -> N(sigmoid(output), variance) with one variance, the best: sigma-VAE, Rybkin et al. 2021, eq. 6.
+    """Decoder output -> N(sigmoid(output), variance) with one variance, the best: sigma-VAE, Rybkin et al. 2021.
 
     In training mode the variance is the mean squared error of the batch, at which the batch is likeliest, and
     `log_prob` notes it. In evaluation mode it is the buffer `variance`, fitted to training data alone: the mean over

@@ -49,7 +49,7 @@ class ELBOBound:
 
     Over `warmup_epochs` the weight of the KL term rises to `beta`, linearly and epoch by epoch: in epoch e = 0, 1, ...
     it is beta * min(1, (e + 1) / (warmup_epochs + 1)), after Sønderby et al. 2016. A latent whose KL, averaged over
-    the batch, is below `free_bits` (nats, not bits) counts as `free_bits`: Kingma et al. 2016, eq. 15. At 0 both
+    the batch, is below `free_bits` (nats, not bits) counts as `free_bits`: Kingma et al. 2016 (IAF). At 0 both
     are off.
     """
 
@@ -75,7 +75,7 @@ class ELBOBound:
 class IWAEBound:
     """-log of the mean importance weight p(x, z) / q(z | x) of `num_samples` draws, Burda et al. 2016, eq. 8.
 
-    With `dreg` the encoder has the doubly reparameterised gradient (Tucker et al. 2019, eq. 8), whose signal does not
+    With `dreg` the encoder has the doubly reparameterised gradient (Tucker et al. 2019, DReG), whose signal does not
     drown as `num_samples` grows; the decoder's gradient is the same. Memory and time grow with `num_samples`.
     """
 

@@ -158,7 +158,7 @@ def test_the_continuous_bernoulli_is_smooth_for_every_lambda() -> None:
 
 
 def test_a_continuous_bernoulli_is_a_cross_entropy_and_a_constant_of_its_own() -> None:
-    """By which it differs from `Bernoulli`: the log of 2 artanh(1 - 2 lambda) / (1 - 2 lambda), eq. 2 of the paper."""
+    """By which it differs from `Bernoulli`: the log of 2 artanh(1 - 2 lambda) / (1 - 2 lambda)."""
     output, x = torch.randn(3, 1, 4, 4), torch.rand(3, 1, 4, 4)
     off = 1 - 2 * output.sigmoid()
     constant = (2 * off.atanh() / off).log().sum((1, 2, 3))
