@@ -62,7 +62,7 @@ class Classifier(nn.Module):
         self.eval()
         for block in self.blocks:
             block.fold()
-        return self.requires_grad_(False)
+        return self.requires_grad_(False).to(memory_format=torch.channels_last)
 
     @torch.no_grad()
     def read(self, images: ByteImages) -> tuple[Features, Labels]:
@@ -80,7 +80,7 @@ def fit(images: ByteImages, labels: Labels, epochs: int = EPOCHS, seed: int = 0)
     """
     with torch.inference_mode(False), torch.enable_grad(), random_stream(seed, seed_of(epochs)):
         classifier = Classifier(images.shape[1], int(labels.max()) + 1)
-        classifier = classifier.to(images.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        classifier = classifier.to(images.device).to(memory_format=torch.channels_last)
         optimizer = torch.optim.AdamW(classifier.parameters(), LR, weight_decay=0.02)
         steps = epochs * math.ceil(len(labels) / BATCH_SIZE)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LR, total_steps=steps)
