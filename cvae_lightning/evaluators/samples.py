@@ -19,9 +19,7 @@ def whole(batches: Iterable[Batch]) -> Split:
 
 
 def some(split: Split, num: int) -> Split:
-    """`num` images drawn without repetition; the split itself where it has no more."""
-    if num >= len(split.labels):
-        return split
+    """`num` images drawn without repetition, all where it has no more, in random order."""
     return split.take(torch.randperm(len(split.labels))[:num].to(split.labels.device))
 
 
