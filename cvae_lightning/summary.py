@@ -14,10 +14,13 @@ ROWS = {
     "elbo": "ELBO (nats)",
     "log_likelihood": "  log-likelihood",
     "kl": "  KL",
+}
+ROWS_OF_THE_FULL_EVALUATION = {
+    "mse_pca": "MSE of PCA",
     "nll_iw": "NLL, IW (nats)",
+    "nll_iw_samples": "  with samples",
     "active_units": "active latents",
     "label_leak": "label leak",
-    "mse_pca": "MSE of PCA",
     "fid_digit": "fid_digit",
     "fid_digit_floor": "  real images",
     "kid_digit": "kid_digit",
@@ -53,7 +56,7 @@ def summary(metrics: dict[str, Any]) -> str:
     widths = [max(12, len(title) + 3) for title in columns]
     head = "".join(f"{title:>{width}}" for title, width in zip(columns, widths, strict=True))
     lines = [title_of(metrics), "", f"{'':17}{head}"]
-    for key, name in ROWS.items():
+    for key, name in {**ROWS, **ROWS_OF_THE_FULL_EVALUATION}.items():
         if not any(key in values for values in columns.values()):
             continue
         cells = (_cell(values.get(key)) for values in columns.values())

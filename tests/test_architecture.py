@@ -79,7 +79,7 @@ def test_the_readme_has_a_row_for_each_key_of_the_command() -> None:
     text = (PACKAGE.parent / "README.md").read_text()
     template: str = yaml.safe_load((CONF / "hydra" / "help" / "train.yaml").read_text())["template"]
     keys = set(re.findall(r"^  ([a-z_]+)= ", template, re.MULTILINE)) - {"resume"}
-    assert len(keys) == 16
+    assert len(keys) == 17
     assert not [key for key in keys if not re.search(rf"^\|.*`{key}`.*\|", text, re.MULTILINE)]
 
 
@@ -117,7 +117,9 @@ def test_every_command_composes(name: str) -> None:
     assert isinstance(composed(config_name=name), DictConfig)
 
 
-@pytest.mark.parametrize("group", ["model", "network", "likelihood", "bound", "data", "schedule", "sampler"])
+@pytest.mark.parametrize(
+    "group", ["model", "network", "likelihood", "bound", "data", "schedule", "sampler", "evaluators"]
+)
 def test_the_help_names_all_choices(group: str) -> None:
     template: str = yaml.safe_load((CONF / "hydra" / "help" / "train.yaml").read_text())["template"]
     (line,) = [line for line in template.splitlines() if line.strip().startswith(f"{group}=")]
