@@ -66,7 +66,7 @@ def over_seeds(frame: pd.DataFrame, objective: str) -> pd.DataFrame:
             groups[metrics].std(ddof=1).add_suffix("/sd"),
         ],
         axis="columns",
-    )
+    ).copy()  # in one piece, where there are a hundred columns
     rows["difference"] = rows["test/score"] - rows["report_score"] if "test/score" in rows else float("nan")
     return ranked(rows, objective)
 
