@@ -9,7 +9,7 @@ from cvae_lightning.classifier import Classifier
 from cvae_lightning.data.splits import Split
 from cvae_lightning.errors import check_integer
 from cvae_lightning.evaluators.evaluator import Evaluator
-from cvae_lightning.evaluators.samples import drawn, some, whole
+from cvae_lightning.evaluators.samples import drawn, some, whole, with_labels
 from cvae_lightning.generative import Generative
 from cvae_lightning.judge_files import judge_for
 from cvae_lightning.metrics.distances import frechet_distance, kernel_distance, precision_and_recall
@@ -25,7 +25,7 @@ class Judged(Evaluator):
 
     The judge is fitted to `train` alone. `num_samples` samples, fewer where split or train have fewer images, are
     compared with as many images of the split, whose labels they have. Beside each distance stands `<name>_floor`, that
-    of as many images of `train`. `accuracy` is over 1,000 samples a class, with its 95 % interval, and absent for a
+    of as many images of `train` with these labels. `accuracy` is over 1,000 samples a class, with its 95 % interval, and absent for a
     model that does not tell classes apart; `accuracy_real` is the judge's on the split itself. All on 8-bit images.
     """
 
@@ -50,14 +50,14 @@ class Judged(Evaluator):
         split = whole(batches)
         num_samples = min(self.num_samples, len(split.labels), len(train.labels))
         chosen = some(split, num_samples)
-        real, fake, floor = (
-            judge.read(images)[0]
-            for images in (chosen.images, drawn(model, chosen.labels), some(train, num_samples).images)
-        )
-        numbers = distances(real, fake)
-        numbers |= {f"{name}_floor": value for name, value in distances(real, floor).items()}
-        right = judge.read(split.images)[1] == split.labels
-        numbers |= {"num_samples": num_samples, "accuracy_real": float(right.double().mean())}
+        labels = split.labels[chosen]
+        features, read = judge.read(split.images)
+        real = features[chosen]
+        numbers = distances(real, judge.read(drawn(model, labels))[0])
+        floors = distances(real, judge.read(with_labels(train, labels))[0])
+        numbers |= {f"{name}_floor": value for name, value in floors.items()}
+        right = (read == split.labels).double().mean()
+        numbers |= {"num_samples": num_samples, "accuracy_real": float(right)}
         return numbers | accuracy(judge, model) if model.num_classes else numbers
 
 

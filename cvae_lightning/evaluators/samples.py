@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 import torch
+from torch import Tensor
 
 from cvae_lightning.data.splits import Split
 from cvae_lightning.evaluators.grader import rounded
@@ -18,11 +19,18 @@ def whole(batches: Iterable[Batch]) -> Split:
     return Split(torch.cat(images), torch.cat(labels))
 
 
-def some(split: Split, num: int) -> Split:
-    """`num` images drawn without repetition; the split itself where it has no more."""
-    if num >= len(split.labels):
-        return split
-    return split.take(torch.randperm(len(split.labels))[:num].to(split.labels.device))
+def some(split: Split, num: int) -> Tensor:
+    """Index of `num` images drawn without repetition; of all, in their order, where there are no more."""
+    size = len(split.labels)
+    index = torch.arange(size) if num >= size else torch.randperm(size)[:num]
+    return index.to(split.labels.device)
+
+
+def with_labels(split: Split, labels: Labels) -> ByteImages:
+    """Images drawn without repetition that have these labels, in the order of classes; all of a class that has fewer."""
+    order = torch.randperm(len(split.labels)).to(split.labels.device)
+    classes = [order[split.labels[order] == label][:num] for label, num in enumerate(labels.bincount().tolist())]
+    return split.images[torch.cat(classes)]
 
 
 def drawn(model: Generative, labels: Labels) -> ByteImages:
