@@ -23,12 +23,13 @@ class Block(nn.Module):
     def __init__(self, inputs: int, outputs: int, kernel: int, stride: int) -> None:
         super().__init__()
         self.conv = nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, bias=False)
-        self.norm: nn.Module = nn.BatchNorm2d(outputs)
+        self.norm: nn.BatchNorm2d | nn.Identity = nn.BatchNorm2d(outputs)
 
     def forward(self, maps: Tensor) -> Tensor:
         return F.relu(self.norm(self.conv(maps)))
 
     def fold(self) -> None:
+        assert isinstance(self.norm, nn.BatchNorm2d)
         self.conv = fuse_conv_bn_eval(self.conv, self.norm)
         self.norm = nn.Identity()
 
@@ -51,7 +52,7 @@ class Classifier(nn.Module):
 
     def features(self, x: Images) -> Features:
         """What the logits are read from, at least 0, for images in [0, 1]."""
-        maps = self.blocks(x.contiguous(memory_format=torch.channels_last))
+        maps = self.blocks(x.clone(memory_format=torch.channels_last))  # .contiguous keeps odd strides of one channel
         return F.relu(self.layer(F.adaptive_avg_pool2d(maps, 4).flatten(1)))
 
     def forward(self, x: Images) -> Logits:
@@ -61,6 +62,7 @@ class Classifier(nn.Module):
         """Itself, for evaluation: normalisation becomes part of the convolutions, and nothing takes gradients."""
         self.eval()
         for block in self.blocks:
+            assert isinstance(block, Block)
             block.fold()
         return self.requires_grad_(False).to(memory_format=torch.channels_last)
 

@@ -12,6 +12,7 @@ from safetensors.torch import load, save
 from cvae_lightning.classifier import EPOCHS, Classifier, fit
 from cvae_lightning.errors import UserError
 from cvae_lightning.files import listed_digests, sha256_of, write_whole
+from cvae_lightning.random_streams import random_stream
 from cvae_lightning.shapes import ByteImages, Labels
 
 log = logging.getLogger(__name__)
@@ -37,8 +38,8 @@ def judge_for(images: ByteImages, labels: Labels, folder: Path) -> Classifier:
 
 def digest_of(images: ByteImages, labels: Labels) -> str:
     """SHA-256 of the bytes of both tensors."""
-    sha256 = hashlib.sha256(images.cpu().contiguous().numpy())
-    sha256.update(labels.cpu().contiguous().numpy())
+    sha256 = hashlib.sha256(images.cpu().contiguous().numpy().data)
+    sha256.update(labels.cpu().contiguous().numpy().data)
     return sha256.hexdigest()
 
 
@@ -94,6 +95,8 @@ def _fitted_to(path: Path, sha256: str) -> str | None:
 
 def _load(path: Path) -> Classifier:
     state = {key: weights.float() for key, weights in load(path.read_bytes()).items()}
-    judge = Classifier(channels=state["blocks.0.conv.weight"].shape[1], num_classes=len(state["head.bias"])).fold()
+    channels, num_classes = state["blocks.0.conv.weight"].shape[1], len(state["head.bias"])
+    with random_stream(0):  # the caller's is not spent on weights that are overwritten at once
+        judge = Classifier(channels, num_classes).fold()
     judge.load_state_dict(state)
     return judge

@@ -4,13 +4,13 @@ import logging
 import shutil
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pytest
-import scipy.linalg
+import scipy.linalg  # type: ignore[import-untyped]
 import torch
 from conftest import MakeRun, composed
 from omegaconf import DictConfig
@@ -27,7 +27,8 @@ from cvae_lightning.evaluators import inception, inception_weights
 from cvae_lightning.evaluators.inception import Inception
 from cvae_lightning.evaluators.judged import Judged
 from cvae_lightning.evaluators.pca import PCA
-from cvae_lightning.files import listed_digests
+from cvae_lightning.evaluators.samples import with_labels
+from cvae_lightning.files import listed_digests, sha256_of
 from cvae_lightning.judge import train_judge
 from cvae_lightning.judge_files import SHIPPED, SUMS, digest_of, find, judge_for
 from cvae_lightning.metrics.distances import frechet_distance, kernel_distance, precision_and_recall
@@ -62,7 +63,7 @@ class Copies:
         self.images = split.images.float() / 255
         self.labels = split.labels if labels is None else labels
         self.num_classes = num_classes
-        self.image_shape = split.images.shape[1:]
+        self.image_shape: Sequence[int] = tuple(split.images.shape[1:])
         self.turn = 0
 
     def reconstruct(self, x: Images, y: AnyLabels) -> Images:
@@ -72,7 +73,7 @@ class Copies:
         labels = as_labels(y)
         chosen = []
         for label in labels.tolist():
-            places = (self.labels == label).nonzero()[:, 0] if self.num_classes else torch.arange(len(self.labels))
+            places = (self.labels == label).nonzero()[:, 0] if self.num_classes else torch.randperm(len(self.labels))
             chosen.append(places[self.turn % len(places)])
             self.turn += 1
         return self.images[torch.stack(chosen)]
@@ -86,7 +87,7 @@ def judged(model: Copies, split: Split, train: Split, folder: Path, batch_size: 
 @pytest.mark.parametrize("file", sorted(SHIPPED.glob("*.safetensors")), ids=lambda file: file.stem)
 def test_shipped_judges_are_small_and_listed(file: Path) -> None:
     assert file.stat().st_size <= 1_000_000
-    assert judge_files.sha256_of(file) == listed_digests(SHIPPED / SUMS)[file.name]
+    assert sha256_of(file) == listed_digests(SHIPPED / SUMS)[file.name]
 
 
 def test_the_judge_of_digits_reads_them(digits: tuple[Split, Split]) -> None:
@@ -182,18 +183,51 @@ def test_what_is_judged_does_not_depend_on_the_batch_size(
     assert numbers["num_samples"] == len(val.labels)
 
 
-def test_noise_is_orders_of_magnitude_further_than_digits(digits: tuple[Split, Split], tmp_path: Path) -> None:
-    """Even noise whose every pixel is distributed as in the digits of its class, to which fid_pixel is blind."""
+def test_floors_have_the_labels_of_the_samples_and_share_no_image() -> None:
+    split = Split(torch.arange(100, dtype=torch.uint8).reshape(100, 1, 1, 1), torch.arange(100) % 4)
+    labels = torch.tensor([0] * 6 + [2] * 3 + [3] * 8)
+    draws = with_labels(split, labels, most_draws=5)
+    assert len(draws) == 3, "of class 3 there are 25"
+    numbers = torch.cat(draws).flatten().tolist()
+    assert len(set(numbers)) == len(numbers)
+    for images in draws:
+        assert (images.flatten() % 4).sort().values.tolist() == labels.tolist()
+    (all_there_are,) = with_labels(split, torch.ones(30, dtype=torch.long), most_draws=5)
+    assert len(all_there_are) == 25
+
+
+def test_reading_a_judge_from_disk_changes_no_draws(
+    digits: tuple[Split, Split], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     train, val = digits
+    judged(Copies(train), val, train, tmp_path)
+    known = judged(Copies(train), val, train, tmp_path)
+    monkeypatch.setattr(judge_files, "_in_use", {})
+    assert judged(Copies(train), val, train, tmp_path) == known
+
+
+def test_noise_is_orders_of_magnitude_further_than_digits(digits: tuple[Split, Split], tmp_path: Path) -> None:
+    train, val = digits
+    noise = Split(torch.randint_like(train.images, 256), train.labels)
+    real, far = (judged(Copies(split), val, train, tmp_path) for split in (train, noise))
+    for name in ("fid_digit", "kid_digit"):
+        assert far[name] > 50 * max(real[name], real[f"{name}_floor"])
+    assert far["precision"] < 0.05 < 0.6 < real["precision"]
+
+
+def test_noise_that_fid_pixel_takes_for_digits_is_found_out(mnist_dir: Path, tmp_path: Path) -> None:
+    """Every pixel is distributed as in the digits of its class, independently of the others."""
+    train, val = IdxSource("mnist", "MNIST", str(mnist_dir)).fit_splits()
     images = train.images.clone()
     for label in range(10):
         chosen = images[train.labels == label]
         images[train.labels == label] = chosen.gather(0, torch.rand(chosen.shape).argsort(0))
-    real = judged(Copies(train), val, train, tmp_path)
-    noise = judged(Copies(Split(images, train.labels)), val, train, tmp_path)
+    evaluator = Judged(str(tmp_path), num_samples=2000)
+    real, far = (
+        evaluator.evaluate(Copies(split), Loader(val, 1000), train) for split in (train, Split(images, train.labels))
+    )
     for name in ("fid_digit", "kid_digit"):
-        assert noise[name] > 30 * max(real[name], real[f"{name}_floor"])
-    assert noise["precision"] < 0.1 < 0.6 < real["precision"]
+        assert far[name] > 50 * max(real[name], real[f"{name}_floor"])
 
 
 def test_shuffled_labels_bring_accuracy_to_a_tenth(digits: tuple[Split, Split], tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from cvae_lightning.data.splits import Split
 from cvae_lightning.errors import check_integer, check_positive
 from cvae_lightning.evaluators.evaluator import Evaluator
 from cvae_lightning.evaluators.inception_weights import KEY, cached_or_downloaded, check_weights
-from cvae_lightning.evaluators.samples import drawn, some, whole
+from cvae_lightning.evaluators.samples import drawn, some, whole, with_labels
 from cvae_lightning.generative import Generative
 from cvae_lightning.metrics.distances import frechet_distance
 from cvae_lightning.shapes import Batch, ByteImages, Features
@@ -25,7 +25,7 @@ CHUNK = 50
 
 
 class Inception(Evaluator):
-    """`fid_inception` of samples (Heusel et al. 2017), and `fid_inception_floor`, that of as many training images.
+    """`fid_inception` of samples (Heusel et al. 2017), and `fid_inception_floor`, that of as many images of train.
 
     Absent where the network's weights can't be had, and a line says so; no other network takes its place. `weights` is
     a file; or "download": torch-fidelity's own, from its cache or fetched in at most `download_seconds`; or "auto",
@@ -48,11 +48,11 @@ class Inception(Evaluator):
             return {}
         split = whole(batches)
         num_samples = min(self.num_samples, len(split.labels), len(train.labels))
-        chosen = some(split, num_samples)
+        chosen = split.take(some(split, num_samples))
         network = network_of(path).to(train.images.device)
         real, fake, floor = (
             features(network, images)
-            for images in (chosen.images, drawn(model, chosen.labels), some(train, num_samples).images)
+            for images in (chosen.images, drawn(model, chosen.labels), with_labels(train, chosen.labels)[0])
         )
         return {
             "fid_inception": frechet_distance(real, fake),

@@ -10,7 +10,7 @@ from cvae_lightning.classifier import Classifier
 from cvae_lightning.data.splits import Split
 from cvae_lightning.errors import check_integer
 from cvae_lightning.evaluators.evaluator import Evaluator
-from cvae_lightning.evaluators.samples import drawn, some, whole
+from cvae_lightning.evaluators.samples import drawn, some, whole, with_labels
 from cvae_lightning.generative import Generative
 from cvae_lightning.judge_files import judge_for
 from cvae_lightning.metrics.distances import frechet_distance, kernel_distance, precision_and_recall
@@ -27,9 +27,10 @@ class Judged(Evaluator):
 
     The judge is fitted to `train` alone. `num_samples` samples, fewer where split or train have fewer images, are
     compared with as many images of the split, whose labels they have. Beside each distance stands `<name>_floor`, that
-    of as many images of `train`; as a few odd ones move `fid_digit` by half, its floor is the mean over up to five
-    draws that share no image. `accuracy` is over 1,000 samples a class, with its 95 % interval, and absent for a model
-    that does not tell classes apart; `accuracy_real` is the judge's on the split itself. All on 8-bit images.
+    of as many images of `train` with these labels; as a few odd ones move `fid_digit` by half, its floor is the mean
+    over up to five such draws that share no image. `accuracy` is over 1,000 samples a class, with its 95 % interval,
+    and absent for a model that does not tell classes apart; `accuracy_real` is the judge's on the split itself. All on
+    8-bit images.
     """
 
     names = (
@@ -53,17 +54,16 @@ class Judged(Evaluator):
         split = whole(batches)
         num_samples = min(self.num_samples, len(split.labels), len(train.labels))
         chosen = some(split, num_samples)
-        draws = min(FLOOR_DRAWS, len(train.labels) // num_samples)
-        fitted = some(train, draws * num_samples)
-        real, fake, others = (
-            judge.read(images)[0] for images in (chosen.images, drawn(model, chosen.labels), fitted.images)
-        )
-        floors = others.split(num_samples)
-        floor = distances(real, floors[0])
-        floor["fid_digit"] = statistics.fmean(frechet_distance(real, other) for other in floors)
-        numbers = distances(real, fake) | {f"{name}_floor": value for name, value in floor.items()}
-        right = judge.read(split.images)[1] == split.labels
-        numbers |= {"num_samples": num_samples, "accuracy_real": float(right.double().mean())}
+        labels = split.labels[chosen]
+        features, read = judge.read(split.images)
+        real = features[chosen]
+        numbers = distances(real, judge.read(drawn(model, labels))[0])
+        others = [judge.read(images)[0] for images in with_labels(train, labels, FLOOR_DRAWS)]
+        floors = distances(real, others[0])
+        floors["fid_digit"] = statistics.fmean(frechet_distance(real, other) for other in others)
+        numbers |= {f"{name}_floor": value for name, value in floors.items()}
+        right = (read == split.labels).double().mean()
+        numbers |= {"num_samples": num_samples, "accuracy_real": float(right)}
         return numbers | accuracy(judge, model) if model.num_classes else numbers
 
 

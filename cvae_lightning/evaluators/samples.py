@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 import torch
+from torch import Tensor
 
 from cvae_lightning.data.splits import Split
 from cvae_lightning.evaluators.grader import rounded
@@ -18,9 +19,25 @@ def whole(batches: Iterable[Batch]) -> Split:
     return Split(torch.cat(images), torch.cat(labels))
 
 
-def some(split: Split, num: int) -> Split:
-    """`num` images drawn without repetition, all where it has no more, in random order."""
-    return split.take(torch.randperm(len(split.labels))[:num].to(split.labels.device))
+def some(split: Split, num: int) -> Tensor:
+    """Index of `num` images drawn without repetition; of all, in their order, where there are no more."""
+    size = len(split.labels)
+    index = torch.arange(size) if num >= size else torch.randperm(size)[:num]
+    return index.to(split.labels.device)
+
+
+def with_labels(split: Split, labels: Labels, most_draws: int = 1) -> list[ByteImages]:
+    """Sets of images with these labels, in the order of classes, as many as there can be that share no image.
+
+    At least one, at most `most_draws`; a class that has too few images for one gives all.
+    """
+    order = torch.randperm(len(split.labels)).to(split.labels.device)
+    sizes = labels.bincount().tolist()
+    classes = [order[split.labels[order] == label] for label in range(len(sizes))]
+    enough_for = min(len(members) // max(size, 1) for members, size in zip(classes, sizes, strict=True))
+    parts = [members.split(max(size, 1)) for members, size in zip(classes, sizes, strict=True) if size]
+    draws = range(max(1, min(most_draws, enough_for)))
+    return [split.images[torch.cat([part[draw] for part in parts])] for draw in draws]
 
 
 def drawn(model: Generative, labels: Labels) -> ByteImages:

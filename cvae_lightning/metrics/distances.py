@@ -1,17 +1,21 @@
 """Distances between two sets of images, given their features, through torchmetrics and torch-fidelity."""
 
 import warnings
+from typing import TypeAlias
 
-from torch import nn
+from jaxtyping import Float
+from torch import Tensor, nn
 from torch_fidelity.metric_prc import KEY_METRIC_PRECISION, KEY_METRIC_RECALL, prc_features_to_metric
 from torchmetrics.image.fid import FrechetInceptionDistance
 from torchmetrics.image.kid import KernelInceptionDistance
 
 from cvae_lightning.shapes import Features
 
-SUBSETS, SUBSET_SIZE = 50, 1000
+SUBSETS, SUBSET_SIZE = 100, 1000
 NEIGHBOURS = 3
-CHUNK = 2000
+CHUNK = 1000
+
+OtherFeatures: TypeAlias = Float[Tensor, "others features"]
 
 
 class Given(nn.Module):
@@ -25,7 +29,7 @@ class Given(nn.Module):
         return features
 
 
-def frechet_distance(real: Features, fake: Features) -> float:
+def frechet_distance(real: Features, fake: OtherFeatures) -> float:
     """Squared, between the normals fitted to both sets (Heusel et al. 2017), in float64.
 
     Its bias falls with the number of images: compare it at equal numbers, and with the distance of real images.
@@ -36,10 +40,10 @@ def frechet_distance(real: Features, fake: Features) -> float:
     return float(metric.compute())
 
 
-def kernel_distance(real: Features, fake: Features) -> float:
+def kernel_distance(real: Features, fake: OtherFeatures) -> float:
     """Squared maximum mean discrepancy with a cubic kernel (Binkowski et al. 2018), unbiased, so it may be below 0.
 
-    Mean over 50 pairs of subsets of 1,000 images, or of all where there are fewer, drawn from torch's random stream.
+    Mean over 100 pairs of subsets of 1,000 images, or of all where there are fewer, drawn from torch's random stream.
     """
     with warnings.catch_warnings(action="ignore"):  # that it keeps the features
         subset_size = min(SUBSET_SIZE, len(real), len(fake))
@@ -49,7 +53,7 @@ def kernel_distance(real: Features, fake: Features) -> float:
     return float(metric.compute()[0])
 
 
-def precision_and_recall(real: Features, fake: Features) -> tuple[float, float]:
+def precision_and_recall(real: Features, fake: OtherFeatures) -> tuple[float, float]:
     """Shares of `fake` near `real`, and of `real` near `fake` (Kynkaanniemi et al. 2019).
 
     Near a set is what is not further from one of its images than that image's third neighbour in it.
