@@ -27,10 +27,10 @@ class Judged(Evaluator):
 
     The judge is fitted to `train` alone. `num_samples` samples, fewer where split or train have fewer images, are
     compared with as many images of the split, whose labels they have. Beside each distance stands `<name>_floor`, that
-    of as many images of `train` with these labels; as a few odd ones move `fid_digit` by half, its floor is the mean
-    over up to five such draws that share no image. `accuracy` is over 1,000 samples a class, with its 95 % interval,
-    and absent for a model that does not tell classes apart; `accuracy_real` is the judge's on the split itself. All on
-    8-bit images.
+    of as many images of `train` with these labels too, since chance in the proportions of classes would be most of it;
+    for `fid_digit` it is the mean over up to five such draws that share no image. `accuracy` is over 1,000 samples a
+    class, with its 95 % interval, and absent for a model that does not tell classes apart; `accuracy_real` is the
+    judge's on the split itself. All on 8-bit images.
     """
 
     names = (
