@@ -29,7 +29,7 @@ class Inception(Evaluator):
 
     Absent where the network's weights can't be had, and a line says so; no other network takes its place. `weights` is
     a file; or "download": torch-fidelity's own, from its cache or fetched in at most `download_seconds`; or "auto",
-    that on a GPU, and nothing on a processor, which takes half an hour for 10,000 samples.
+    that on a GPU, and nothing on a processor, which at 11 GFLOP an image would be busy for some half an hour.
     """
 
     names = ("fid_inception", "fid_inception_floor", "num_samples_inception")
