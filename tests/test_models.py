@@ -13,11 +13,14 @@ from cvae_lightning.models.cvae import CVAE
 from cvae_lightning.models.vae import VAE
 from cvae_lightning.networks.conv import Conv
 from cvae_lightning.networks.mlp import MLP
+from cvae_lightning.networks.residual import Residual
 from cvae_lightning.objectives import ELBOBound
 from cvae_lightning.optimizers import adam
 from cvae_lightning.shapes import as_labels
 
-NETWORKS = pytest.mark.parametrize("network", [MLP(), MLP([]), Conv(), Conv(channels=4, hidden=8)])
+NETWORKS = pytest.mark.parametrize(
+    "network", [MLP(), MLP([]), Conv(), Conv(channels=4, hidden=8), Residual(), Residual(4, 0)]
+)
 X = torch.rand(3, 1, 28, 28)
 SEVENS = [7, torch.tensor(7), [7, 7, 7], torch.tensor([7, 7, 7]), torch.tensor([7, 7, 7], dtype=torch.uint8)]
 
@@ -72,7 +75,7 @@ def test_only_the_conditional_model_sees_the_label(network: Any) -> None:
 
 @pytest.mark.parametrize("places", [["encoder"], ["decoder"], ["encoder", "decoder"], []])
 @pytest.mark.parametrize("injection", ["concatenate", "add", "modulate"])
-@pytest.mark.parametrize("network", [partial(MLP, [16]), partial(Conv, 4, 8)])
+@pytest.mark.parametrize("network", [partial(MLP, [16]), partial(Conv, 4, 8), partial(Residual, 4)])
 def test_a_label_is_seen_where_it_is_injected(network: Any, injection: str, places: list[str]) -> None:
     model = new(CVAE, network(injection=injection, inject_into=places))
     for parameter in model.parameters():  # modulation starts as identity
@@ -84,13 +87,13 @@ def test_a_label_is_seen_where_it_is_injected(network: Any, injection: str, plac
     assert torch.equal(*images) is ("decoder" not in places)
 
 
-@pytest.mark.parametrize("network", [partial(MLP, [16]), partial(Conv, 4, 8)])
+@pytest.mark.parametrize("network", [partial(MLP, [16]), partial(Conv, 4, 8), partial(Residual, 4)])
 def test_modulation_starts_as_identity(network: Any) -> None:
     model = new(CVAE, network(injection="modulate"))
     assert torch.equal(model.posterior(X, 1).mean, model.posterior(X, 2).mean)
 
 
-@pytest.mark.parametrize("network", [MLP, Conv])
+@pytest.mark.parametrize("network", [MLP, Conv, Residual])
 def test_an_injection_that_is_none_is_refused(network: Any) -> None:
     with pytest.raises(UserError, match=r"one of concatenate, add, modulate \(network\.injection\), got 'multiply'"):
         network(injection="multiply")

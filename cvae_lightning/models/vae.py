@@ -69,12 +69,12 @@ class VAE(LightningModule):
 
     def posterior(self, x: Images, y: AnyLabels) -> DiagonalNormal:
         """q(z | x, y)."""
-        mean, log_var = self.encoder(x, self.context(y, len(x))).chunk(2, dim=1)
+        mean, log_var = self.encoder(x, self.context(y, len(x))).float().chunk(2, dim=1)
         return DiagonalNormal(mean, log_var)
 
     def likelihood(self, z: Latents, y: AnyLabels) -> PixelDistribution:
         """p(x | z, y)."""
-        return self.pixels(self.decoder(z, self.context(y, len(z))))
+        return self.pixels(self.decoder(z, self.context(y, len(z))).float())
 
     def elbo(self, x: Images, y: AnyLabels) -> ELBO:
         return ELBO.at_a_draw(self, self.posterior(x, y), x, y)
@@ -126,8 +126,8 @@ class VAE(LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def _measure(self, means: MeanELBO, batch: Batch, batch_idx: int) -> None:
-        """With the same draws in every epoch, and none from the stream of the training."""
-        with random_stream(batch_idx):
+        """With the same draws in every epoch, none from the stream of the training; in float32 at any precision."""
+        with random_stream(batch_idx), torch.autocast(self.device.type, enabled=False):
             means.update(self.elbo(*batch))
 
     def _log(self, split: str, means: MeanELBO) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import torch
 from torch import nn
 
 from cvae_lightning.errors import check_integer, refuse
@@ -35,10 +36,10 @@ class Conv:
             nn.Conv2d(narrow, wide, 4, stride=2, padding=1),
             *self._activation("encoder", wide, context_dim),
             nn.Flatten(),
-            nn.Linear(wide * _num_places(image_shape), self.hidden),
+            nn.Linear(wide * num_places(image_shape), self.hidden),
             *self._activation("encoder", self.hidden, context_dim),
             nn.Linear(self.hidden, output_dim),
-        )
+        ).to(memory_format=torch.channels_last)
 
     def decoder(self, latent_dim: int, context_dim: int, image_shape: Sequence[int]) -> nn.Module:
         first = self.told.at_input("decoder", latent_dim, context_dim)
@@ -47,19 +48,19 @@ class Conv:
             first,
             nn.Linear(first.output_width, self.hidden),
             *self._activation("decoder", self.hidden, context_dim),
-            nn.Linear(self.hidden, wide * _num_places(image_shape)),
+            nn.Linear(self.hidden, wide * num_places(image_shape)),
             nn.Unflatten(1, (wide, image_shape[1] // 4, image_shape[2] // 4)),
             *self._activation("decoder", wide, context_dim),
             nn.ConvTranspose2d(wide, narrow, 4, stride=2, padding=1),
             *self._activation("decoder", narrow, context_dim),
             nn.ConvTranspose2d(narrow, image_shape[0], 4, stride=2, padding=1),
-        )
+        ).to(memory_format=torch.channels_last)
 
     def _activation(self, place: str, width: int, context_dim: int) -> list[nn.Module]:
         return [*self.told.before_activation(place, width, context_dim), nn.ReLU()]
 
 
-def _num_places(image_shape: Sequence[int]) -> int:
+def num_places(image_shape: Sequence[int]) -> int:
     """Of the coarsest grid, whose sides are a quarter of the image's."""
     _, height, width = image_shape
     if height % 4 or width % 4:

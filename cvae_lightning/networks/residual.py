@@ -1,0 +1,84 @@
+"""A residual convolutional encoder and decoder."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from cvae_lightning.errors import check_integer
+from cvae_lightning.networks.conv import num_places
+from cvae_lightning.networks.injection import PLACES, Injection, Layers, Told
+from cvae_lightning.shapes import Context
+
+DARK = -2.0  # where outputs start: from 0, a bias that all pixels share overshoots to black, and no gradient leads back
+
+
+class Residual:
+    """Residual blocks on grids of a half and of a quarter of the image's sides, mirrored in the decoder.
+
+    Blocks are those of He et al. 2016 (Identity Mappings) without normalisation, each the identity at the start. The
+    decoder enlarges by sub-pixel convolutions (Shi et al. 2016). A concatenated context enters as constant channels
+    beside the image, and beside the latent.
+    """
+
+    def __init__(
+        self,
+        channels: int = 32,
+        blocks: int = 1,
+        injection: str = "concatenate",
+        inject_into: Sequence[str] = PLACES,
+    ) -> None:
+        """`channels` on the fine grid, twice as many on the coarse one; `blocks` on each grid of each network."""
+        self.channels = check_integer("network.channels", channels, 1, "The default is network.channels=32.")
+        self.blocks = check_integer("network.blocks", blocks, 0, "The default is network.blocks=1.")
+        self.told = Told(injection, inject_into)
+
+    def encoder(self, image_shape: Sequence[int], context_dim: int, output_dim: int) -> nn.Module:
+        first = self.told.at_input("encoder", image_shape[0], context_dim)
+        narrow, wide = self.channels, 2 * self.channels
+        return Layers(
+            first,
+            nn.Conv2d(first.output_width, narrow, 4, stride=2, padding=1),
+            *self._grid("encoder", narrow, context_dim),
+            nn.Conv2d(narrow, wide, 2, stride=2),
+            *self._grid("encoder", wide, context_dim),
+            nn.Flatten(),
+            nn.Linear(wide * num_places(image_shape), output_dim),
+        ).to(memory_format=torch.channels_last)
+
+    def decoder(self, latent_dim: int, context_dim: int, image_shape: Sequence[int]) -> nn.Module:
+        first = self.told.at_input("decoder", latent_dim, context_dim)
+        narrow, wide = self.channels, 2 * self.channels
+        last = nn.Conv2d(narrow, 4 * image_shape[0], 3, padding=1)
+        nn.init.constant_(last.bias, DARK)  # type: ignore[arg-type]  # it has one
+        return Layers(
+            first,
+            nn.Linear(first.output_width, wide * num_places(image_shape)),
+            nn.Unflatten(1, (wide, image_shape[1] // 4, image_shape[2] // 4)),
+            *self._grid("decoder", wide, context_dim),
+            nn.Conv2d(wide, 4 * narrow, 1),
+            nn.PixelShuffle(2),
+            *self._grid("decoder", narrow, context_dim),
+            last,
+            nn.PixelShuffle(2),
+        ).to(memory_format=torch.channels_last)
+
+    def _grid(self, place: str, width: int, context_dim: int) -> list[nn.Module]:
+        def activation() -> list[nn.Module]:
+            return [*self.told.before_activation(place, width, context_dim), nn.ReLU()]
+
+        return [*(Block(width, activation(), activation()) for _ in range(self.blocks)), *activation()]
+
+
+class Block(Injection):
+    """Features and what two convolutions, each after its activation, make of them: at first nothing."""
+
+    def __init__(self, width: int, before: list[nn.Module], between: list[nn.Module]) -> None:
+        super().__init__()
+        self.output_width = width
+        last = nn.Conv2d(width, width, 3, padding=1)
+        nn.init.zeros_(last.weight)
+        self.layers = Layers(*before, nn.Conv2d(width, width, 3, padding=1), *between, last)
+
+    def forward(self, features: Tensor, context: Context) -> Tensor:
+        return features + self.layers(features, context)
