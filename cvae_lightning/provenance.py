@@ -37,6 +37,7 @@ def settings(config: DictConfig, model: VAE) -> dict[str, Any]:
         "components": config.sampler.get("num_components"),
         "temperature": config.sampler.get("temperature"),
         "max_shift": config.data.get("max_shift", 0),
+        "precision": config.trainer.get("precision", "32-true"),
         "backward_precision": config.backward_precision,
     }
 

@@ -144,7 +144,7 @@ class Run:
         from safetensors.torch import save_file
 
         partial = self._weights_file.with_suffix(".part")
-        save_file({name: values.contiguous() for name, values in weights.items()}, partial)
+        save_file(weights, partial)
         os.replace(partial, self._weights_file)
         result = {**metrics, "weights_sha256": sha256_of(self._weights_file)}
         write_whole(self._metrics_file, json.dumps(result, indent=1, allow_nan=False) + "\n")

@@ -110,7 +110,7 @@ def make_run(tmp_path: Path, idx_dir: Path) -> MakeRun:
         folder.mkdir(parents=True)
         given = {override.partition("=")[0] for override in overrides}
         defaults = [default for default in small if default.partition("=")[0] not in given]
-        hidden = [] if "network=conv" in overrides else ["network.hidden=[16]"]
+        hidden = [] if "network" in given else ["network.hidden=[16]"]
         OmegaConf.save(composed(*hidden, *defaults, *overrides), folder / "config.yaml")
         return Run(folder.parent)
 

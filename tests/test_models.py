@@ -1,7 +1,7 @@
 """The VAE and the CVAE of the report, and what separates them."""
 
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -12,8 +12,9 @@ from cvae_lightning.errors import UserError
 from cvae_lightning.models.cvae import CVAE
 from cvae_lightning.models.vae import VAE
 from cvae_lightning.networks.conv import Conv
+from cvae_lightning.networks.injection import Layers
 from cvae_lightning.networks.mlp import MLP
-from cvae_lightning.networks.residual import Residual
+from cvae_lightning.networks.residual import Block, Residual
 from cvae_lightning.objectives import ELBOBound
 from cvae_lightning.optimizers import adam
 from cvae_lightning.shapes import as_labels
@@ -47,6 +48,63 @@ def test_sizes_are_those_of_the_report() -> None:
 def test_the_convolutional_network_is_of_comparable_size() -> None:
     sizes = [sum(p.numel() for p in new(CVAE, network).parameters()) for network in (MLP(), Conv())]
     assert sizes[1] == pytest.approx(sizes[0], rel=0.1)
+
+
+def test_the_residual_network_has_half_the_parameters() -> None:
+    sizes = [sum(p.numel() for p in new(CVAE, network).parameters()) for network in (MLP(), Residual())]
+    assert sizes[1] < sizes[0] / 2
+
+
+def test_residual_blocks_start_as_the_identity() -> None:
+    """Their number changes nothing at first."""
+    deep, shallow = new(CVAE, Residual(4, 3)), new(CVAE, Residual(4, 0))
+    for one, other in ((deep.encoder, shallow.encoder), (deep.decoder, shallow.decoder)):
+        plain = [layer for layer in cast(Layers, one) if not isinstance(layer, Block)]
+        for layer, same in zip(plain, cast(Layers, other), strict=True):
+            same.load_state_dict(layer.state_dict())
+    assert torch.equal(deep.posterior(X, 3).mean, shallow.posterior(X, 3).mean)
+    z = torch.randn(3, 20)
+    assert torch.equal(deep.likelihood(z, 3).mean, shallow.likelihood(z, 3).mean)
+
+
+@pytest.mark.parametrize("model", [VAE, CVAE])
+def test_a_residual_network_starts_with_dark_images(model: type[VAE]) -> None:
+    images = new(model, Residual()).sample(torch.arange(10))
+    torch.testing.assert_close(images, torch.full_like(images, -2).sigmoid(), atol=0.1, rtol=0)
+
+
+@pytest.mark.parametrize("network", [Conv(4, 8), Residual(4)])
+def test_convolutions_find_their_maps_channels_last(network: Any) -> None:
+    model = new(CVAE, network)
+    seen = []
+    for module in model.modules():
+        if isinstance(module, torch.nn.Conv2d | torch.nn.ConvTranspose2d):
+            module.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+    model.reconstruct(X, 3)
+    assert len(seen) >= 4
+    assert all(maps.is_contiguous(memory_format=torch.channels_last) for maps in seen)
+
+
+@pytest.mark.parametrize("likelihood", [Gaussian, GaussianOptimal, GaussianLearned, Bernoulli, ContinuousBernoulli])
+@pytest.mark.parametrize("network", [MLP([16]), Conv(4, 8), Residual(4), Residual(4, injection="modulate")])
+def test_distributions_are_float32_where_networks_multiply_in_bfloat16(network: Any, likelihood: Any) -> None:
+    model = CVAE(network, likelihood(), adam(lr=0.002), num_classes=10)
+
+    def measures() -> list[torch.Tensor]:
+        return [pixels.log_prob(X), pixels.mean, q.log_prob(z), q.kl_by_latent(), q.kl_from_prior()]
+
+    with torch.autocast("cpu", torch.bfloat16):
+        q = model.posterior(X, [1, 2, 3])
+        z = q.rsample()
+        pixels = model.likelihood(z, [1, 2, 3])
+        rounded = measures()
+        assert model.elbo(X, 3).value.dtype == torch.float32
+    for inside, outside in zip(rounded, measures(), strict=True):
+        assert inside.dtype == torch.float32
+        assert torch.equal(inside, outside)
+    exact = model.posterior(X, [1, 2, 3]).mean
+    assert not torch.equal(q.mean, exact), "the networks did round"
+    torch.testing.assert_close(q.mean, exact, atol=0.02, rtol=0)
 
 
 @NETWORKS
@@ -169,11 +227,14 @@ def test_widths_that_are_none_are_refused() -> None:
         MLP([400, 0])
     with pytest.raises(UserError, match=r"\(network\.channels\), got 0"):
         Conv(channels=0)
+    with pytest.raises(UserError, match=r"Expected an integer of at least 0 \(network\.blocks\), got -1"):
+        Residual(blocks=-1)
 
 
-def test_convolutions_refuse_images_that_they_can_not_halve_twice() -> None:
+@pytest.mark.parametrize("network", [Conv, Residual])
+def test_convolutions_refuse_images_that_they_can_not_halve_twice(network: Any) -> None:
     with pytest.raises(UserError, match=r"image sides divisible by 4 .* got \[1, 30, 30\]"):
-        new(VAE, Conv(), image_shape=[1, 30, 30])
+        new(VAE, network(), image_shape=[1, 30, 30])
 
 
 @pytest.mark.parametrize("likelihood", [Bernoulli, ContinuousBernoulli, GaussianLearned, GaussianOptimal])

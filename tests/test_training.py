@@ -26,7 +26,7 @@ from cvae_lightning.training import evaluate_again, train
 KEYS = ["schema", "model", "network", "hidden", "injection", "likelihood", "variance"]
 KEYS += ["binarize", "bound", "warmup_epochs", "free_bits", "num_samples", "parameters", "epochs", "latent_dim", "lr"]
 KEYS += ["batch_size", "beta", "seed", "optimizer", "schedule", "sampler", "components", "temperature", "max_shift"]
-KEYS += ["backward_precision", "dataset", "val", "test", "time", "environment"]
+KEYS += ["precision", "backward_precision", "dataset", "val", "test", "time", "environment"]
 KEYS += ["weights_sha256"]
 METRICS = ["elbo", "log_likelihood", "kl", "loss", "ssim", "mse", "fid_pixel", "score", "score_uncapped"]
 
@@ -41,6 +41,7 @@ def without_times(metrics: dict[str, Any]) -> dict[str, Any]:
         (),
         ("model=vae",),
         ("network=conv",),
+        ("network=residual", "trainer.precision=bf16-mixed"),
         ("likelihood=bernoulli", "model=vae"),
         ("likelihood=gaussian_optimal", "bound=iwae"),
     ],
@@ -141,9 +142,12 @@ def test_an_interrupted_run_ends_with_the_bits_of_an_undisturbed_one(
     assert without_times(interrupted.metrics) == without_times(whole.metrics)
 
 
-def test_the_state_of_all_that_has_one_is_resumed_too(make_run: MakeRun, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("more", [(), ("network=residual", "trainer.precision=bf16-mixed")])
+def test_the_state_of_all_that_has_one_is_resumed_too(
+    make_run: MakeRun, monkeypatch: pytest.MonkeyPatch, more: tuple[str, ...]
+) -> None:
     settings = ["epochs=3", "likelihood=gaussian_optimal", "bound.warmup_epochs=2", "data.binarize=dynamic"]
-    settings += ["data.max_shift=1", "optimizer=adamw", "schedule=one_cycle", "sampler=gaussian"]
+    settings += ["data.max_shift=1", "optimizer=adamw", "schedule=one_cycle", "sampler=gaussian", *more]
     whole, interrupted = make_run("whole", *settings), make_run("interrupted", *settings)
     train(whole)
     build_trainer = training.build_trainer
@@ -235,6 +239,23 @@ def test_the_backward_pass_alone_may_round(make_run: MakeRun, monkeypatch: pytes
     monkeypatch.setattr(DiagonalNormal, "rsample", rsample)
     train(make_run("run"))
     assert seen == {"forward": {"highest"}, "backward": {"medium"}, "evaluation": {"highest"}}
+
+
+def test_val_and_test_are_measured_in_float32_whatever_the_training_rounds(
+    make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: dict[str, set[bool]] = {"training": set(), "evaluation": set()}
+    forward = DiagonalNormal.rsample
+
+    def rsample(q: DiagonalNormal) -> torch.Tensor:
+        seen["training" if torch.is_grad_enabled() else "evaluation"].add(torch.is_autocast_enabled("cpu"))
+        return forward(q)
+
+    monkeypatch.setattr(DiagonalNormal, "rsample", rsample)
+    run = make_run("run", "trainer.precision=bf16-mixed")
+    train(run)
+    assert seen == {"training": {True}, "evaluation": {False}}
+    assert run.metrics["precision"] == "bf16-mixed"
 
 
 def test_weights_are_unchanged_when_the_loss_is_not_finite(make_run: MakeRun, monkeypatch: pytest.MonkeyPatch) -> None:

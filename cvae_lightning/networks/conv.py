@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-import torch
 from torch import nn
 
 from cvae_lightning.errors import check_integer, refuse
@@ -39,7 +38,7 @@ class Conv:
             nn.Linear(wide * num_places(image_shape), self.hidden),
             *self._activation("encoder", self.hidden, context_dim),
             nn.Linear(self.hidden, output_dim),
-        ).to(memory_format=torch.channels_last)
+        )
 
     def decoder(self, latent_dim: int, context_dim: int, image_shape: Sequence[int]) -> nn.Module:
         first = self.told.at_input("decoder", latent_dim, context_dim)
@@ -54,7 +53,7 @@ class Conv:
             nn.ConvTranspose2d(wide, narrow, 4, stride=2, padding=1),
             *self._activation("decoder", narrow, context_dim),
             nn.ConvTranspose2d(narrow, image_shape[0], 4, stride=2, padding=1),
-        ).to(memory_format=torch.channels_last)
+        )
 
     def _activation(self, place: str, width: int, context_dim: int) -> list[nn.Module]:
         return [*self.told.before_activation(place, width, context_dim), nn.ReLU()]

@@ -66,13 +66,17 @@ class Ignore(Injection):
 
 
 class Layers(nn.ModuleList):
-    """Layers one after the other, of which the injections are told the context."""
+    """Layers one after the other, of which the injections are told the context.
+
+    Maps lie in memory channels last, as convolutions want them, above all in bfloat16.
+    """
 
     def __init__(self, *layers: nn.Module) -> None:
         super().__init__(layers)
 
     def forward(self, features: Tensor, context: Context) -> Tensor:
         for layer in self:
+            features = _channels_last(features)
             features = layer(features, context) if isinstance(layer, Injection) else layer(features)
         return features
 
@@ -107,3 +111,7 @@ class Told:
 def _planes(values: Tensor, features: Tensor) -> Tensor:
     """(batch, width) with as many trailing dimensions of size 1 as the features have beyond these two."""
     return values[(..., *[None] * (features.ndim - 2))]
+
+
+def _channels_last(features: Tensor) -> Tensor:
+    return features.contiguous(memory_format=torch.channels_last) if features.ndim == 4 else features

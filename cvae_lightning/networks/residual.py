@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor, nn
 
 from cvae_lightning.errors import check_integer
@@ -44,7 +43,7 @@ class Residual:
             *self._grid("encoder", wide, context_dim),
             nn.Flatten(),
             nn.Linear(wide * num_places(image_shape), output_dim),
-        ).to(memory_format=torch.channels_last)
+        )
 
     def decoder(self, latent_dim: int, context_dim: int, image_shape: Sequence[int]) -> nn.Module:
         first = self.told.at_input("decoder", latent_dim, context_dim)
@@ -61,7 +60,7 @@ class Residual:
             *self._grid("decoder", narrow, context_dim),
             last,
             nn.PixelShuffle(2),
-        ).to(memory_format=torch.channels_last)
+        )
 
     def _grid(self, place: str, width: int, context_dim: int) -> list[nn.Module]:
         def activation() -> list[nn.Module]:
@@ -77,7 +76,8 @@ class Block(Injection):
         super().__init__()
         self.output_width = width
         last = nn.Conv2d(width, width, 3, padding=1)
-        nn.init.zeros_(last.weight)
+        for parameter in last.parameters():
+            nn.init.zeros_(parameter)
         self.layers = Layers(*before, nn.Conv2d(width, width, 3, padding=1), *between, last)
 
     def forward(self, features: Tensor, context: Context) -> Tensor:
