@@ -27,6 +27,8 @@ def settings(config: DictConfig, model: VAE) -> dict[str, Any]:
         "likelihood": _class_name(config.likelihood),
         "variance": config.likelihood.get("variance"),
         "binarize": config.data.binarize,
+        "prior": _class_name(config.prior),
+        "prior_components": config.prior.get("num_components"),
         "bound": _class_name(config.bound).removesuffix("bound"),
         **{key: config.bound.get(key) for key in ("warmup_epochs", "free_bits", "num_samples")},
         "parameters": sum(parameter.numel() for parameter in model.parameters()),

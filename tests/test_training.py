@@ -24,7 +24,19 @@ from cvae_lightning.runs import Run
 from cvae_lightning.training import evaluate_again, train
 
 KEYS = ["schema", "model", "network", "hidden", "injection", "likelihood", "variance"]
-KEYS += ["binarize", "bound", "warmup_epochs", "free_bits", "num_samples", "parameters", "epochs", "latent_dim", "lr"]
+KEYS += [
+    "binarize",
+    "prior",
+    "prior_components",
+    "bound",
+    "warmup_epochs",
+    "free_bits",
+    "num_samples",
+    "parameters",
+    "epochs",
+    "latent_dim",
+    "lr",
+]
 KEYS += ["batch_size", "beta", "seed", "optimizer", "schedule", "sampler", "components", "temperature", "max_shift"]
 KEYS += ["backward_precision", "dataset", "val", "test", "time", "environment"]
 KEYS += ["weights_sha256"]
