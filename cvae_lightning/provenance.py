@@ -9,7 +9,7 @@ from importlib.metadata import version
 from typing import Any
 
 import torch
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning import Trainer
 
 from cvae_lightning.build import PACKAGE
@@ -38,6 +38,8 @@ def settings(config: DictConfig, model: VAE) -> dict[str, Any]:
         "sampler": _class_name(config.sampler),
         "components": config.sampler.get("num_components"),
         "temperature": config.sampler.get("temperature"),
+        "averaging": _class_name(config.callbacks.averaging) if "averaging" in config.callbacks else "none",
+        "averaging_decay": OmegaConf.select(config, "callbacks.averaging.decay"),
         "max_shift": config.data.get("max_shift", 0),
         "backward_precision": config.backward_precision,
     }

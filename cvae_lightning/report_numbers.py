@@ -40,6 +40,7 @@ COMMON_SETTINGS = {
     "optimizer": "adam",
     "schedule": "constant",
     "sampler": "prior",
+    "averaging": "none",
     "max_shift": 0,
 }
 

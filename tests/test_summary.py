@@ -40,6 +40,7 @@ def test_the_table_has_the_reports_numbers_for_its_settings() -> None:
         {"bound": "iwae"},
         {"warmup_epochs": 5},
         {"free_bits": 0.5},
+        {"averaging": "ema"},
         {"batch_size": 64},
     ],
 )

@@ -24,20 +24,9 @@ from cvae_lightning.runs import Run
 from cvae_lightning.training import evaluate_again, train
 
 KEYS = ["schema", "model", "network", "hidden", "injection", "likelihood", "variance"]
-KEYS += [
-    "binarize",
-    "prior",
-    "prior_components",
-    "bound",
-    "warmup_epochs",
-    "free_bits",
-    "num_samples",
-    "parameters",
-    "epochs",
-    "latent_dim",
-    "lr",
-]
-KEYS += ["batch_size", "beta", "seed", "optimizer", "schedule", "sampler", "components", "temperature", "max_shift"]
+KEYS += ["binarize", "prior", "prior_components", "bound", "warmup_epochs", "free_bits", "num_samples"]
+KEYS += ["parameters", "epochs", "latent_dim", "lr", "batch_size", "beta", "seed", "optimizer", "schedule"]
+KEYS += ["sampler", "components", "temperature", "averaging", "averaging_decay", "max_shift"]
 KEYS += ["backward_precision", "dataset", "val", "test", "time", "environment"]
 KEYS += ["weights_sha256"]
 METRICS = ["elbo", "log_likelihood", "kl", "loss", "ssim", "mse", "fid_pixel", "score", "score_uncapped"]
