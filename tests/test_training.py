@@ -144,7 +144,7 @@ def test_an_interrupted_run_ends_with_the_bits_of_an_undisturbed_one(
 
 def test_the_state_of_all_that_has_one_is_resumed_too(make_run: MakeRun, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = ["epochs=3", "likelihood=gaussian_optimal", "bound.warmup_epochs=2", "data.binarize=dynamic"]
-    settings += ["data.max_shift=1", "optimizer=adamw", "schedule=one_cycle", "sampler=gaussian"]
+    settings += ["data.max_shift=1", "optimizer=adamw", "schedule=one_cycle", "sampler=gaussian", "prior=learned"]
     whole, interrupted = make_run("whole", *settings), make_run("interrupted", *settings)
     train(whole)
     build_trainer = training.build_trainer
