@@ -1,4 +1,4 @@
-"""The posterior, and the likelihoods that a decoder's output is turned into."""
+"""Normals of latents, and the likelihoods that a decoder's output is turned into."""
 
 import math
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from cvae_lightning.shapes import Images, Latents, PerImage
 
 
 class DiagonalNormal(NamedTuple):
-    """N(mean, diag(exp(log_var))): the posterior q(z | x, y)."""
+    """N(mean, diag(exp(log_var))): the posterior q(z | x, y), and a prior of one component."""
 
     mean: Latents
     log_var: Latents
@@ -22,18 +22,24 @@ class DiagonalNormal(NamedTuple):
         """One draw an image, differentiable in the parameters (Kingma & Welling 2014, section 2.4)."""
         return self.mean + torch.randn_like(self.mean) * (0.5 * self.log_var).exp()
 
+    def sample(self) -> Latents:
+        """One draw an image, through which no gradient flows."""
+        return self.rsample().detach()
+
     def log_prob(self, z: Latents) -> PerImage:
         """Nats, summed over latents."""
         squares = (z - self.mean).square() / self.log_var.exp()
         return -0.5 * (squares + self.log_var + math.log(2 * math.pi)).sum(1)
 
-    def kl_by_latent(self) -> Latents:
-        """KL(q || N(0, I)) of each latent in nats (Kingma & Welling 2014, appendix B)."""
-        return -0.5 * (1 + self.log_var - self.mean.square() - self.log_var.exp())
+    def kl(self, q: "DiagonalNormal", z: Latents) -> PerImage:
+        """KL(q || this) in nats, summed over latents; exact, so that the draw `z` from `q` is not looked at."""
+        return self.kl_by_latent(q).sum(1)
 
-    def kl_from_prior(self) -> PerImage:
-        """KL(q || N(0, I)) in nats, summed over latents."""
-        return self.kl_by_latent().sum(1)
+    def kl_by_latent(self, q: "DiagonalNormal") -> Latents:
+        """KL(q || this) of each latent in nats."""
+        log_ratio = q.log_var - self.log_var
+        squares = (q.mean - self.mean).square() / self.log_var.exp()
+        return -0.5 * (1 + log_ratio - squares - log_ratio.exp())
 
     def repeated(self, times: int) -> "DiagonalNormal":
         """The whole batch `times` times over."""
@@ -42,11 +48,6 @@ class DiagonalNormal(NamedTuple):
     def detached(self) -> "DiagonalNormal":
         """The same values, through which no gradient flows."""
         return DiagonalNormal(self.mean.detach(), self.log_var.detach())
-
-
-def log_prior(z: Latents) -> PerImage:
-    """Of z under N(0, I), in nats."""
-    return -0.5 * (z.square() + math.log(2 * math.pi)).sum(1)
 
 
 @runtime_checkable

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
 from cvae_lightning.distributions import DiagonalNormal, PixelDistribution
+from cvae_lightning.priors import LatentDistribution
 from cvae_lightning.shapes import AnyLabels, Images, Latents
 
 
@@ -21,7 +22,9 @@ class Generative(Protocol):
 
 @runtime_checkable
 class LatentVariableModel(Protocol):
-    """p(x, z | y) = p(z) p(x | z, y) with p(z) = N(0, I), and an approximate posterior q(z | x, y)."""
+    """p(x, z | y) = p(z | y) p(x | z, y), and an approximate posterior q(z | x, y)."""
+
+    def prior(self, y: AnyLabels) -> LatentDistribution: ...
 
     def posterior(self, x: Images, y: AnyLabels) -> DiagonalNormal: ...
 

@@ -6,7 +6,7 @@ from typing import NamedTuple, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from cvae_lightning.distributions import DiagonalNormal, log_prior
+from cvae_lightning.distributions import DiagonalNormal
 from cvae_lightning.errors import check_integer, check_not_negative, refuse
 from cvae_lightning.generative import LatentVariableModel
 from cvae_lightning.shapes import AnyLabels, Images, Latents, PerImage, as_labels
@@ -16,13 +16,13 @@ class ELBO(NamedTuple):
     """log p(x) >= E_q[log p(x | z)] - KL(q(z | x) || p(z)), Kingma & Welling 2014, eq. 3. Nats."""
 
     log_likelihood: PerImage  # one Monte Carlo sample of z
-    kl: PerImage  # exact
+    kl: PerImage  # exact, or of the same sample where the prior is a mixture: unbiased too
 
     @classmethod
     def at_a_draw(cls, model: LatentVariableModel, q: DiagonalNormal, x: Images, y: AnyLabels) -> "ELBO":
         """With one z of each image from its posterior `q`."""
         z = q.rsample()
-        return cls(model.likelihood(z, y).log_prob(x), q.kl_from_prior())
+        return cls(model.likelihood(z, y).log_prob(x), model.prior(y).kl(q, z))
 
     @property
     def value(self) -> PerImage:
@@ -49,8 +49,8 @@ class ELBOBound:
 
     Over `warmup_epochs` the weight of the KL term rises to `beta`, linearly and epoch by epoch: in epoch e = 0, 1, ...
     it is beta * min(1, (e + 1) / (warmup_epochs + 1)), after Sønderby et al. 2016. A latent whose KL, averaged over
-    the batch, is below `free_bits` (nats, not bits) counts as `free_bits`: Kingma et al. 2016 (IAF). At 0 both
-    are off.
+    the batch, is below `free_bits` (nats, not bits) counts as `free_bits`: Kingma et al. 2016 (IAF). A mixture as prior
+    has no KL of a latent, and refuses them. At 0 both are off.
     """
 
     def __init__(self, beta: float = 1.0, warmup_epochs: int = 0, free_bits: float = 0.0) -> None:
@@ -63,7 +63,7 @@ class ELBOBound:
         elbo = ELBO.at_a_draw(model, q, x, y)
         counted = elbo
         if self.free_bits:
-            kl = q.kl_by_latent().mean(0).clamp(min=self.free_bits).sum()
+            kl = model.prior(y).kl_by_latent(q).mean(0).clamp(min=self.free_bits).sum()
             counted = elbo._replace(kl=kl.expand_as(elbo.kl))
         return counted.loss(self.weight(epoch)), elbo
 
@@ -92,7 +92,7 @@ class IWAEBound:
         if self.dreg and draws.z.requires_grad:
             shares = draws.log_weight.detach().softmax(0).flatten()[:, None]
             draws.z.register_hook(lambda gradient: gradient * shares)
-        elbo = ELBO(draws.log_likelihood.mean(0), q.kl_from_prior())
+        elbo = ELBO(draws.log_likelihood.mean(0), model.prior(y).kl(q, draws.z[: len(x)]))
         return -log_mean_exp(draws.log_weight).mean(), elbo
 
 
@@ -114,7 +114,7 @@ def weighted_draws(
     log_likelihood = model.likelihood(z, labels).log_prob(x.repeat(num_samples, 1, 1, 1))
     log_q = (many.detached() if through_z else many).log_prob(z)
     by_sample = (num_samples, len(x))
-    log_weight = log_likelihood + log_prior(z) - log_q
+    log_weight = log_likelihood + model.prior(labels).log_prob(z) - log_q
     return WeightedDraws(z, log_likelihood.unflatten(0, by_sample), log_weight.unflatten(0, by_sample))
 
 

@@ -9,7 +9,7 @@ from importlib.metadata import version
 from typing import Any
 
 import torch
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning import Trainer
 
 from cvae_lightning.build import PACKAGE
@@ -27,6 +27,8 @@ def settings(config: DictConfig, model: VAE) -> dict[str, Any]:
         "likelihood": _class_name(config.likelihood),
         "variance": config.likelihood.get("variance"),
         "binarize": config.data.binarize,
+        "prior": _class_name(config.prior),
+        "prior_components": config.prior.get("num_components"),
         "bound": _class_name(config.bound).removesuffix("bound"),
         **{key: config.bound.get(key) for key in ("warmup_epochs", "free_bits", "num_samples")},
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
@@ -36,6 +38,8 @@ def settings(config: DictConfig, model: VAE) -> dict[str, Any]:
         "sampler": _class_name(config.sampler),
         "components": config.sampler.get("num_components"),
         "temperature": config.sampler.get("temperature"),
+        "averaging": _class_name(config.callbacks.averaging) if "averaging" in config.callbacks else "none",
+        "averaging_decay": OmegaConf.select(config, "callbacks.averaging.decay"),
         "max_shift": config.data.get("max_shift", 0),
         "precision": config.trainer.get("precision", "32-true"),
         "backward_precision": config.backward_precision,

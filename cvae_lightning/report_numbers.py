@@ -31,6 +31,7 @@ COMMON_SETTINGS = {
     "likelihood": "gaussian",
     "variance": 0.5,
     "binarize": None,
+    "prior": "normal",
     "bound": "elbo",
     "warmup_epochs": 0,
     "free_bits": 0.0,
@@ -39,6 +40,7 @@ COMMON_SETTINGS = {
     "optimizer": "adam",
     "schedule": "constant",
     "sampler": "prior",
+    "averaging": "none",
     "max_shift": 0,
 }
 

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from cvae_lightning.errors import check_integer, check_positive
+from cvae_lightning.priors import LatentDistribution
 from cvae_lightning.shapes import Labels, Latents
 
 Encoded: TypeAlias = Iterable[tuple[Latents, Labels]]
@@ -14,18 +15,17 @@ Encoded: TypeAlias = Iterable[tuple[Latents, Labels]]
 
 
 class Prior(nn.Module):
-    """N(0, I), the prior of the objective; nothing is fitted."""
+    """The prior of the model itself; nothing is fitted."""
 
     def __init__(self, latent_dim: int, num_classes: int) -> None:
         super().__init__()
-        self.latent_dim = latent_dim
 
     def fit(self, encoded: Encoded) -> None:
         """Nothing to do, and nothing is encoded for it."""
 
-    def forward(self, y: Labels) -> Latents:
-        """One draw a label."""
-        return torch.randn(len(y), self.latent_dim, device=y.device)
+    def forward(self, y: Labels, prior: LatentDistribution) -> Latents:
+        """One draw a label; `prior` is p(z | y) of these labels."""
+        return prior.sample()
 
 
 class Mixture(nn.Module):
@@ -63,7 +63,7 @@ class Mixture(nn.Module):
         for group in range(len(self.weights)):
             self._fit_group(group, z[y == group] if self.conditional else z)
 
-    def forward(self, y: Labels) -> Latents:
+    def forward(self, y: Labels, prior: LatentDistribution) -> Latents:
         """One draw a label; without classes, the labels' number counts."""
         group = y if self.conditional else torch.zeros_like(y)
         component = self.weights[group].multinomial(1)[:, 0]

@@ -14,7 +14,7 @@ import jaxtyping
 jaxtyping.install_import_hook(
     [
         f"cvae_lightning.{part}"
-        for part in ("continuous_bernoulli", "distributions", "metrics", "models", "networks", "objectives")
+        for part in ("continuous_bernoulli", "distributions", "metrics", "models", "networks", "objectives", "priors")
     ],
     "shape_checks.checked",
 )

@@ -1,10 +1,14 @@
-"""A model whose log p(x) is known: z ~ N(0, I), x | z ~ N(W z + b, variance), and so x ~ N(b, W W' + variance I)."""
+"""A model whose log p(x) is known: z ~ N(0, I), x | z ~ N(W z + b, variance), and so x ~ N(b, W W' + variance I).
+
+With z from a mixture of normals N(m, S), x is from one of N(W m + b, W S W' + variance I).
+"""
 
 import torch
 from torch import Tensor, nn
-from torch.distributions import MultivariateNormal
+from torch.distributions import Categorical, MixtureSameFamily, MultivariateNormal
 
 from cvae_lightning.distributions import DiagonalNormal, GaussianPixels, PixelDistribution
+from cvae_lightning.priors import LatentDistribution, Learned, Normal, Prior
 from cvae_lightning.shapes import AnyLabels, Images, Latents, PerImage
 
 SHAPE = (1, 2, 3)
@@ -23,6 +27,10 @@ class LinearGaussian(nn.Module):
         self.encoder = nn.Parameter(torch.linalg.solve(precision, self.weights.T.detach() / variance))
         self.offset = nn.Parameter(torch.full((latent_dim,), error))
         self.log_var = nn.Parameter(-precision.diagonal().log())
+        self.latents: Prior = Normal(latent_dim, 0)
+
+    def prior(self, y: AnyLabels) -> LatentDistribution:
+        return self.latents(y)
 
     def posterior(self, x: Images, y: AnyLabels) -> DiagonalNormal:
         mean = (x.flatten(1) - self.bias.detach()) @ self.encoder.T + self.offset
@@ -38,7 +46,7 @@ class LinearGaussian(nn.Module):
 
     def draw(self, num: int) -> Images:
         with torch.no_grad():
-            z = torch.randn(num, self.weights.shape[1])
+            z = self.prior(torch.zeros(num, dtype=torch.long)).sample()
             mean = z @ self.weights.T + self.bias
             return (mean + self.variance**0.5 * torch.randn(num, 6)).unflatten(1, SHAPE)
 
@@ -46,3 +54,32 @@ class LinearGaussian(nn.Module):
         """Of all parameters."""
         names, parameters = zip(*self.named_parameters(), strict=True)
         return dict(zip(names, torch.autograd.grad(loss, parameters), strict=True))
+
+
+class LinearMixture(LinearGaussian):
+    """Its prior is a learned one, with parameters unlike those of N(0, I); the posterior is best for its moments."""
+
+    def __init__(self, num_components: int, latent_dim: int = 2, error: float = 0.0) -> None:
+        super().__init__(latent_dim)
+        prior = Learned(latent_dim, 0, num_components, initial_spread=1.5)
+        generator = torch.Generator().manual_seed(2)
+        for parameter in prior.parameters():
+            parameter.data = torch.randn(parameter.shape, generator=generator)
+        self.latents = prior
+        with torch.no_grad():
+            shares, means, variances = prior.logits.softmax(1)[0, :, None], prior.means[0], prior.log_vars[0].exp()
+            mean = (shares * means).sum(0)
+            variance = (shares * (variances + (means - mean).square())).sum(0)
+            precision = (1 / variance).diag() + self.weights.T @ self.weights / self.variance
+            self.encoder.copy_(torch.linalg.solve(precision, self.weights.T / self.variance))
+            self.offset.copy_(torch.linalg.solve(precision, mean / variance) + error)
+            self.log_var.copy_(-precision.diagonal().log())
+
+    def log_p(self, x: Images) -> PerImage:
+        prior = self.latents
+        assert isinstance(prior, Learned)
+        spread = self.weights @ prior.log_vars[0].exp().diag_embed() @ self.weights.T
+        components = MultivariateNormal(
+            prior.means[0] @ self.weights.T + self.bias, spread + self.variance * torch.eye(6)
+        )
+        return MixtureSameFamily(Categorical(logits=prior.logits[0]), components).log_prob(x.flatten(1))

@@ -17,7 +17,7 @@ from cvae_lightning.errors import UserError
 FLOORS = [
     {"errors", "files", "random_streams", "shapes"},
     {
-        *("continuous_bernoulli", "distributions", "objectives", "optimizers", "schedules", "samplers"),
+        *("continuous_bernoulli", "distributions", "objectives", "optimizers", "schedules", "samplers", "priors"),
         *("metrics", "classifier", "judge_files", "generative", "pictures"),
     },
     {"networks", "data", "models", "evaluators", "callbacks"},
@@ -79,7 +79,7 @@ def test_the_readme_has_a_row_for_each_key_of_the_command() -> None:
     text = (PACKAGE.parent / "README.md").read_text()
     template: str = yaml.safe_load((CONF / "hydra" / "help" / "train.yaml").read_text())["template"]
     keys = set(re.findall(r"^  ([a-z_]+)= ", template, re.MULTILINE)) - {"resume"}
-    assert len(keys) == 17
+    assert len(keys) == 19
     assert not [key for key in keys if not re.search(rf"^\|.*`{key}`.*\|", text, re.MULTILINE)]
 
 
@@ -118,7 +118,8 @@ def test_every_command_composes(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "group", ["model", "network", "likelihood", "bound", "data", "schedule", "sampler", "evaluators"]
+    "group",
+    ["model", "network", "likelihood", "prior", "bound", "data", "schedule", "sampler", "averaging", "evaluators"],
 )
 def test_the_help_names_all_choices(group: str) -> None:
     template: str = yaml.safe_load((CONF / "hydra" / "help" / "train.yaml").read_text())["template"]

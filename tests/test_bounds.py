@@ -8,12 +8,13 @@ import torch
 from linear_gaussian import LinearGaussian
 from torch import Tensor
 
-from cvae_lightning.distributions import DiagonalNormal, Gaussian, log_prior
+from cvae_lightning.distributions import DiagonalNormal, Gaussian
 from cvae_lightning.errors import UserError
 from cvae_lightning.models.cvae import CVAE
 from cvae_lightning.networks.mlp import MLP
 from cvae_lightning.objectives import ELBO, Bound, ELBOBound, IWAEBound, log_mean_exp, weighted_draws
 from cvae_lightning.optimizers import adam
+from cvae_lightning.priors import StandardNormal
 
 NUM = 200_000  # draws, which the mean over a batch of equal images averages
 
@@ -33,7 +34,8 @@ def test_densities_of_latents_are_torchs() -> None:
     q = DiagonalNormal(torch.randn(5, 3), torch.randn(5, 3))
     z = torch.randn(5, 3)
     torch.testing.assert_close(q.log_prob(z), Normal(q.mean, (0.5 * q.log_var).exp()).log_prob(z).sum(1))
-    torch.testing.assert_close(log_prior(z), Normal(0.0, 1.0).log_prob(z).sum(1))
+    prior = StandardNormal(5, 3, z.device)
+    torch.testing.assert_close(prior.log_prob(z), Normal(0.0, 1.0).log_prob(z).sum(1))
 
 
 def test_without_warm_up_and_free_bits_the_loss_is_the_elbos_to_the_last_bit() -> None:
@@ -128,7 +130,7 @@ def test_the_weight_of_the_kl_term_rises_to_beta_and_stays() -> None:
 def test_a_latent_below_its_free_bits_costs_them_and_has_no_gradient() -> None:
     model = LinearGaussian(latent_dim=2)
     x = model.draw(10)
-    by_latent = model.posterior(x, 0).kl_by_latent().mean(0)
+    by_latent = model.prior(0).kl_by_latent(model.posterior(x, 0)).mean(0)
     between = by_latent.mean().item()
     low, high = by_latent.argmin(), by_latent.argmax()
     for free_bits, kl in ((0.0, by_latent.sum()), (between, between + by_latent[high]), (99.0, torch.tensor(198.0))):

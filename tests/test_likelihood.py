@@ -18,6 +18,7 @@ from cvae_lightning.evaluators.likelihood import ImportanceWeighting
 from cvae_lightning.models.cvae import CVAE
 from cvae_lightning.networks.mlp import MLP
 from cvae_lightning.optimizers import adam
+from cvae_lightning.priors import Normal
 from cvae_lightning.shapes import Batch
 
 TRAIN: Any = Split(torch.empty(0, 1, 2, 3, dtype=torch.uint8), torch.empty(0, dtype=torch.long))
@@ -101,7 +102,8 @@ def speaking(latent_dim: int, mean: Any, log_var: float = 0.0) -> Any:
         means = mean(x, y)
         return DiagonalNormal(means, torch.full_like(means, log_var))
 
-    return SimpleNamespace(posterior=posterior, likelihood=Gaussian(), latent_dim=latent_dim)
+    prior = Normal(latent_dim, 0)
+    return SimpleNamespace(posterior=posterior, likelihood=Gaussian(), prior=prior, latent_dim=latent_dim)
 
 
 def test_active_units_are_the_latents_whose_mean_varies() -> None:

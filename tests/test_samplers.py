@@ -8,7 +8,8 @@ from conftest import MakeRun
 from torch import Tensor
 
 from cvae_lightning.errors import UserError
-from cvae_lightning.samplers import Mixture, Prior
+from cvae_lightning.priors import Normal
+from cvae_lightning.samplers import Mixture, Prior, Sampler
 from cvae_lightning.schedules import one_cycle
 from cvae_lightning.training import train
 
@@ -21,13 +22,17 @@ def clouds(num: int) -> tuple[Tensor, Tensor]:
     return CENTRES[y] + torch.randn(len(y), 2) * torch.tensor([1.0, 0.3]), y
 
 
+def drawn_from(sampler: Sampler, y: Tensor) -> Tensor:
+    return sampler(y, Normal(4, 10)(y))
+
+
 def test_a_sampler_of_classes_draws_from_the_class_that_it_is_asked_for() -> None:
     z, y = clouds(2000)
     for components in (1, 3):
         sampler = Mixture(2, num_classes=3, num_components=components)
         sampler.fit([(z[:1000], y[:1000]), (z[1000:], y[1000:])])
         for label in range(3):
-            drawn, real = sampler(torch.full((20_000,), label)), z[y == label]
+            drawn, real = drawn_from(sampler, torch.full((20_000,), label)), z[y == label]
             torch.testing.assert_close(drawn.mean(0), real.mean(0), atol=0.05, rtol=0)
             torch.testing.assert_close(drawn.T.cov(), real.T.cov(), atol=0.05, rtol=0.05)
 
@@ -53,7 +58,7 @@ def test_the_fit_is_the_same_again_and_travels_with_the_weights() -> None:
     draws = []
     for sampler in (first, second, copy):
         torch.manual_seed(1)
-        draws.append(sampler(labels))
+        draws.append(drawn_from(sampler, labels))
     assert torch.equal(draws[0], draws[1])
     assert torch.equal(draws[0], draws[2])
 
@@ -64,8 +69,9 @@ def test_a_temperature_shrinks_each_component_about_its_mean() -> None:
     for sampler in (warm, cool):
         sampler.fit([(z, y)])
     labels = torch.ones(50_000, dtype=torch.long)
-    torch.testing.assert_close(cool(labels).T.cov(), warm(labels).T.cov() / 4, atol=0.01, rtol=0)
-    torch.testing.assert_close(cool(labels).mean(0), warm(labels).mean(0), atol=0.02, rtol=0)
+    small, large = (drawn_from(sampler, labels) for sampler in (cool, warm))
+    torch.testing.assert_close(small.T.cov(), large.T.cov() / 4, atol=0.01, rtol=0)
+    torch.testing.assert_close(small.mean(0), large.mean(0), atol=0.02, rtol=0)
 
 
 def test_few_images_get_few_components() -> None:
@@ -83,7 +89,7 @@ def test_the_prior_is_not_fitted() -> None:
     prior = Prior(4, 10)
     prior.fit(never())
     assert not prior.state_dict()
-    assert prior(torch.zeros(7, dtype=torch.long)).shape == (7, 4)
+    assert drawn_from(prior, torch.zeros(7, dtype=torch.long)).shape == (7, 4)
 
 
 @pytest.mark.parametrize("number", [0, -1, 1.5, True])

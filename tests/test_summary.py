@@ -36,9 +36,11 @@ def test_the_table_has_the_reports_numbers_for_its_settings() -> None:
         {"variance": 0.1},
         {"beta": 4.0},
         {"binarize": "dynamic"},
+        {"prior": "learned"},
         {"bound": "iwae"},
         {"warmup_epochs": 5},
         {"free_bits": 0.5},
+        {"averaging": "ema"},
         {"batch_size": 64},
     ],
 )

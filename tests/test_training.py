@@ -24,8 +24,9 @@ from cvae_lightning.runs import Run
 from cvae_lightning.training import evaluate_again, train
 
 KEYS = ["schema", "model", "network", "hidden", "injection", "likelihood", "variance"]
-KEYS += ["binarize", "bound", "warmup_epochs", "free_bits", "num_samples", "parameters", "epochs", "latent_dim", "lr"]
-KEYS += ["batch_size", "beta", "seed", "optimizer", "schedule", "sampler", "components", "temperature", "max_shift"]
+KEYS += ["binarize", "prior", "prior_components", "bound", "warmup_epochs", "free_bits", "num_samples"]
+KEYS += ["parameters", "epochs", "latent_dim", "lr", "batch_size", "beta", "seed", "optimizer", "schedule"]
+KEYS += ["sampler", "components", "temperature", "averaging", "averaging_decay", "max_shift"]
 KEYS += ["precision", "backward_precision", "dataset", "val", "test", "time", "environment"]
 KEYS += ["weights_sha256"]
 METRICS = ["elbo", "log_likelihood", "kl", "loss", "ssim", "mse", "fid_pixel", "score", "score_uncapped"]
@@ -147,7 +148,8 @@ def test_the_state_of_all_that_has_one_is_resumed_too(
     make_run: MakeRun, monkeypatch: pytest.MonkeyPatch, more: tuple[str, ...]
 ) -> None:
     settings = ["epochs=3", "likelihood=gaussian_optimal", "bound.warmup_epochs=2", "data.binarize=dynamic"]
-    settings += ["data.max_shift=1", "optimizer=adamw", "schedule=one_cycle", "sampler=gaussian", *more]
+    settings += ["data.max_shift=1", "optimizer=adamw", "schedule=one_cycle", "sampler=gaussian", "prior=learned"]
+    settings += more
     whole, interrupted = make_run("whole", *settings), make_run("interrupted", *settings)
     train(whole)
     build_trainer = training.build_trainer

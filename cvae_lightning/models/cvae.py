@@ -7,7 +7,7 @@ from cvae_lightning.shapes import AnyLabels, Context, as_labels
 
 
 class CVAE(VAE):
-    """p(x, z | y) = p(z) p(x | z, y), Sohn et al. 2015 with a prior that does not see y.
+    """p(x, z | y) = p(z | y) p(x | z, y), Sohn et al. 2015; p(z | y) is p(z) = N(0, I) unless the prior is learned.
 
     The label's one-hot is injected into the encoder and into the decoder.
     """

@@ -13,6 +13,7 @@ from cvae_lightning.errors import NonFiniteLoss, check_integer
 from cvae_lightning.metrics.mean_elbo import MeanELBO
 from cvae_lightning.objectives import ELBO, Bound, ELBOBound
 from cvae_lightning.optimizers import OptimizerFactory
+from cvae_lightning.priors import LatentDistribution, Normal, PriorFactory
 from cvae_lightning.random_streams import random_stream
 from cvae_lightning.samplers import Prior, SamplerFactory
 from cvae_lightning.schedules import Schedule, constant
@@ -32,7 +33,7 @@ PLAIN_ELBO = ELBOBound()
 
 
 class VAE(LightningModule):
-    """p(x, z) = p(z) p(x | z) with p(z) = N(0, I) and a normal posterior, Kingma & Welling 2014.
+    """p(x, z) = p(z) p(x | z) with a normal posterior, Kingma & Welling 2014; p(z) is N(0, I) unless it is learned.
 
     Wherever labels go in, one label may stand for the whole batch; this model uses their number only.
     """
@@ -48,6 +49,7 @@ class VAE(LightningModule):
         num_classes: int = 0,
         schedule: Schedule | None = None,
         sampler: SamplerFactory = Prior,
+        prior: PriorFactory = Normal,
     ) -> None:
         """`num_classes` labels are told apart, and are the width of the context; 0: labels are ignored."""
         super().__init__()
@@ -60,12 +62,19 @@ class VAE(LightningModule):
         self.encoder = network.encoder(image_shape, num_classes, 2 * latent_dim)
         self.decoder = network.decoder(latent_dim, num_classes, image_shape)
         self.pixels = likelihood
+        self.latents = prior(latent_dim, num_classes)
+        if isinstance(bound, ELBOBound) and bound.free_bits:  # a mixture refuses now, not at the first step
+            self.latents(0).kl_by_latent(DiagonalNormal(*torch.zeros(2, 1, latent_dim)))
         self.sampler = sampler(latent_dim, num_classes)
         self.train_means, self.val_means, self.test_means = (MeanELBO(bound.beta) for _ in range(3))
 
     def context(self, y: AnyLabels, num: int) -> Context:
         """What both networks are told about the `num` labels: here nothing, of width 0."""
         return torch.empty(num, 0, device=self.device)
+
+    def prior(self, y: AnyLabels) -> LatentDistribution:
+        """p(z | y)."""
+        return self.latents(y)
 
     def posterior(self, x: Images, y: AnyLabels) -> DiagonalNormal:
         """q(z | x, y)."""
@@ -88,7 +97,7 @@ class VAE(LightningModule):
     def sample(self, y: AnyLabels) -> Images:
         """The mean of p(x | z, y) at one draw of z from the sampler, one image a label."""
         labels = as_labels(y, device=self.device)
-        return self.likelihood(self.sampler(labels), labels).mean
+        return self.likelihood(self.sampler(labels, self.prior(labels)), labels).mean
 
     @torch.no_grad()
     def fit_sampler(self, batches: Iterable[Batch]) -> None:
