@@ -1,6 +1,7 @@
 """The judge is never shown what it measures, and what it measures is what independent computations say."""
 
 import logging
+import os
 import shutil
 import socket
 import time
@@ -17,7 +18,7 @@ from omegaconf import DictConfig
 from torch import Tensor
 
 from cvae_lightning import judge_files
-from cvae_lightning.classifier import fit
+from cvae_lightning.classifier import distorted, fit, half_mirrored
 from cvae_lightning.data.digits import Digits
 from cvae_lightning.data.idx_source import IdxSource
 from cvae_lightning.data.loader import Loader
@@ -103,6 +104,16 @@ def test_the_judge_of_mnist_reads_995_of_1000(mnist_dir: Path) -> None:
     assert (judge.read(test.images)[1] == test.labels).double().mean() >= 0.995
 
 
+def test_the_judge_of_fashion_mnist_reads_93_of_100() -> None:
+    folder = Path(os.environ.get("CVAE_DATA_DIR", "data"))
+    source = IdxSource("fashion_mnist", "FashionMNIST", str(folder))
+    if not (folder / source.dataset / "raw").is_dir():
+        pytest.skip("needs the Fashion-MNIST files in CVAE_DATA_DIR")
+    judge, test = find(SHIPPED, digest_of(*source.fit_splits()[0])), source.test_split()
+    assert judge
+    assert (judge.read(test.images)[1] == test.labels).double().mean() >= 0.93
+
+
 @pytest.mark.usefixtures("_new_process")
 def test_a_judge_is_trained_once_and_kept_beside_the_data(blobs: IdxSource, tmp_path: Path) -> None:
     train, val = blobs.fit_splits()
@@ -155,8 +166,24 @@ def test_fitting_is_repeatable_and_leaves_the_callers_draws_alone(blobs: IdxSour
     with torch.inference_mode():  # as in Trainer.validate
         again = fit(*train, epochs=1)
     assert all(torch.equal(a, b) for a, b in zip(first.parameters(), again.parameters(), strict=True))
-    other = fit(*train, epochs=1, seed=1)
-    assert not torch.equal(first.head.weight, other.head.weight)
+    for change in ({"seed": 1}, {"distortion": 0.07}, {"mirrored": True}):
+        other = fit(*train, epochs=1, **change)
+        assert not torch.equal(first.head.weight, other.head.weight)
+
+
+def test_mirroring_takes_about_half_of_the_images_left_to_right(blobs: IdxSource) -> None:
+    x = torch.rand(400, 1, 4, 4)
+    mirrored = half_mirrored(x)
+    turned = (mirrored == x.flip(3)).flatten(1).all(1)
+    assert torch.equal(mirrored[~turned], x[~turned])
+    assert 150 < int(turned.sum()) < 250
+
+
+def test_without_distortion_images_are_only_shifted() -> None:
+    x = torch.zeros(50, 1, 28, 28)
+    x[:, :, 10:18, 10:18] = 1
+    assert torch.allclose(distorted(x, 0.0).sum((1, 2, 3)), torch.tensor(64.0), rtol=1e-4)
+    assert not torch.allclose(distorted(x, 0.15).sum((1, 2, 3)), torch.tensor(64.0), rtol=1e-2)
 
 
 def test_the_command_keeps_a_judge_and_prints_its_accuracy(
