@@ -79,6 +79,15 @@ def test_pixel_fid_of_images_with_themselves_is_zero() -> None:
     assert metric.compute().item() == 0
 
 
+def test_pixel_fid_of_pixels_that_never_change_is_the_distance_of_their_means() -> None:
+    """As a model draws them that has trained for a moment; their variance is 0, and no rounding makes it less."""
+    metric = PixelFID(num_classes=1, num_pixels=256)
+    metric.update(torch.arange(256, dtype=torch.uint8).expand(100, 1, 1, 256), torch.zeros(100).long(), real=False)
+    metric.update(torch.zeros(7, 1, 1, 256, dtype=torch.uint8), torch.zeros(7).long(), real=True)
+    expected = (torch.arange(256) / 255).square().sum()
+    torch.testing.assert_close(metric.compute(), expected)
+
+
 def test_pixel_fid_cannot_tell_digits_from_noise(mnist_dir: Path) -> None:
     """Which is why a Score never stands alone: both real digits and shuffled pixels are about 1.2 from the rest."""
     source = IdxSource("mnist", "MNIST", str(mnist_dir))
