@@ -150,6 +150,7 @@ def log_final_metrics(
     """One row in TensorBoard's HPARAMS, with the same columns for every run: what it can't hold is left empty."""
     columns = {key: "" if value is None else value for key, value in what_was_run.items()}
     logger.log_hyperparams(columns, {f"final/{name}": value for name, value in val.items() if value is not None}, step)
+    logger.experiment.flush()  # now, not from a thread after metrics.json
 
 
 def _check(config: DictConfig, metrics: list[str]) -> None:
