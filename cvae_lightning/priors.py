@@ -130,6 +130,5 @@ class Learned(nn.Module):
         return NormalMixture(group, self.logits.log_softmax(1), self.means, self.log_vars)
 
 
-Prior: TypeAlias = Normal | Learned
-PriorFactory: TypeAlias = Callable[..., Prior]
+PriorFactory: TypeAlias = Callable[..., Normal | Learned]
 """(latent_dim, num_classes) -> a prior; the model knows its sizes."""

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.distributions import Categorical, MixtureSameFamily, MultivariateNormal
 
 from cvae_lightning.distributions import DiagonalNormal, GaussianPixels, PixelDistribution
-from cvae_lightning.priors import LatentDistribution, Learned, Normal, Prior
+from cvae_lightning.priors import LatentDistribution, Learned, Normal
 from cvae_lightning.shapes import AnyLabels, Images, Latents, PerImage
 
 SHAPE = (1, 2, 3)
@@ -27,7 +27,7 @@ class LinearGaussian(nn.Module):
         self.encoder = nn.Parameter(torch.linalg.solve(precision, self.weights.T.detach() / variance))
         self.offset = nn.Parameter(torch.full((latent_dim,), error))
         self.log_var = nn.Parameter(-precision.diagonal().log())
-        self.latents: Prior = Normal(latent_dim, 0)
+        self.latents: Normal | Learned = Normal(latent_dim, 0)
 
     def prior(self, y: AnyLabels) -> LatentDistribution:
         return self.latents(y)

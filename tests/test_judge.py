@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import shutil
 import socket
 import time
@@ -195,9 +196,19 @@ def test_the_command_keeps_a_judge_and_prints_its_accuracy(
     assert list(listed_digests(tmp_path / SUMS)) == ["mnist.safetensors"]
     assert "accuracy on val " in caplog.text
     assert "accuracy on test" in caplog.text
-    config.epochs = 0
-    with pytest.raises(UserError, match=r"Expected an integer of at least 1 \(epochs\), got 0"):
-        train_judge(config)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ("epochs=0", "an integer of at least 1 (epochs), got 0"),
+        ("distortion=-1", "a finite number of at least 0 (distortion), got -1"),
+        ("mirrored=half", "true or false (mirrored), got 'half'"),
+    ],
+)
+def test_the_command_refuses_what_can_not_be_meant(wrong: str, message: str) -> None:
+    with pytest.raises(UserError, match=re.escape(f"Expected {message}")):
+        train_judge(composed(wrong, config_name="judge"))
 
 
 @pytest.mark.parametrize("batch_size", [1, 33, 1000])
