@@ -3,13 +3,21 @@
 from collections.abc import Iterator
 from typing import Any
 
+from omegaconf import DictConfig, OmegaConf
 
-def first_difference(ours: Any, theirs: Any) -> str | None:
-    """Where two configurations, as plain values, differ, in a sentence that names the shortest path; None: nowhere."""
-    a, b = dict(_leaves(ours)), dict(_leaves(theirs))
-    for key in sorted(a | b, key=lambda key: key.count(".")):
-        if a.get(key) != b.get(key):
-            return f"There, {key} is {a.get(key)}, not {b.get(key)}."
+
+def difference(asked: DictConfig, begun: DictConfig) -> str | None:
+    """Where the configuration `asked` for differs from that of the run that was begun, in a sentence; None: nowhere.
+
+    The data may be those that the run fell back to. The sentence names the shortest path.
+    """
+    if asked.data.fallback == begun.data.name:
+        asked = OmegaConf.merge(asked, {})  # type: ignore[assignment]  # a copy
+        asked.data = OmegaConf.merge(begun.data, {"binarize": asked.data.binarize})
+    theirs, ours = (dict(_leaves(OmegaConf.to_container(config, resolve=True))) for config in (begun, asked))
+    for key in sorted(theirs | ours, key=lambda key: key.count(".")):
+        if theirs.get(key) != ours.get(key):
+            return f"There, {key} is {theirs.get(key)}, not {ours.get(key)}."
     return None
 
 

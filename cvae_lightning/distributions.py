@@ -22,9 +22,9 @@ class DiagonalNormal(NamedTuple):
         """One draw an image, differentiable in the parameters (Kingma & Welling 2014, section 2.4)."""
         return self.mean + torch.randn_like(self.mean) * (0.5 * self.log_var).exp()
 
-    def sample(self) -> Latents:
-        """One draw an image, through which no gradient flows."""
-        return self.rsample().detach()
+    def sample(self, temperature: float = 1.0) -> Latents:
+        """One draw an image, through which no gradient flows; `temperature` times the standard deviation."""
+        return (self.mean + temperature * torch.randn_like(self.mean) * (0.5 * self.log_var).exp()).detach()
 
     def log_prob(self, z: Latents) -> PerImage:
         """Nats, summed over latents."""

@@ -1,11 +1,15 @@
-"""Pictures: tables of images, and curves."""
+"""Pictures: tables of images, curves, and maps."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
+from matplotlib import colormaps
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
+from torch import Tensor
 
-from cvae_lightning.shapes import Images
+from cvae_lightning.shapes import Images, Labels
 
 INK, GREY, ACCENT = "#1a1a2e", "#8a8a99", "#d1495b"
 
@@ -18,7 +22,8 @@ def image_table(images: Images, columns: int, row_names: Sequence[str], title: s
     padded = tiles.new_zeros(rows, columns, height + 2, width + 2)
     padded[:, :, 1:-1, 1:-1] = tiles
     table = padded.transpose(1, 2).flatten(2).flatten(0, 1)
-    figure = Figure(figsize=(0.42 * columns + 0.8, 0.42 * rows + 0.6), dpi=160, layout="constrained")
+    margin = 0.3 + 0.07 * max(map(len, row_names))
+    figure = Figure(figsize=(0.42 * columns + margin, 0.42 * rows + 0.6), dpi=160, layout="constrained")
     axes = figure.add_subplot()
     axes.imshow(table.cpu().numpy(), cmap="gray_r", vmin=0, vmax=1, interpolation="bicubic")
     axes.set_title(title, fontsize=9, color=INK, loc="left")
@@ -45,4 +50,26 @@ def curves(lines: Mapping[str, Sequence[float]], x_name: str, y_name: str, title
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="y", alpha=0.25, linewidth=0.6)
+    return figure
+
+
+def scatter(points: Tensor, labels: Labels, title: str) -> Figure:
+    """Points of a plane, (batch, 2), coloured by their labels, whose names stand at their medians."""
+    figure = Figure(figsize=(6.4, 6), dpi=160, layout="constrained")
+    axes = figure.add_subplot()
+    colours = colormaps["tab10" if int(labels.max()) < 10 else "nipy_spectral"]
+    for place, label in enumerate(labels.unique().tolist()):
+        of_label = points[labels == label].cpu()
+        look: dict[str, Any] = {"s": 5, "alpha": 0.5, "linewidths": 0, "color": colours(place), "label": str(label)}
+        axes.scatter(of_label[:, 0].numpy(), of_label[:, 1].numpy(), **look)
+        x, y = of_label.median(0).values.tolist()
+        outline = [withStroke(linewidth=2.5, foreground="white")]
+        axes.text(
+            x, y, str(label), fontsize=13, weight="bold", color=INK, ha="center", va="center", path_effects=outline
+        )
+    axes.legend(frameon=False, fontsize=8, markerscale=2.5, loc="center left", bbox_to_anchor=(1, 0.5))
+    axes.set_title(title, fontsize=10, color=INK, loc="left")
+    axes.set_aspect("equal", adjustable="datalim")
+    axes.tick_params(labelsize=8)
+    axes.spines[["top", "right"]].set_visible(False)
     return figure

@@ -17,8 +17,8 @@ from cvae_lightning.shapes import AnyLabels, Labels, Latents, PerImage, as_label
 class LatentDistribution(Protocol):
     """p(z | y) for a batch of labels; one label stands for as many images as there are latents."""
 
-    def sample(self) -> Latents:
-        """One draw a label."""
+    def sample(self, temperature: float = 1.0) -> Latents:
+        """One draw a label; the standard deviations of its normals are multiplied by `temperature`."""
         ...
 
     def log_prob(self, z: Latents) -> PerImage:
@@ -41,8 +41,8 @@ class StandardNormal(NamedTuple):
     latent_dim: int
     device: torch.device
 
-    def sample(self) -> Latents:
-        return torch.randn(self.num, self.latent_dim, device=self.device)
+    def sample(self, temperature: float = 1.0) -> Latents:
+        return temperature * torch.randn(self.num, self.latent_dim, device=self.device)
 
     def log_prob(self, z: Latents) -> PerImage:
         return -0.5 * (z.square() + math.log(2 * math.pi)).sum(1)
@@ -63,9 +63,10 @@ class NormalMixture(NamedTuple):
     means: Tensor  # (groups, components, latent)
     log_vars: Tensor  # (groups, components, latent)
 
-    def sample(self) -> Latents:
+    def sample(self, temperature: float = 1.0) -> Latents:
         component = self.log_weights.exp()[self.group].multinomial(1)[:, 0]
-        return DiagonalNormal(self.means[self.group, component], self.log_vars[self.group, component]).sample()
+        normal = DiagonalNormal(self.means[self.group, component], self.log_vars[self.group, component])
+        return normal.sample(temperature)
 
     def log_prob(self, z: Latents) -> PerImage:
         """All components at once: (z - m)^2 / v = z^2 / v - 2 z m / v + m^2 / v is one matrix product over latents.

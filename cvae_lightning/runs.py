@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig, OmegaConf
 
 from cvae_lightning.build import build, load_group
-from cvae_lightning.comparison import first_difference
+from cvae_lightning.comparison import difference
 from cvae_lightning.errors import UserError, refuse
 from cvae_lightning.files import sha256_of, write_whole
 
@@ -18,19 +18,22 @@ if TYPE_CHECKING:  # a run directory is read without waiting for torch
     from torch import Tensor
 
     from cvae_lightning.models.vae import VAE
+    from cvae_lightning.shapes import AnyLabels, Images, Latents
+
+CONFIG, METRICS, WEIGHTS, FAILURE = ".hydra/config.yaml", "metrics.json", "model.safetensors", "error.txt"
 
 
 class Run:
     """A run directory; nothing is read before it is asked for, and nothing in it is executed.
 
     >>> run = Run("outputs/2026-01-01/12-00-00")
-    >>> run.model().sample([2, 7, 9])
+    >>> run.sample([2, 7, 9], temperature=0.8)
     """
 
     def __init__(self, path: str | Path, key: str = "run") -> None:
         """Raises UserError, naming the `key` that `path` came from, where it is not a run directory."""
         self.path = Path(path)
-        if not self._config_file.is_file():
+        if not (self.path / CONFIG).is_file():
             refuse("a run directory, which holds .hydra/config.yaml", key, str(path), "Name a folder of a past run.")
 
     @classmethod
@@ -41,30 +44,26 @@ class Run:
 
         Raises UserError where a run of another configuration was begun there; nothing in it is changed.
         """
-        if (path / ".hydra" / "config.yaml").is_file():
+        if (path / CONFIG).is_file():
             run = cls(path)
-            different = run._difference(config)
+            different = difference(config, run.raw_config)
             if different is None:
-                run._failure_file.unlink(missing_ok=True)
+                (path / FAILURE).unlink(missing_ok=True)
                 return run
             if run.begun:
-                refuse(
-                    "the configuration of the run in this directory",
-                    "hydra.run.dir",
-                    str(path),
-                    f"{different} Name another.",
-                )
+                what, remedy = "the configuration of the run in this directory", f"{different} Name another."
+                refuse(what, "hydra.run.dir", str(path), remedy)
         (path / ".hydra").mkdir(parents=True, exist_ok=True)
         for name, content in (("hydra", hydra), ("overrides", OmegaConf.create(list(overrides))), ("config", config)):
             if content is not None:
                 write_whole(path / ".hydra" / f"{name}.yaml", OmegaConf.to_yaml(content))
-        (path / "error.txt").unlink(missing_ok=True)
+        (path / FAILURE).unlink(missing_ok=True)
         return cls(path)
 
     @property
     def complete(self) -> bool:
         """metrics.json is written last, so its presence says that the run ended well."""
-        return self._metrics_file.is_file()
+        return (self.path / METRICS).is_file()
 
     @property
     def begun(self) -> bool:
@@ -74,7 +73,8 @@ class Run:
     @property
     def failure(self) -> str | None:
         """The sentence of the error with which the run ended in a sweep, where it failed."""
-        return self._failure_file.read_text().strip() if self._failure_file.is_file() and not self.complete else None
+        file = self.path / FAILURE
+        return file.read_text().strip() if file.is_file() and not self.complete else None
 
     @property
     def status(self) -> str:
@@ -101,7 +101,7 @@ class Run:
     @cached_property
     def raw_config(self) -> DictConfig:
         """The configuration as it was composed, interpolations kept."""
-        config = OmegaConf.load(self._config_file)
+        config = OmegaConf.load(self.path / CONFIG)
         assert isinstance(config, DictConfig)
         return config
 
@@ -116,19 +116,23 @@ class Run:
         if not self.complete:
             remedy = f"Continue it: python -m cvae_lightning resume={self.path}"
             refuse("a complete run, which holds metrics.json", "run", str(self.path), remedy)
-        return json.loads(self._metrics_file.read_text())
+        return json.loads((self.path / METRICS).read_text())
 
     @property
     def objective(self) -> float | None:
         """The val metric that the configuration names; None where the model has none: a failed trial of a search."""
         return self.metrics["val"][self.raw_config.objective.removeprefix("val/")]
 
+    @cached_property
+    def _model(self) -> "VAE":
+        return self.model()
+
     def model(self) -> "VAE":
         """The trained model, in evaluation mode. Raises UserError where its weights are not those of metrics.json."""
         from safetensors import SafetensorError
         from safetensors.torch import load_file
 
-        weights = self._weights_file
+        weights = self.path / WEIGHTS
         if not weights.is_file() or sha256_of(weights) != self.metrics["weights_sha256"]:
             raise UserError(f"Expected the weights that metrics.json names, got others in {weights}. Train again.")
         try:
@@ -139,19 +143,40 @@ class Run:
         model.load_state_dict(state)
         return model.eval()
 
+    def sample(self, labels: "AnyLabels", temperature: float | None = None, seed: int = 0) -> "Images":
+        """One image a label, from the run's sampler: (B, C, H, W) in [0, 1], the same for the same `seed`.
+
+        A `temperature` below 1 makes them more typical and less diverse; None: the sampler's own.
+        """
+        from cvae_lightning import drawing
+
+        return drawing.sample(self._model, labels, temperature, seed).images
+
+    def reconstruct(self, images: "Images", labels: "AnyLabels", seed: int = 0) -> "Images":
+        """What the model makes of `images`, (B, C, H, W) in [0, 1], at one draw of z each; labels: one, or one each."""
+        from cvae_lightning import drawing
+
+        return drawing.reconstruct(self._model, images, labels, seed)
+
+    def encode(self, images: "Images", labels: "AnyLabels") -> "Latents":
+        """The means of q(z | x, y), (B, latent_dim)."""
+        from cvae_lightning import drawing
+
+        return drawing.encode(self._model, images, labels).mean
+
     def write_result(self, weights: "dict[str, Tensor]", metrics: dict[str, Any]) -> None:
         """Write model.safetensors, then metrics.json with its digest: with that, the run is complete."""
         from safetensors.torch import save_file
 
-        partial = self._weights_file.with_suffix(".part")
+        partial = (self.path / WEIGHTS).with_suffix(".part")
         save_file(weights, partial)
-        os.replace(partial, self._weights_file)
-        result = {**metrics, "weights_sha256": sha256_of(self._weights_file)}
-        write_whole(self._metrics_file, json.dumps(result, indent=1, allow_nan=False) + "\n")
+        os.replace(partial, self.path / WEIGHTS)
+        result = {**metrics, "weights_sha256": sha256_of(self.path / WEIGHTS)}
+        write_whole(self.path / METRICS, json.dumps(result, indent=1, allow_nan=False) + "\n")
 
     def write_failure(self, sentence: str) -> None:
         """Note why the run failed, for whoever reads the sweep."""
-        write_whole(self._failure_file, sentence + "\n")
+        write_whole(self.path / FAILURE, sentence + "\n")
 
     def discard_unless_begun(self) -> None:
         """Remove what was written before the training began; a run that has a checkpoint is left alone."""
@@ -169,28 +194,5 @@ class Run:
         name, binarize = str(self.raw_config.data.fallback), self.raw_config.data.binarize
         self.raw_config.data = load_group("data", name)
         self.raw_config.data.binarize = binarize
-        write_whole(self._config_file, OmegaConf.to_yaml(self.raw_config))
+        write_whole(self.path / CONFIG, OmegaConf.to_yaml(self.raw_config))
         return name
-
-    def _difference(self, config: DictConfig) -> str | None:
-        """Where `config` differs from the run's own; its data may be those that the run fell back to."""
-        if config.data.fallback == self.raw_config.data.name:
-            config = OmegaConf.merge(config, {})  # type: ignore[assignment]  # a copy
-            config.data = OmegaConf.merge(self.raw_config.data, {"binarize": config.data.binarize})
-        return first_difference(self.config, OmegaConf.to_container(config, resolve=True))
-
-    @property
-    def _config_file(self) -> Path:
-        return self.path / ".hydra" / "config.yaml"
-
-    @property
-    def _failure_file(self) -> Path:
-        return self.path / "error.txt"
-
-    @property
-    def _metrics_file(self) -> Path:
-        return self.path / "metrics.json"
-
-    @property
-    def _weights_file(self) -> Path:
-        return self.path / "model.safetensors"

@@ -23,9 +23,9 @@ class Prior(nn.Module):
     def fit(self, encoded: Encoded) -> None:
         """Nothing to do, and nothing is encoded for it."""
 
-    def forward(self, y: Labels, prior: LatentDistribution) -> Latents:
-        """One draw a label; `prior` is p(z | y) of these labels."""
-        return prior.sample()
+    def forward(self, y: Labels, prior: LatentDistribution, temperature: float | None = None) -> Latents:
+        """One draw a label; `prior` is p(z | y) of these labels. `temperature` as `Mixture` has it, 1 by default."""
+        return prior.sample(1.0 if temperature is None else temperature)
 
 
 class Mixture(nn.Module):
@@ -63,11 +63,12 @@ class Mixture(nn.Module):
         for group in range(len(self.weights)):
             self._fit_group(group, z[y == group] if self.conditional else z)
 
-    def forward(self, y: Labels, prior: LatentDistribution) -> Latents:
-        """One draw a label; without classes, the labels' number counts."""
+    def forward(self, y: Labels, prior: LatentDistribution, temperature: float | None = None) -> Latents:
+        """One draw a label; without classes, the labels' number counts. `temperature` replaces the sampler's own."""
         group = y if self.conditional else torch.zeros_like(y)
         component = self.weights[group].multinomial(1)[:, 0]
-        noise = self.temperature * torch.randn(len(y), self.means.shape[2], 1, device=y.device)
+        scale = self.temperature if temperature is None else temperature
+        noise = scale * torch.randn(len(y), self.means.shape[2], 1, device=y.device)
         return self.means[group, component] + (self.factors[group, component] @ noise)[..., 0]
 
     def _fit_group(self, group: int, z: Latents) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 from filelock import FileLock
 
 from cvae_lightning.errors import refuse
+from cvae_lightning.metrics.sense import sense
 from cvae_lightning.runs import Run
 
 RECORD = "sweep.json"
@@ -73,6 +74,19 @@ class Sweep:
 def sweep_of(run: Run) -> Sweep | None:
     """The sweep that the run is part of, if it is."""
     return Sweep(run.path.parent) if (run.path.parent / RECORD).is_file() else None
+
+
+def chosen_run(path: str | Path) -> Run:
+    """The run in the directory, or the best of the sweep in it: of its complete runs, by the val metric `objective`.
+
+    Raises UserError where it is neither, or no run of the sweep is complete.
+    """
+    if not (Path(path) / RECORD).is_file():
+        return Run(path)
+    runs = [run for run in Sweep(path).runs if run.complete and run.objective is not None]
+    if not runs:
+        refuse("a sweep with a complete run", "run", str(path), "Continue it with its own command.")
+    return max(runs, key=lambda run: sense(run.raw_config.objective) * (run.objective or 0))
 
 
 def longest_prefix(run: Run, digests: dict[str, str], environment: dict[str, Any]) -> Run | None:

@@ -18,11 +18,17 @@ FLOORS = [
     {"errors", "files", "random_streams", "shapes"},
     {
         *("continuous_bernoulli", "distributions", "objectives", "optimizers", "schedules", "samplers", "priors"),
-        *("metrics", "classifier", "judge_files", "generative", "pictures"),
+        *("metrics", "classifier", "judge_files", "generative", "pictures", "drawing", "latent_paths", "maps"),
     },
     {"networks", "data", "models", "evaluators", "callbacks"},
-    {"build", "comparison", "provenance", "report_numbers", "summary", "runs", "sources", "sweeps", "training"},
-    {"command", "multirun", "report", "__main__", "evaluate", "judge"},
+    {
+        *("build", "comparison", "provenance", "report_numbers", "summary", "runs", "sources", "sweeps", "training"),
+        "latent_densities",
+    },
+    {
+        *("command", "multirun", "report", "__main__", "evaluate", "judge"),
+        *("verb", "sample", "reconstruct", "interpolate", "traverse", "embed"),
+    },
 ]
 PARTS = {part: floor for floor, parts in enumerate(FLOORS) for part in parts}
 PEERS_THAT_MAY_MEET = {("callbacks", "data"), ("evaluators", "data"), ("report_numbers", "summary")}

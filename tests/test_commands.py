@@ -34,7 +34,9 @@ def execute(*arguments: str, cwd: Path, **options: str) -> subprocess.CompletedP
     )
 
 
-@pytest.mark.parametrize("module", ["cvae_lightning", "cvae_lightning.evaluate", "cvae_lightning.report"])
+@pytest.mark.parametrize(
+    "module", ["cvae_lightning", "cvae_lightning.evaluate", "cvae_lightning.report", "cvae_lightning.sample"]
+)
 @pytest.mark.parametrize("flag", ["--help", "--cfg=job"])
 def test_questions_are_answered_at_once(tmp_path: Path, module: str, flag: str) -> None:
     """Within 2 seconds: nothing that computes is imported."""

@@ -19,11 +19,12 @@ from omegaconf import OmegaConf
 from scipy.stats import spearmanr  # type: ignore[import-untyped]
 from test_commands import environment, execute
 
+from cvae_lightning.metrics.sense import sense
 from cvae_lightning.report.markdown import markdown
 from cvae_lightning.report.pages import write_report
 from cvae_lightning.report.parts import Cell, Content, Section, Table
 from cvae_lightning.report.plots import heat_maps, score_against_epochs
-from cvae_lightning.report.statistics import beside_the_report, over_seeds, rank_correlation, ranked, sense
+from cvae_lightning.report.statistics import beside_the_report, over_seeds, rank_correlation, ranked
 from cvae_lightning.report.table import table_of
 from cvae_lightning.report_numbers import TABLE_2, TABLE_3
 from cvae_lightning.sweeps import RECORD, Sweep

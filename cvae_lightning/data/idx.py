@@ -35,6 +35,11 @@ def read_checked(path: Path, num_dims: int, official: str | None) -> tuple[npt.N
     return _parse(path, content, num_dims), digest
 
 
+def read_array(path: Path, num_dims: int) -> npt.NDArray[np.uint8]:
+    """The array in a file of the user's own, for which there is no digest."""
+    return _parse(path, _uncompressed(path), num_dims)
+
+
 def _uncompressed(path: Path) -> bytes:
     content = path.read_bytes()
     if path.suffix != ".gz":

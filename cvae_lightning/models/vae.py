@@ -85,6 +85,11 @@ class VAE(LightningModule):
         """p(x | z, y)."""
         return self.pixels(self.decoder(z, self.context(y, len(z))).float())
 
+    def likelihood_between(self, z: Latents, first: AnyLabels, last: AnyLabels, share: float) -> PixelDistribution:
+        """p(x | z, y) where the context is `share` of the way from that of the first label to that of the last."""
+        start, end = self.context(first, len(z)), self.context(last, len(z))
+        return self.pixels(self.decoder(z, torch.lerp(start, end, share)).float())
+
     def elbo(self, x: Images, y: AnyLabels) -> ELBO:
         return ELBO.at_a_draw(self, self.posterior(x, y), x, y)
 
@@ -96,8 +101,13 @@ class VAE(LightningModule):
     @torch.no_grad()
     def sample(self, y: AnyLabels) -> Images:
         """The mean of p(x | z, y) at one draw of z from the sampler, one image a label."""
+        return self.likelihood(self.sample_latents(y), y).mean
+
+    @torch.no_grad()
+    def sample_latents(self, y: AnyLabels, temperature: float | None = None) -> Latents:
+        """One draw of z a label from the sampler, at its own temperature where none is given."""
         labels = as_labels(y, device=self.device)
-        return self.likelihood(self.sampler(labels, self.prior(labels)), labels).mean
+        return self.sampler(labels, self.prior(labels), temperature)
 
     @torch.no_grad()
     def fit_sampler(self, batches: Iterable[Batch]) -> None:

@@ -11,7 +11,7 @@ from matplotlib.colors import LinearSegmentedColormap, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, MaxNLocator
 
-from cvae_lightning.report.statistics import sense
+from cvae_lightning.metrics.sense import sense
 from cvae_lightning.report.table import settings_of
 
 INK, GREY, ACCENT = "#1a1a2e", "#8a8a99", "#d1495b"

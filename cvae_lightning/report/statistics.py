@@ -2,12 +2,10 @@
 
 import pandas as pd
 
+from cvae_lightning.metrics.sense import sense
 from cvae_lightning.report.table import metrics_of, settings_of
 from cvae_lightning.summary import ROWS
 
-LOWER_IS_BETTER = ("loss", "mse", "fid_", "kid_", "nll_", "label_leak")
-SAMPLE_COUNTS = ("num_samples", "num_samples_inception", "nll_iw_samples")
-NEITHER_IS_BETTER = ("kl", "active_units", "mse_pca", "accuracy_real", *SAMPLE_COUNTS)
 MUST_NOT_VARY = {
     "dataset": "data sets",
     "dataset_sha256": "files of the data set",
@@ -24,14 +22,6 @@ def objective_of(frame: pd.DataFrame) -> str:
     """The val metric by which the sweep chooses; never a test metric."""
     objectives = [key for key in frame["objective"].dropna() if key.startswith("val/")]
     return objectives[0] if objectives else "val/score_uncapped"
-
-
-def sense(metric: str) -> int:
-    """1 where more of a metric is better, -1 where less is, 0 where neither is."""
-    name = metric.rpartition("/")[2]
-    if name in NEITHER_IS_BETTER or name.endswith("_floor"):  # properties of the data, not of the model
-        return 0
-    return -1 if name.startswith(LOWER_IS_BETTER) else 1
 
 
 def title_of(metric: str) -> str:

@@ -2,8 +2,9 @@
 
 import pandas as pd
 
+from cvae_lightning.metrics.sense import sense
 from cvae_lightning.report.parts import Cell, Table
-from cvae_lightning.report.statistics import sense, title_of
+from cvae_lightning.report.statistics import title_of
 
 PLAIN_TITLES = {
     "n": "seeds",

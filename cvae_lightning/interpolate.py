@@ -1,0 +1,62 @@
+"""python -m cvae_lightning.interpolate run=<run directory>: from one image to another, through the latents."""
+
+from typing import TYPE_CHECKING
+
+from omegaconf import DictConfig
+
+from cvae_lightning.command import run_command
+from cvae_lightning.verb import Verb, asked_images, asked_labels
+
+if TYPE_CHECKING:
+    from cvae_lightning.models.vae import VAE
+    from cvae_lightning.shapes import Labels, Latents
+
+
+def interpolate(config: DictConfig) -> None:
+    """One row a pair: `steps` images along the arc between two latents, while the label goes over into the other."""
+    verb = Verb(config)  # a mistake there is told before torch is imported
+
+    import torch
+
+    from cvae_lightning.errors import check_integer
+    from cvae_lightning.latent_paths import spherical
+    from cvae_lightning.pictures import image_table
+
+    steps = check_integer("steps", config.steps, 2, "12 is the default.")
+    model = verb.run.model()
+    z, y = ends(config, verb, model, check_integer("num", config.num, 1, "8 is the default."))
+    (first, last), (start, end) = z.unflatten(0, (2, -1)), y.unflatten(0, (2, -1))
+    paths = spherical(first, last, steps)
+    with torch.no_grad():
+        between = [
+            model.likelihood_between(paths[:, step], start, end, share).mean
+            for step, share in enumerate(torch.linspace(0, 1, steps).tolist())
+        ]
+    images = torch.stack(between, 1)
+    pairs = torch.stack([start, end], 1)
+    names = [f"{a} to {b}" if a != b else str(a) for a, b in pairs.tolist()] if model.num_classes else [""] * len(pairs)
+    figure = image_table(images.flatten(0, 1), steps, names, "Interpolation along the arc between two latents")
+    known = {"labels": pairs} if model.num_classes else {}
+    verb.write("interpolations", figure, images=images, **known, latents=paths)
+
+
+def ends(config: DictConfig, verb: Verb, model: "VAE", num: int) -> tuple["Latents", "Labels"]:
+    """The first of each of `num` pairs, then the last of each: from the sampler, or the posterior means of images."""
+    from cvae_lightning import drawing
+    from cvae_lightning.errors import UserError, refuse
+
+    if config.between == "samples":
+        known = asked_labels(model, config.labels) or [0]
+        labels = [known[(place + shift) % len(known)] for shift in (0, 1) for place in range(num)]
+        _, y, z = drawing.sample(model, labels, seed=verb.seed)
+        return z, y
+    if config.between != "images":
+        refuse("images or samples", "between", config.between, "images is the default.")
+    x, y = asked_images(config, verb, model, 2 * num)
+    if len(x) < 2 or len(x) % 2:
+        raise UserError(f"Expected pairs of images, the first of each and then the last of each, got {len(x)} images.")
+    return drawing.encode(model, x, y).mean, y
+
+
+if __name__ == "__main__":
+    run_command(interpolate, "interpolate")

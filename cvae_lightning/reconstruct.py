@@ -1,0 +1,37 @@
+"""python -m cvae_lightning.reconstruct run=<run directory>: what a trained model makes of images."""
+
+from omegaconf import DictConfig
+
+from cvae_lightning.command import run_command
+from cvae_lightning.verb import Verb, asked_images
+
+COLUMNS, ROWS = 12, 5  # of the picture; the arrays hold all
+
+
+def reconstruct(config: DictConfig) -> None:
+    """Originals above reconstructions, and arrays images, reconstructions, labels, mse, latents (posterior means)."""
+    verb = Verb(config)  # a mistake there is told before torch is imported
+
+    import torch
+
+    from cvae_lightning import drawing
+    from cvae_lightning.errors import check_integer
+    from cvae_lightning.pictures import image_table
+
+    model = verb.run.model()
+    x, y = asked_images(config, verb, model, check_integer("num", config.num, 1, "48 is the default."))
+    images = drawing.reconstruct(model, x, y, verb.seed)
+    mse = (images - x).square().flatten(1).mean(1)
+
+    columns = min(len(x), COLUMNS)
+    rows = min(len(x) // columns, ROWS)
+    pairs = torch.stack([part[: rows * columns].unflatten(0, (rows, columns)) for part in (x, images)], 1)
+    title = f"Reconstructions, mean squared error {float(mse.mean()):.4f}"
+    figure = image_table(pairs.flatten(0, 2), columns, ["original", "reconstruction"] * rows, title)
+    known = {"labels": y} if model.num_classes else {}
+    latents = drawing.encode(model, x, y).mean
+    verb.write("reconstructions", figure, images=x, reconstructions=images, **known, mse=mse, latents=latents)
+
+
+if __name__ == "__main__":
+    run_command(reconstruct, "reconstruct")

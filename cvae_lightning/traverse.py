@@ -1,0 +1,39 @@
+"""python -m cvae_lightning.traverse run=<run directory>: what each latent does."""
+
+from omegaconf import DictConfig
+
+from cvae_lightning.command import run_command
+from cvae_lightning.verb import Verb, asked_labels
+
+
+def traverse(config: DictConfig) -> None:
+    """For each label a row a latent, by KL, over -3..3 around the mean of the sampler's latents of that label."""
+    verb = Verb(config)  # a mistake there is told before torch is imported
+
+    import torch
+
+    from cvae_lightning import drawing
+    from cvae_lightning.errors import check_integer, check_positive
+    from cvae_lightning.latent_densities import kl_by_latent, sampler_of
+    from cvae_lightning.latent_paths import traversal
+    from cvae_lightning.pictures import image_table
+
+    steps = check_integer("steps", config.steps, 2, "13 is the default.")
+    reach = check_positive("reach", config.reach, "3 is the default.")
+    num = check_integer("num", config.num, 1, "20 is the default.")
+    model = verb.run.model()
+    labels = asked_labels(model, config.labels)
+    kl, centres = kl_by_latent(model), sampler_of(model).moments().mean
+    order, values = kl.argsort(descending=True, stable=True)[:num], torch.linspace(-reach, reach, steps)
+    names = [f"z{latent}: {kl[latent]:.2f}" for latent in order.tolist()]
+    for label in labels or [0]:
+        latents = traversal(centres[label if len(centres) > 1 else 0], order, values)
+        images = drawing.decode(model, latents.flatten(0, 1), torch.full((len(order) * steps,), label))
+        title = f"Each latent over -{reach:g} to {reach:g}, by KL in nats" + (f"; label {label}" if labels else "")
+        arrays = {"images": images.unflatten(0, (-1, steps)), "latents": latents, "order": order, "kl": kl}
+        name = f"traversal_{label}" if labels else "traversal"
+        verb.write(name, image_table(images, steps, names, title), **arrays, values=values)
+
+
+if __name__ == "__main__":
+    run_command(traverse, "traverse")

@@ -1,0 +1,130 @@
+"""What the commands that draw from a finished run have in common: which run, whose labels, and where it is written."""
+
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from omegaconf import DictConfig, ListConfig
+
+from cvae_lightning.errors import UserError, check_integer, refuse
+from cvae_lightning.sweeps import chosen_run
+
+if TYPE_CHECKING:  # --help doesn't wait for them
+    from matplotlib.figure import Figure
+    from torch import Tensor
+
+    from cvae_lightning.data.splits import Split
+    from cvae_lightning.models.vae import VAE
+    from cvae_lightning.runs import Run
+    from cvae_lightning.shapes import Batch
+
+log = logging.getLogger(__name__)
+
+FORMATS = ("png", "npz")
+
+
+class Verb:
+    """A command with the keys `run`, `out`, `seed` and `format`, and the run that it is about.
+
+    Raises UserError where they are none, or the run is not complete; before anything heavy is imported.
+    """
+
+    def __init__(self, config: DictConfig) -> None:
+        if config.format not in (*FORMATS, "both"):
+            refuse("png, npz or both", "format", config.format, "both is the default.")
+        self.formats = FORMATS if config.format == "both" else (config.format,)
+        self.seed = check_integer("seed", config.seed, 0, "Any other seed will do.")
+        self.run: Run = chosen_run(str(config.run))
+        assert self.run.metrics  # complete
+        if str(self.run.path) != str(Path(str(config.run))):
+            log.info("The best run of the sweep: %s (%s).", self.run.path, " ".join(self.run.overrides))
+        self.folder = Path(str(config.out)) if config.out is not None else self.run.path / "samples"
+
+    def write(self, name: str, figure: "Figure | None" = None, **arrays: "Tensor") -> None:
+        """<name>.png and <name>.npz, as asked for; say where they are."""
+        import numpy as np
+
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            if figure is not None and "png" in self.formats:
+                figure.savefig(self.folder / f"{name}.png")
+                log.info("%s", self.folder / f"{name}.png")
+            if arrays and "npz" in self.formats:
+                content: dict[str, Any] = {key: array.numpy() for key, array in arrays.items()}
+                np.savez_compressed(self.folder / f"{name}.npz", **content)
+                log.info("%s (%s)", self.folder / f"{name}.npz", ", ".join(arrays))
+        except OSError as error:
+            raise UserError(f"Expected a folder to write to (out), got {str(self.folder)!r} ({error}).") from error
+
+
+def asked_labels(model: "VAE", labels: Any) -> list[int]:
+    """`labels` as a list, all classes where it is null; empty for a model without classes, which warns of any.
+
+    Raises UserError for a label that the model does not know.
+    """
+    from cvae_lightning.shapes import as_labels
+
+    if not model.num_classes:
+        if labels is not None:
+            log.warning("This model is not told labels: labels=%s is ignored.", labels)
+        return []
+    if labels is None:
+        return list(range(model.num_classes))
+    given = _listed(labels)
+    if not given or not all(type(label) is int for label in given):
+        refuse("a label or a list of labels", "labels", labels, "For example labels=[2,7,9].")
+    return as_labels(given, num_classes=model.num_classes).tolist()
+
+
+def asked_images(config: DictConfig, verb: Verb, model: "VAE", num: int) -> "Batch":
+    """Images with their labels: of the user's files in `images`, or `num` of `split`, drawn with the seed.
+
+    `labels` says what own images show, and chooses among those of a split. Raises UserError where there are none.
+    """
+    if config.images is not None:
+        return _own_images(config, model)
+    import torch
+
+    images, labels = split_of(verb.run, config.split, config.data_dir)
+    if config.index is not None:
+        chosen = torch.as_tensor(_listed(config.index))
+        if chosen.is_floating_point() or chosen.min() < 0 or chosen.max() >= len(labels):
+            refuse(f"numbers in 0..{len(labels) - 1}", "index", config.index, f"{config.split} has no others.")
+        return images[chosen] / 255, labels[chosen]
+    order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(verb.seed))
+    if config.labels is not None and model.num_classes:
+        wanted = torch.tensor(asked_labels(model, config.labels))
+        order = order[torch.isin(labels[order], wanted)]
+    chosen = order[:num]
+    return images[chosen] / 255, labels[chosen]
+
+
+def split_of(run: "Run", split: str, data_dir: str | None) -> "Split":
+    """The images of train, val or test as the run had them."""
+    from cvae_lightning.training import prepared_data
+
+    if split not in ("train", "val", "test"):
+        refuse("train, val or test", "split", split, "val is the default.")
+    config = run.raw_config
+    if data_dir is not None:
+        config.data_dir = str(data_dir)
+    data = prepared_data(config)
+    data.setup("test" if split == "test" else "fit")
+    return data.splits[split]
+
+
+def _own_images(config: DictConfig, model: "VAE") -> "Batch":
+    from cvae_lightning.data.image_files import read_images
+    from cvae_lightning.shapes import as_labels
+
+    height, width = model.image_shape[1:]
+    x = read_images(_listed(config.images), (height, width), bool(config.invert))
+    if not model.num_classes:
+        return x, as_labels(0, len(x))
+    if config.labels is None:
+        refuse("what the images show, one label or one an image", "labels", None, "This model is told labels.")
+    return x, as_labels(_listed(config.labels), len(x), model.num_classes)
+
+
+def _listed(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, ListConfig) else [value]
