@@ -69,4 +69,4 @@ def reconstruct(model: Model, x: Images, labels: AnyLabels, seed: int = 0) -> Im
 def _in_batches(first: Tensor, second: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
     """Both side by side, with a progress bar where that takes seconds."""
     parts = list(zip(first.split(BATCH), second.split(BATCH), strict=True))
-    return iter(tqdm(parts, unit_scale=BATCH, unit=" images", leave=False, disable=len(first) < MANY))
+    return iter(tqdm(parts, unit_scale=BATCH, unit=" images", leave=False, disable=len(first) < MANY or None))

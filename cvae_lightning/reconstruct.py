@@ -24,8 +24,10 @@ def reconstruct(config: DictConfig) -> None:
     mse = (images - x).square().flatten(1).mean(1)
 
     columns = min(len(x), COLUMNS)
-    rows = min(len(x) // columns, ROWS)
-    pairs = torch.stack([part[: rows * columns].unflatten(0, (rows, columns)) for part in (x, images)], 1)
+    rows = min(-(-len(x) // columns), ROWS)
+    table = torch.zeros(rows * columns, 2, *x.shape[1:])  # the last row may end early
+    table[: len(x)] = torch.stack([x, images], 1)[: rows * columns]
+    pairs = table.unflatten(0, (rows, columns)).transpose(1, 2)
     title = f"Reconstructions, mean squared error {float(mse.mean()):.4f}"
     figure = image_table(pairs.flatten(0, 2), columns, ["original", "reconstruction"] * rows, title)
     known = {"labels": y} if model.num_classes else {}

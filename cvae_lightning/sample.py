@@ -13,13 +13,13 @@ def sample(config: DictConfig) -> None:
     verb = Verb(config)  # a mistake there is told before torch is imported
 
     from cvae_lightning import drawing
-    from cvae_lightning.errors import check_integer, check_positive
+    from cvae_lightning.errors import check_integer, check_not_negative
     from cvae_lightning.pictures import image_table
 
     num = check_integer("num", config.num, 1, "12 is the default.")
     temperature = config.temperature
     if temperature is not None:
-        check_positive("temperature", temperature, "1 is the sampler's own spread.")
+        check_not_negative("temperature", temperature, "1 is the spread that was fitted.")
     model = verb.run.model()
     rows = asked_labels(model, config.labels)
     labels = [label for label in rows or [0] for _ in range(num)]

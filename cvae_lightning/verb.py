@@ -1,5 +1,6 @@
 """What the commands that draw from a finished run have in common: which run, whose labels, and where it is written."""
 
+import io
 import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -7,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig, ListConfig
 
 from cvae_lightning.errors import UserError, check_integer, refuse
+from cvae_lightning.files import write_whole
 from cvae_lightning.sweeps import chosen_run
 
 if TYPE_CHECKING:  # --help doesn't wait for them
@@ -51,7 +53,9 @@ class Verb:
                 log.info("%s", self.folder / f"{name}.png")
             if arrays and "npz" in self.formats:
                 content: dict[str, Any] = {key: array.numpy() for key, array in arrays.items()}
-                np.savez_compressed(self.folder / f"{name}.npz", **content)
+                buffer = io.BytesIO()
+                np.savez_compressed(buffer, **content)
+                write_whole(self.folder / f"{name}.npz", buffer.getvalue())
                 log.info("%s (%s)", self.folder / f"{name}.npz", ", ".join(arrays))
         except OSError as error:
             raise UserError(f"Expected a folder to write to (out), got {str(self.folder)!r} ({error}).") from error
@@ -95,8 +99,9 @@ def asked_images(config: DictConfig, verb: Verb, model: "VAE", num: int) -> "Bat
     if config.labels is not None and model.num_classes:
         wanted = torch.tensor(asked_labels(model, config.labels))
         order = order[torch.isin(labels[order], wanted)]
-    chosen = order[:num]
-    return images[chosen] / 255, labels[chosen]
+    if not len(order):
+        refuse(f"labels of {config.split}", "labels", config.labels, "It has no image of these.")
+    return images[order[:num]] / 255, labels[order[:num]]
 
 
 def split_of(run: "Run", split: str, data_dir: str | None) -> "Split":
@@ -105,7 +110,7 @@ def split_of(run: "Run", split: str, data_dir: str | None) -> "Split":
 
     if split not in ("train", "val", "test"):
         refuse("train, val or test", "split", split, "val is the default.")
-    config = run.raw_config
+    config = run.raw_config.copy()
     if data_dir is not None:
         config.data_dir = str(data_dir)
     data = prepared_data(config)

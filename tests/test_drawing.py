@@ -125,11 +125,12 @@ REFUSED = {
     "sample labels=[]": r"Expected a label or a list of labels \(labels\), got \[\]\. For example",
     "sample labels=[1.5]": r"Expected a label or a list of labels \(labels\), got \[1\.5\]\. For example",
     "sample num=0": r"Expected an integer of at least 1 \(num\), got 0\.",
-    "sample temperature=0": r"Expected a finite number above 0 \(temperature\), got 0\.",
+    "sample temperature=-1": r"Expected a finite number of at least 0 \(temperature\), got -1\.",
     "sample format=jpg": r"Expected png, npz or both \(format\), got 'jpg'\.",
     "sample seed=-1": r"Expected an integer of at least 0 \(seed\), got -1\.",
     "reconstruct split=dev": r"Expected train, val or test \(split\), got 'dev'\.",
     "reconstruct index=60": r"Expected numbers in 0\.\.59 \(index\), got 60\. val has no others\.",
+    "reconstruct split=test labels=3 index=99": r"Expected numbers in 0\.\.59 \(index\), got 99\.",
     "reconstruct images=nowhere.png labels=1": r"Expected an image file \(images\), got 'nowhere\.png'\.",
     "interpolate between=words": r"Expected images or samples \(between\), got 'words'\.",
     "interpolate steps=1": r"Expected an integer of at least 2 \(steps\), got 1\.",
@@ -233,6 +234,25 @@ def test_an_image_that_is_dark_on_light_is_pointed_out(tmp_path: Path, caplog: A
     caplog.clear()
     assert read_images([tmp_path / "white.png"], (28, 28), invert=True).max() == 0
     assert not caplog.text
+
+
+def test_transparency_shows_the_background_and_sixteen_bits_are_scaled(tmp_path: Path) -> None:
+    ink = np.zeros((28, 28, 4), "u1")
+    ink[10:20, 10:20, 3] = 255  # black ink on nothing
+    Image.fromarray(ink).save(tmp_path / "ink.png")
+    (image,) = read_images([tmp_path / "ink.png"], (28, 28), invert=True)
+    assert image[0, 10:20, 10:20].min() == 1
+    assert image.sum() == 100
+    Image.fromarray(np.full((28, 28), 30_000, "u2")).save(tmp_path / "deep.png")
+    (image,) = read_images([tmp_path / "deep.png"], (28, 28))
+    assert image.unique().item() == pytest.approx(30_000 / 65_535, abs=0.003)
+
+
+def test_a_projector_folder_that_is_not_ours_is_left_alone(call: Call, tmp_path: Path) -> None:
+    (tmp_path / "projector").mkdir()
+    (tmp_path / "projector" / "mine.txt").touch()
+    call("embed")
+    assert (tmp_path / "projector" / "mine.txt").exists()
 
 
 @pytest.mark.parametrize("name", ["text.png", "text.npz", "text-idx3-ubyte"])

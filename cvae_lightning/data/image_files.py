@@ -27,7 +27,7 @@ def read_images(paths: Sequence[str | Path], size: tuple[int, int], invert: bool
     only array. Images of another size are shrunk or enlarged as a whole and centred, with a warning. Raises UserError,
     naming the file, for what is none of these.
     """
-    read = [_inverted(_read(Path(str(path))), invert) for path in paths]
+    read = [_inverted(_read(Path(str(path)), invert), invert) for path in paths]
     for path, images in zip(paths, read, strict=True):
         if not invert and float(_border(images).mean()) > BRIGHT:
             log.warning("%s looks dark on light, and the model knows light on dark: try invert=true.", path)
@@ -49,7 +49,7 @@ def fitted(images: Images, size: tuple[int, int]) -> Images:
     return F.pad(resized, (left, size[1] - inner[1] - left, top, size[0] - inner[0] - top))
 
 
-def _read(path: Path) -> Images:
+def _read(path: Path, invert: bool) -> Images:
     if not path.is_file():
         raise UserError(f"Expected an image file (images), got {str(path)!r}. Name a file that is there.")
     if path.suffix == ".npz":
@@ -58,12 +58,22 @@ def _read(path: Path) -> Images:
         return _grey(path, read_array(path, 3))
     try:
         with Image.open(path) as image:
-            return _grey(path, np.asarray(image.convert("L")))
+            return _grey(path, _levels(image, background=255 if invert else 0))
     except (UnidentifiedImageError, OSError, ValueError) as error:
         raise UserError(
             f"Expected a PNG, another picture, an .npz or an IDX file (images), got {str(path)!r}, "
             "which is none. Name another file."
         ) from error
+
+
+def _levels(image: Image.Image, background: int) -> np.ndarray:
+    """Bytes; what is transparent shows the background, and 16 bits are scaled, which Pillow itself would cut off."""
+    if image.mode.startswith(("I", "F")):
+        return (np.asarray(image, "f4") / 257).round().clip(0, 255).astype("u1")
+    if image.has_transparency_data:
+        canvas = Image.new("RGBA", image.size, (background,) * 3 + (255,))
+        image = Image.alpha_composite(canvas, image.convert("RGBA"))
+    return np.asarray(image.convert("L"))
 
 
 def _from_archive(path: Path) -> np.ndarray:
