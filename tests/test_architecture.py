@@ -26,7 +26,7 @@ FLOORS = [
         "latent_densities",
     },
     {
-        *("command", "multirun", "report", "__main__", "evaluate", "judge"),
+        *("command", "multirun", "report", "export", "__main__", "evaluate", "judge"),
         *("verb", "sample", "reconstruct", "interpolate", "traverse", "embed"),
     },
 ]

@@ -1,0 +1,144 @@
+// The decoder and the sampler of a run: plain functions of numbers, which know nothing of the page.
+
+const POWERS = Float64Array.from({ length: 32 }, (_, exponent) => 2 ** (Math.max(exponent, 1) - 25));
+
+// Half-precision numbers, little-endian, in base64 -> Float32Array.
+function unpacked(base64) {
+  const bytes = atob(base64);
+  const values = new Float32Array(bytes.length / 2);
+  for (let i = 0; i < values.length; i++) {
+    const bits = bytes.charCodeAt(2 * i) | (bytes.charCodeAt(2 * i + 1) << 8);
+    const exponent = (bits >> 10) & 31;
+    const size = ((exponent ? 1024 : 0) + (bits & 1023)) * POWERS[exponent];
+    values[i] = bits & 32768 ? -size : size;
+  }
+  return values;
+}
+
+const MEANS = {
+  sigmoid: (output) => 1 / (1 + Math.exp(-output)),
+  continuous_bernoulli: (output) => {
+    const h = output / 2;
+    return 0.5 + 0.5 * (Math.abs(h) < 0.3 ? h / 3 - h ** 3 / 45 + (2 * h ** 5) / 945 : 1 / Math.tanh(h) - 1 / h);
+  },
+};
+
+// output += inputs @ weights, where row i of the weights is what input i adds to each output. Inputs that are 0 cost
+// nothing: half of what comes from a ReLU. Four rows at a time, so that each output is read and written less often.
+function accumulate(inputs, count, weights, start, output, width) {
+  let [i, j, k] = [-1, -1, -1];
+  for (let l = 0; l < count; l++) {
+    if (inputs[l] === 0) continue;
+    if (i < 0) i = l;
+    else if (j < 0) j = l;
+    else if (k < 0) k = l;
+    else {
+      const [a, b, c, d] = [inputs[i], inputs[j], inputs[k], inputs[l]];
+      let [p, q, r, s] = [start + i * width, start + j * width, start + k * width, start + l * width];
+      for (let o = 0; o < width; o++) {
+        output[o] += a * weights[p++] + b * weights[q++] + c * weights[r++] + d * weights[s++];
+      }
+      i = j = k = -1;
+    }
+  }
+  for (const rest of [i, j, k]) {
+    if (rest < 0) continue;
+    const a = inputs[rest];
+    let p = start + rest * width;
+    for (let o = 0; o < width; o++) output[o] += a * weights[p++];
+  }
+}
+
+// The mean of p(x | z, y): (z, context) -> one number in [0, 1] a pixel. The context is y's one-hot, or a mixture of two;
+// the result is overwritten by the next call.
+function decoderOf({ latents, classes, mean, layers, parameters }) {
+  const weights = unpacked(parameters);
+  const buffers = layers.map(([kind, width]) => new Float64Array(kind === "modulate" ? 2 * width : width));
+  const pixel = MEANS[mean];
+  return (z, context) => {
+    let [features, count, start] = [z, latents, 0];
+    layers.forEach(([kind, width], index) => {
+      const output = buffers[index];
+      if (kind === "concatenate") {
+        output.set(features.subarray(0, count));
+        output.set(context, count);
+      } else if (kind === "linear") {
+        output.set(weights.subarray(start + count * width, start + (count + 1) * width));
+        accumulate(features, count, weights, start, output, width);
+        start += (count + 1) * width;
+      } else if (kind === "add") {
+        output.set(features.subarray(0, width));
+        accumulate(context, classes, weights, start, output, width);
+        start += classes * width;
+      } else if (kind === "modulate") {
+        output.fill(0);
+        accumulate(context, classes, weights, start, output, 2 * width);
+        for (let o = 0; o < width; o++) output[o] = features[o] * (1 + output[o]) + output[width + o];
+        start += 2 * classes * width;
+      } else {
+        for (let o = 0; o < width; o++) output[o] = features[o] > 0 ? features[o] : 0;
+      }
+      [features, count] = [output, width];
+    });
+    for (let o = 0; o < count; o++) features[o] = pixel(features[o]);
+    return features.subarray(0, count);
+  };
+}
+
+// Uniform in [0, 1), always the same for the same seed (Marsaglia 2003, xorshift32).
+function uniformOf(seed) {
+  let state = seed + 2463534242;
+  return () => {
+    state ^= state << 13;
+    state ^= state >>> 17;
+    state ^= state << 5;
+    return (state >>> 0) / 2 ** 32;
+  };
+}
+
+// Draws of z from what the run draws new images from: mixtures of normals, one of each class or one for all.
+function samplerOf({ groups, components, latents, parameters }, seed) {
+  const values = unpacked(parameters);
+  const triangle = (latents * (latents + 1)) / 2;
+  const means = groups * components;
+  const factors = means * (1 + latents);
+  const uniform = uniformOf(seed);
+  const normal = () => Math.sqrt(-2 * Math.log(1 - uniform())) * Math.cos(2 * Math.PI * uniform()); // Box and Muller
+  return (label) => {
+    const group = groups > 1 ? label : 0;
+    const weights = values.subarray(group * components, (group + 1) * components);
+    let left = uniform() * weights.reduce((sum, weight) => sum + weight, 0);
+    let chosen = weights.findIndex((weight) => (left -= weight) < 0);
+    if (chosen < 0) chosen = weights.findLastIndex((weight) => weight > 0);
+    const component = group * components + chosen;
+    const noise = Float64Array.from({ length: latents }, normal);
+    let factor = factors + component * triangle;
+    return Float64Array.from(noise, (_, row) => {
+      let sum = values[means + component * latents + row];
+      for (let column = 0; column <= row; column++) sum += values[factor++] * noise[column];
+      return sum;
+    });
+  };
+}
+
+// The same place in another class: the label's normals, whose factors are lower triangles, whiten z and color it again.
+function carrierOf({ groups, latents, parameters }) {
+  const values = unpacked(parameters);
+  const triangle = (latents * (latents + 1)) / 2;
+  const meansOf = (label) => groups + label * latents;
+  const factorOf = (label) => groups * (1 + latents) + label * triangle;
+  return (z, from, to) => {
+    if (groups === 1 || from === to) return z;
+    const noise = new Float64Array(latents);
+    const carried = new Float64Array(latents);
+    let [divisor, factor] = [factorOf(from), factorOf(to)];
+    for (let row = 0; row < latents; row++) {
+      let rest = z[row] - values[meansOf(from) + row];
+      for (let column = 0; column < row; column++) rest -= values[divisor++] * noise[column];
+      noise[row] = rest / values[divisor++];
+      carried[row] = values[meansOf(to) + row];
+      for (let column = 0; column <= row; column++) carried[row] += values[factor++] * noise[column];
+    }
+    return carried;
+  };
+}
