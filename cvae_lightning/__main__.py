@@ -9,8 +9,8 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from cvae_lightning.command import Interrupted, log_to_file, run_command, sentence
-from cvae_lightning.errors import UserError
+from cvae_lightning.command import Interrupted, log_to_file, run_command
+from cvae_lightning.mistakes import is_mistake, sentence
 
 if TYPE_CHECKING:
     from cvae_lightning.runs import Run
@@ -34,7 +34,7 @@ def train(config: DictConfig) -> float | None:
         return _train_in_sweep(run)
     try:
         return _train(run)
-    except UserError:
+    except Exception:
         run.discard_unless_begun()
         raise
 
@@ -87,7 +87,7 @@ def _train_in_sweep(run: "Run") -> float | None:
     except Exception as error:
         message = sentence(error, "config")
         run.write_failure(message)
-        log.error("%s failed: %s", run.path, message, exc_info=not isinstance(error, UserError))
+        log.error("%s failed: %s", run.path, message, exc_info=not is_mistake(error))
         raise
 
 

@@ -32,7 +32,7 @@ def build(config: DictConfig, **arguments: Any) -> Any:
         cause = _first_cause(error)
         if isinstance(cause, UserError):
             raise cause from None
-        if isinstance(cause, TypeError | InstantiationException):  # an argument too many, or of a wrong type
+        if isinstance(cause, TypeError | ImportError | InstantiationException):  # an argument too many, no such class
             raise UserError(f"Expected arguments that fit, got: {cause}. --cfg job shows all keys.") from error
         raise cause from None
 

@@ -6,27 +6,23 @@ import os
 import re
 import signal
 import sys
-from collections.abc import Callable, Iterator
-from difflib import get_close_matches
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
 import hydra
 from hydra.core.config_store import ConfigStore
-from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.plugins import Plugins
-from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException, OverrideParseException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
-from cvae_lightning import multirun
+from cvae_lightning import completion, multirun
+from cvae_lightning.arguments import check_added_keys, check_options, in_order
 from cvae_lightning.build import CONF
-from cvae_lightning.errors import UserError
+from cvae_lightning.mistakes import is_mistake, sentence
 
-MISTAKES = (UserError, HydraException, OmegaConfBaseException)
 FULL_ERROR = "HYDRA_FULL_ERROR"
 
 
@@ -48,24 +44,29 @@ def run_command(task: Callable[[DictConfig], Any], config_name: str) -> None:
         signal.signal(signum, _interrupt)
     show_traceback = os.environ.get(FULL_ERROR) == "1"
     os.environ[FULL_ERROR] = "1"  # Hydra is to pass exceptions on, not to print them
-    sys.argv[1:] = map(expanded, sys.argv[1:])
+    sys.argv[1:] = in_order([expanded(word) for word in sys.argv[1:]])
     prefer_our_presets()
 
     @functools.wraps(task)
     def job(config: DictConfig) -> Any:
         try:
+            check_added_keys(HydraConfig.get().overrides.task, config_name)
             return task(config)
-        except (UserError, OmegaConfBaseException) as error:
-            if show_traceback or HydraConfig.get().mode == RunMode.MULTIRUN:
+        except Exception as error:
+            if show_traceback or HydraConfig.get().mode == RunMode.MULTIRUN or not is_mistake(error):
                 raise
             _end(sentence(error, config_name), 1)
 
     try:
+        if completion.asked(sys.argv[1:]):
+            print(completion.answer(sys.argv[1:], config_name))
+            return
+        check_options(sys.argv[1:], config_name)
         hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(job)()
     except Interrupted as interruption:
         _end(f"{interruption}{multirun.how_to_continue()}", 128 + interruption.signum)
     except Exception as error:
-        if show_traceback or not (multirun.begun() or isinstance(error, MISTAKES)):
+        if show_traceback or not (multirun.begun() or is_mistake(error)):
             raise
         if not multirun.finish():
             _end(sentence(error, config_name), 1)
@@ -98,49 +99,6 @@ def log_to_file(path: Path) -> None:
     handler = logging.FileHandler(path)
     handler.setFormatter(logging.Formatter(config.formatters.timed.format))
     logging.getLogger().addHandler(handler)
-
-
-def sentence(error: Exception, config_name: str) -> str:
-    """What is wrong and what to do, in the words of the project."""
-    if isinstance(error, MissingConfigException) and error.options:
-        group, _, choice = str(error.missing_cfg_file).rpartition("/")
-        return f"Expected one of {', '.join(error.options)} ({group}), got {choice!r}. Choose one of these."
-    if isinstance(error, OverrideParseException):
-        return f"Expected key=value, got {error.override!r}. Put quotes around special characters."
-    if isinstance(error, MissingMandatoryValue):
-        return f"Expected {error.full_key}=<value>, got none. --help explains the command."
-    plugin = re.match(r"Unknown plugin class : 'hydra_plugins\.([^.]+)", str(error))
-    if plugin:
-        group = "hydra/sweeper" if plugin[1].endswith("sweeper") else "hydra/launcher"
-        name = plugin[1].replace("_", "-")
-        install = "Install it: pip install 'cvae_lightning[cluster]'."
-        return f"Expected the extra cluster ({group}), got no {name}. {install}"
-    unknown = re.match(r"Could not (?:override|delete from config\.) '([^']+)'", str(error))
-    if isinstance(error, ConfigCompositionException) and unknown:
-        key = unknown[1]
-        nearest = get_close_matches(key, known_keys(config_name), n=1, cutoff=0.5)
-        hint = f"Did you mean {nearest[0]}?" if nearest else "--cfg job lists all keys."
-        return f"Expected a known key, got {key!r}. {hint}"
-    text = ": ".join(line.strip() for line in str(error).splitlines() if line.strip() and "hydra.cc" not in line)
-    if isinstance(error, HydraException | OmegaConfBaseException):
-        return f"{text}. --help explains the command."
-    return text or type(error).__name__
-
-
-def known_keys(config_name: str) -> list[str]:
-    """All keys that may be set, short and full, and the groups of which one file is chosen."""
-    GlobalHydra.instance().clear()
-    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
-        config = hydra.compose(config_name)
-    groups = [path.name for path in CONF.iterdir() if path.is_dir()]
-    return [*groups, *_paths(config)]
-
-
-def _paths(node: Any, prefix: str = "") -> Iterator[str]:
-    if isinstance(node, DictConfig):
-        for key in map(str, node):
-            yield f"{prefix}{key}"
-            yield from _paths(node._get_node(key), f"{prefix}{key}.")
 
 
 def _interrupt(signum: int, frame: FrameType | None) -> NoReturn:

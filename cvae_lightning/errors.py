@@ -27,6 +27,13 @@ def check_integer(key: str, value: Any, minimum: int, remedy: str) -> int:
     return value
 
 
+def check_seed(key: str, value: Any) -> int:
+    """`value`, where all random streams can begin with it."""
+    if check_integer(key, value, 0, "Any other seed will do.") >= 2**32:
+        refuse("an integer below 2 ** 32", key, value, "Any other seed will do.")
+    return int(value)
+
+
 def check_positive(key: str, value: Any, remedy: str) -> float:
     """`value`, where it is a finite number above 0."""
     if not _is_finite_number(value) or value <= 0:

@@ -1,8 +1,12 @@
 """Files that are whole at any time."""
 
 import hashlib
+import json
 import os
 from pathlib import Path
+from typing import Any
+
+from cvae_lightning.errors import UserError
 
 
 def write_whole(path: Path, content: str | bytes) -> None:
@@ -10,6 +14,16 @@ def write_whole(path: Path, content: str | bytes) -> None:
     partial = path.with_name(path.name + ".part")
     partial.write_bytes(content.encode() if isinstance(content, str) else content)
     os.replace(partial, path)
+
+
+def read_json(path: Path) -> Any:
+    """Raises UserError where the file holds something else."""
+    try:
+        return json.loads(path.read_bytes())
+    except ValueError as error:
+        raise UserError(
+            f"Expected JSON, got something else in {path} ({error}). Delete it, and train again."
+        ) from error
 
 
 def sha256_of(path: Path) -> str:

@@ -82,6 +82,8 @@ def _begin(path: Path, config: DictConfig) -> None:
             )
         if sweep.record == record and sweep.complete and (path / "report.html").exists():
             _answer_at_once(sweep)
+    if (path / ".hydra").exists():
+        refuse("a folder for a sweep", "hydra.sweep.dir", str(path), "A run lies in this one. Name another.")
     path.mkdir(parents=True, exist_ok=True)
     write_whole(path / RECORD, json.dumps(record, indent=1) + "\n")
 

@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from cvae_lightning.build import build, load_group
 from cvae_lightning.comparison import difference
 from cvae_lightning.errors import UserError, refuse
-from cvae_lightning.files import sha256_of, write_whole
+from cvae_lightning.files import read_json, sha256_of, write_whole
 
 if TYPE_CHECKING:  # a run directory is read without waiting for torch
     from torch import Tensor
@@ -32,7 +32,7 @@ class Run:
 
     def __init__(self, path: str | Path, key: str = "run") -> None:
         """Raises UserError, naming the `key` that `path` came from, where it is not a run directory."""
-        self.path = Path(path)
+        self.path = Path(str(path))  # a number is a name too
         if not (self.path / CONFIG).is_file():
             refuse("a run directory, which holds .hydra/config.yaml", key, str(path), "Name a folder of a past run.")
 
@@ -42,7 +42,7 @@ class Run:
     ) -> "Run":
         """The run of `config` in the directory `path`: a new one, or the one that was begun there earlier.
 
-        Raises UserError where a run of another configuration was begun there; nothing in it is changed.
+        Raises UserError where a run of another configuration was begun there, or something else; nothing is changed.
         """
         if (path / CONFIG).is_file():
             run = cls(path)
@@ -53,6 +53,8 @@ class Run:
             if run.begun:
                 what, remedy = "the configuration of the run in this directory", f"{different} Name another."
                 refuse(what, "hydra.run.dir", str(path), remedy)
+        if (path / "README.md").exists():
+            refuse("a folder without README.md", "hydra.run.dir", str(path), "The run writes its own. Name another.")
         (path / ".hydra").mkdir(parents=True, exist_ok=True)
         for name, content in (("hydra", hydra), ("overrides", OmegaConf.create(list(overrides))), ("config", config)):
             if content is not None:
@@ -116,7 +118,7 @@ class Run:
         if not self.complete:
             remedy = f"Continue it: python -m cvae_lightning resume={self.path}"
             refuse("a complete run, which holds metrics.json", "run", str(self.path), remedy)
-        return json.loads((self.path / METRICS).read_text())
+        return read_json(self.path / METRICS)
 
     @property
     def objective(self) -> float | None:

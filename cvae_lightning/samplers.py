@@ -6,7 +6,7 @@ from typing import TypeAlias
 import torch
 from torch import Tensor, nn
 
-from cvae_lightning.errors import check_integer, check_positive
+from cvae_lightning.errors import check_integer, check_positive, check_seed
 from cvae_lightning.priors import LatentDistribution
 from cvae_lightning.shapes import Labels, Latents
 
@@ -49,7 +49,7 @@ class Mixture(nn.Module):
         remedy = "1 is a single normal; the default is sampler.num_components=20."
         size = check_integer("sampler.num_components", num_components, 1, remedy)
         self.temperature = check_positive("sampler.temperature", temperature, "1 is the density that was fitted.")
-        self.seed = check_integer("sampler.seed", seed, 0, "Any other seed will do.")
+        self.seed = check_seed("sampler.seed", seed)
         self.conditional = num_classes > 0
         groups = max(num_classes, 1)
         self.register_buffer("weights", torch.full((groups, size), 1 / size))

@@ -1,5 +1,7 @@
 """What a person at the terminal reads at the end of a run."""
 
+import re
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +61,7 @@ def summary(metrics: dict[str, Any]) -> str:
     for key, name in {**ROWS, **ROWS_OF_THE_FULL_EVALUATION}.items():
         if not any(key in values for values in columns.values()):
             continue
-        cells = (_cell(values.get(key)) for values in columns.values())
+        cells = (cell(values.get(key)) for values in columns.values())
         lines.append(f"{name:17}" + "".join(f"{cell:>{width}}" for cell, width in zip(cells, widths, strict=True)))
     return "\n".join(lines)
 
@@ -72,25 +74,31 @@ def title_of(metrics: dict[str, Any]) -> str:
 def one_line(metrics: dict[str, Any]) -> str:
     """A run's metrics.json in a line, for a sweep."""
     val = ", ".join(
-        f"{ROWS[key]} {_cell(metrics['val'].get(key))}" for key in ("ssim", "mse", "fid_pixel", "score_uncapped")
+        f"{ROWS[key]} {cell(metrics['val'].get(key))}" for key in ("ssim", "mse", "fid_pixel", "score_uncapped")
     )
     return f"val {val} ({metrics['time']['fit_seconds']:.0f} s of training)"
 
 
 def next_commands(run_dir: Path) -> str:
-    """What to try after a run in `run_dir`."""
-    return "\n".join(
-        [
-            f"The run is in {run_dir}: pictures in figures/, numbers in metrics.json.",
-            "Next:",
-            f"  python -m cvae_lightning.evaluate run={run_dir}",
-            f"  tensorboard --logdir {run_dir.parent}",
-            "  python -m cvae_lightning -m lr=0.001,0.002,0.005 latent_dim=10,15,20",
-        ]
-    )
+    """Where the run in `run_dir` is read, and three commands to try on it."""
+    run = override("run", run_dir)
+    commands = {
+        f"python -m cvae_lightning.sample {run}": "draws new images",
+        f"python -m cvae_lightning.export {run} format=html": "makes a page to explore the latents in",
+        f"python -m cvae_lightning.evaluate {run}": "measures all that can be measured",
+    }
+    width = max(map(len, commands))
+    lines = [f"  {command:{width}}  # {use}" for command, use in commands.items()]
+    return "\n".join([f"The run is in {run_dir}; README.md there is its card.", "Next:", *lines])
 
 
-def _cell(value: float | None) -> str:
+def override(key: str, path: Path) -> str:
+    """key=path as a shell and Hydra both read it."""
+    plain = re.fullmatch(r"[\w./-]+", str(path), re.ASCII)
+    return f"{key}={path}" if plain else shlex.quote(f'{key}="{path}"')
+
+
+def cell(value: float | None, missing: str = "-") -> str:
     if value is None:
-        return "-"
+        return missing
     return f"{value:.4f}" if abs(value) < 100 else f"{value:.2f}" if value % 1 else f"{value:.0f}"

@@ -1,6 +1,5 @@
 """A sweep: a directory of run directories, what its command asked for, and which of its runs share work."""
 
-import json
 import re
 from collections.abc import Sequence
 from functools import cached_property
@@ -10,6 +9,7 @@ from typing import Any
 from filelock import FileLock
 
 from cvae_lightning.errors import refuse
+from cvae_lightning.files import read_json
 from cvae_lightning.metrics.sense import sense
 from cvae_lightning.runs import Run
 
@@ -22,14 +22,14 @@ class Sweep:
 
     def __init__(self, path: str | Path) -> None:
         """Raises UserError where it is not a sweep directory."""
-        self.path = Path(path)
+        self.path = Path(str(path))
         if not (self.path / RECORD).is_file():
             refuse(f"a sweep directory, which holds {RECORD}", "sweep", str(path), "Name a folder that -m has made.")
 
     @cached_property
     def record(self) -> dict[str, Any]:
         """`command`: the overrides on the command line; `jobs`: those of each run, null where a search chooses them."""
-        return json.loads((self.path / RECORD).read_text())
+        return read_json(self.path / RECORD)
 
     @property
     def runs(self) -> list[Run]:

@@ -12,12 +12,14 @@ from omegaconf import DictConfig
 from pytorch_lightning import Callback, Trainer
 from pytorch_lightning.loggers import TensorBoardLogger
 
-from cvae_lightning.build import build
+from cvae_lightning.build import CONF, build
 from cvae_lightning.callbacks.checkpoint import last_checkpoint
 from cvae_lightning.data.datamodule import DataModule
-from cvae_lightning.errors import DataUnavailable, check_integer, refuse
+from cvae_lightning.errors import DataUnavailable, UserError, check_integer, check_seed, refuse
 from cvae_lightning.evaluators.evaluator import Evaluator
+from cvae_lightning.files import write_whole
 from cvae_lightning.metrics import mean_elbo
+from cvae_lightning.model_card import model_card
 from cvae_lightning.models.vae import VAE
 from cvae_lightning.provenance import environment, settings, timing
 from cvae_lightning.random_streams import random_stream
@@ -44,7 +46,7 @@ def train(run: Run) -> dict[str, Any]:
     _check(config, metric_names(evaluators))
     torch.manual_seed(config.seed)
     model: VAE = build(config.model)
-    callbacks = [*evaluators, *build(config.callbacks).values()]
+    callbacks = [*evaluators, *filter(None, build(config.callbacks).values())]
     sweep = sweep_of(run)
     name = sweep.name_of(run.overrides) if sweep else ""
     logger: TensorBoardLogger = build(config.logger, save_dir=str(run.path), version=name)
@@ -75,6 +77,8 @@ def train(run: Run) -> dict[str, Any]:
         "environment": versions,
     }
     log_final_metrics(logger, what_was_run, splits["val"], trainer.global_step)
+    pictures = [path.stem for path in run.path.glob("figures/*.png")]
+    write_whole(run.path / "README.md", model_card(metrics, run.config, run.overrides, pictures))
     run.write_result(model.state_dict(), metrics)
     return metrics
 
@@ -107,7 +111,9 @@ def metric_names(evaluators: Iterable[Evaluator]) -> list[str]:
 
 
 def build_trainer(config: DictConfig, callbacks: Sequence[Callback], **arguments: Any) -> Trainer:
-    """Raises UserError where the machine lacks the accelerator."""
+    """Raises UserError where the machine lacks the accelerator, and for what Lightning or this project refuses."""
+    if config.accelerator not in ("auto", "cpu", "gpu", "cuda", "mps"):
+        refuse("auto, cpu or gpu", "accelerator", config.accelerator, "auto takes a GPU where there is one.")
     try:
         trainer: Trainer = build(config.trainer)(callbacks=list(callbacks), **arguments)
     except MisconfigurationException as error:
@@ -117,6 +123,12 @@ def build_trainer(config: DictConfig, callbacks: Sequence[Callback], **arguments
             config.accelerator,
             f"Use accelerator=auto. ({error})",
         )
+    except (TypeError, ValueError) as error:
+        raise UserError(f"Expected arguments that fit (trainer), got: {error}. --cfg job shows all keys.") from error
+    if trainer.world_size != 1:
+        refuse("one device", "trainer.devices", trainer.world_size, "A sweep may use several: hydra/launcher=joblib.")
+    if trainer.max_epochs != config.epochs:
+        refuse("the number of epochs", "trainer.max_epochs", trainer.max_epochs, "Set epochs instead.")
     return trainer
 
 
@@ -157,7 +169,10 @@ def _check(config: DictConfig, metrics: list[str]) -> None:
     split, _, objective = str(config.objective).partition("/")
     if split != "val" or objective not in metrics:
         refuse(f"val/ and one of {', '.join(metrics)}", "objective", config.objective, "Test may not steer a sweep.")
-    if config.accelerator not in ("auto", "cpu", "gpu", "cuda", "mps"):
-        refuse("auto, cpu or gpu", "accelerator", config.accelerator, "auto takes a GPU where there is one.")
+    data = sorted(path.stem for path in (CONF / "data").glob("*.yaml"))
+    if config.data.fallback not in (None, *data):
+        refuse(f"null or one of {', '.join(data)}", "data.fallback", config.data.fallback, "digits needs no files.")
+    if missing := [name for name in ("history", "checkpoint") if not config.callbacks.get(name)]:
+        refuse("the callbacks history and checkpoint", "callbacks", f"none named {missing[0]}", "Leave it in.")
     check_integer("epochs", config.epochs, 1, "The report uses 10 to 50.")
-    check_integer("seed", config.seed, 0, "Any other seed will do.")
+    check_seed("seed", config.seed)

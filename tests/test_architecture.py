@@ -22,12 +22,23 @@ FLOORS = [
     },
     {"networks", "data", "models", "evaluators", "callbacks"},
     {
-        *("build", "comparison", "provenance", "report_numbers", "summary", "runs", "sources", "sweeps", "training"),
-        "latent_densities",
+        *("build", "comparison", "model_card", "model_limits", "provenance", "report_numbers", "runs", "sources"),
+        *("summary", "sweeps", "training", "latent_densities"),
     },
     {
-        *("command", "multirun", "report", "export", "__main__", "evaluate", "judge"),
-        *("verb", "sample", "reconstruct", "interpolate", "traverse", "embed"),
+        *(
+            "arguments",
+            "command",
+            "completion",
+            "keys",
+            "mistakes",
+            "multirun",
+            "report",
+            "export",
+            "__main__",
+            "evaluate",
+        ),
+        *("judge", "verb", "sample", "reconstruct", "interpolate", "traverse", "embed"),
     },
 ]
 PARTS = {part: floor for floor, parts in enumerate(FLOORS) for part in parts}

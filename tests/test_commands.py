@@ -34,9 +34,10 @@ def execute(*arguments: str, cwd: Path, **options: str) -> subprocess.CompletedP
     )
 
 
-@pytest.mark.parametrize(
-    "module", ["cvae_lightning", "cvae_lightning.evaluate", "cvae_lightning.report", "cvae_lightning.sample"]
-)
+MODULES = ["cvae_lightning", *(f"cvae_lightning.{verb}" for verb in ("evaluate", "report", "sample", "export"))]
+
+
+@pytest.mark.parametrize("module", MODULES)
 @pytest.mark.parametrize("flag", ["--help", "--cfg=job"])
 def test_questions_are_answered_at_once(tmp_path: Path, module: str, flag: str) -> None:
     """Within 2 seconds: nothing that computes is imported."""
@@ -69,7 +70,7 @@ MISTAKES = {
     "data=cifar": "Expected one of digits, fashion_mnist, kmnist, mnist (data), got 'cifar'. Choose one of these.",
     "latentdim=3": "Expected a known key, got 'latentdim'. Did you mean latent_dim?",
     "network.hiden=[4]": "Expected a known key, got 'network.hiden'. Did you mean network.hidden?",
-    "qqqqqq=3": "Expected a known key, got 'qqqqqq'. --cfg job lists all keys.",
+    "qqqqqq=3": "Expected a known key, got 'qqqqqq'. --help names the usual keys, --cfg job all.",
     "lr=0.1=2": "Expected key=value, got 'lr=0.1=2'. Put quotes around special characters.",
     "resume=nowhere": "Expected a run directory, which holds .hydra/config.yaml (resume), got 'nowhere'. "
     "Name a folder of a past run.",

@@ -15,8 +15,9 @@ from test_commands import QUICK, command, environment
 from test_training import without_times
 
 from cvae_lightning.build import CONF
-from cvae_lightning.command import prefer_our_presets, sentence
+from cvae_lightning.command import prefer_our_presets
 from cvae_lightning.errors import UserError
+from cvae_lightning.mistakes import sentence
 from cvae_lightning.runs import Run
 from cvae_lightning.sweeps import Sweep
 from cvae_lightning.training import train

@@ -23,10 +23,11 @@ from test_commands import QUICK, command, environment, execute, lines_until
 from test_training import events, without_times
 
 from cvae_lightning.build import CONF
-from cvae_lightning.command import expanded, sentence
+from cvae_lightning.command import expanded
 from cvae_lightning.data.idx_source import IdxSource
 from cvae_lightning.data.splits import Split
 from cvae_lightning.errors import UserError
+from cvae_lightning.mistakes import sentence
 from cvae_lightning.multirun import _jobs, how_to_continue
 from cvae_lightning.report_numbers import TABLE_3
 from cvae_lightning.runs import Run

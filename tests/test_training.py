@@ -4,6 +4,7 @@ import copy
 import itertools
 import json
 import logging
+import re
 from pathlib import Path
 from typing import Any, cast
 
@@ -67,6 +68,8 @@ def test_a_run_directory_explains_itself(make_run: MakeRun, overrides: tuple[str
     figures = {"samples", "reconstructions", "loss"} | ({"samples_2_7_9"} if conditional else set())
     assert {f"figures/{name}.png" for name in figures} | {"checkpoints/last.ckpt", "model.safetensors"} <= files
     assert not [name for name in files if name.endswith(".part")]
+    links = re.findall(r"!\[[^]]+\]\(([^)]+)\)", (run.path / "README.md").read_text())
+    assert set(links) == {f"figures/{name}.png" for name in figures}, "its card shows them"
     assert run.model().sample([2, 7, 9]).shape == (3, 1, 28, 28)
 
 
@@ -423,6 +426,16 @@ def test_what_is_out_of_range_is_refused_before_any_data_is_read(
 def test_a_gpu_that_is_not_there_is_refused(make_run: MakeRun) -> None:
     with pytest.raises(UserError, match=r"Expected an accelerator that this machine has \(accelerator\), got 'gpu'"):
         train(make_run("run", "accelerator=gpu"))
+
+
+def test_a_readme_that_is_no_card_is_not_overwritten(make_run: MakeRun, tmp_path: Path) -> None:
+    config = make_run("run").raw_config
+    readme = tmp_path / "project" / "README.md"
+    readme.parent.mkdir()
+    readme.write_text("# A project")
+    with pytest.raises(UserError, match=r"Expected a folder without README\.md \(hydra\.run\.dir\), got "):
+        Run.begin(readme.parent, config)
+    assert list(readme.parent.iterdir()) == [readme]
 
 
 def test_discarding_spares_begun_runs_and_other_files(make_run: MakeRun) -> None:

@@ -9,9 +9,10 @@ from pytorch_lightning import LightningDataModule
 from cvae_lightning.data.binarize import DYNAMIC, binarized, check_binarize
 from cvae_lightning.data.loader import Loader
 from cvae_lightning.data.splits import Source, Split
-from cvae_lightning.errors import check_integer
+from cvae_lightning.errors import check_integer, check_seed, refuse
 
 EVALUATION_BATCH_SIZE = 1000
+SIDE = 28  # pixels
 
 
 class DataModule(LightningDataModule):
@@ -36,10 +37,12 @@ class DataModule(LightningDataModule):
         super().__init__()
         self.source = source
         self.batch_size = check_integer("batch_size", batch_size, 1, "The report uses batch_size=1024.")
-        self.seed = check_integer("seed", seed, 0, "Any other seed will do.")
+        self.seed = check_seed("seed", seed)
         self.passes_per_epoch = check_integer("data.passes_per_epoch", passes_per_epoch, 1, "1 is the usual epoch.")
         self.binarize = check_binarize(binarize)
         self.max_shift = check_integer("data.max_shift", max_shift, 0, "0 moves no image; 1 is enough for 28x28.")
+        if max_shift >= SIDE:
+            refuse(f"fewer than {SIDE} pixels", "data.max_shift", max_shift, "1 is enough for 28x28.")
         self.splits: dict[str, Split] = {}
         self._loader_state = {"epoch": 0}
 

@@ -26,11 +26,11 @@ class IdxSource:
     ) -> None:
         self.name = name
         self.dataset = dataset
-        self.directory = Path(data_dir) / dataset / "raw"
+        self.directory = Path(str(data_dir)) / dataset / "raw"
         self.official = sha256 or {}
         self.split_seed = split_seed
         self.digests: dict[str, str] = {}
-        if not all(path.is_dir() for path in (Path(data_dir), *self.directory.parents) if path.exists()):
+        if not data_dir or not all(path.is_dir() for path in self.directory.parents if path.exists()):
             refuse("a folder", "data_dir", data_dir, "Name a folder, or leave data_dir out to use data/.")
 
     def prepare(self) -> None:
@@ -39,7 +39,9 @@ class IdxSource:
             return
         from torchvision import datasets  # seconds to import, and only its addresses are needed
 
-        family = getattr(datasets, self.dataset)
+        family = getattr(datasets, self.dataset, None)
+        if family is None:
+            refuse("a class of torchvision.datasets", "data.module.source.dataset", self.dataset, "MNIST is one.")
         try:
             download_missing(self.directory, dict(family.resources), family.mirrors)
         except DownloadFailed as error:

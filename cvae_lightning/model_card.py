@@ -1,0 +1,190 @@
+"""The card of a run, its README.md: what the model is, how good, how it is loaded, and where its limits are."""
+
+import json
+import shlex
+from collections.abc import Collection, Iterator, Sequence
+from typing import Any, NamedTuple
+
+from cvae_lightning.evaluators.judged import SAMPLES_PER_CLASS
+from cvae_lightning.model_limits import limits
+from cvae_lightning.summary import cell, title_of
+
+
+class Measure(NamedTuple):
+    """A row of the table: what the number is, and what belongs beside it."""
+
+    meaning: str
+    real: str = ""  # the metric that real images get in the samples' place
+    samples: str = ""  # the metric that counts the samples
+
+
+IN_FEATURES = "in the features of a judge that was fitted to train"
+MEASURES = {
+    "ssim": Measure("structural similarity of images and their reconstructions; 1 is a copy"),
+    "mse": Measure("mean squared error of reconstructions, pixels in [0, 1]"),
+    "fid_pixel": Measure("distance of samples from images in mean and variance of each pixel, class by class"),
+    "score": Measure("the report's, of the above and latent_dim, with its cap"),
+    "score_uncapped": Measure("the same without a cap"),
+    "mse_pca": Measure("the MSE of a linear model with as many components as there are latents"),
+    "fid_digit": Measure(f"Fréchet distance of samples from images, {IN_FEATURES}", "fid_digit_floor", "num_samples"),
+    "kid_digit": Measure(f"kernel distance of samples from images, {IN_FEATURES}", "kid_digit_floor", "num_samples"),
+    "precision": Measure("share of the samples that lie among images, there", "precision_floor", "num_samples"),
+    "recall": Measure("share of the images that lie among samples, there", "recall_floor", "num_samples"),
+    "accuracy": Measure("share of the samples that the judge reads as the label asked for", "accuracy_real"),
+    "accuracy_low": Measure("its 95 % interval: from"),
+    "accuracy_high": Measure("to"),
+    "accuracy_worst_class": Measure("that of the worst class"),
+    "fid_inception": Measure("the usual FID", "fid_inception_floor", "num_samples_inception"),
+    "elbo": Measure("lower bound of log p of an image, in nats"),
+    "log_likelihood": Measure("of an image given its latents, in nats"),
+    "kl": Measure("of the posterior from the prior, in nats"),
+    "loss": Measure("beta * kl - log_likelihood"),
+    "nll_iw": Measure("-log p of an image, in nats; the samples are importance weights", "", "nll_iw_samples"),
+    "active_units": Measure("latents in use"),
+    "label_leak": Measure("share of the labels that a linear probe reads from the latents"),
+}
+PICTURES = {
+    "samples": "Samples",
+    "samples_2_7_9": "Samples of the classes 2, 7 and 9",
+    "reconstructions": "Originals from val, and their reconstructions below them",
+    "loss": "Loss on train and val",
+}
+WHOLE = ("active_units",)
+
+CARD = """\
+---
+library_name: cvae_lightning
+tags:
+- {model}
+- image-generation
+datasets:
+- {data}
+---
+
+# {title}
+
+{description}
+
+{samples}
+
+## Numbers
+
+{table}
+
+On {val:,} images of val and {test:,} of test. *Real images* is what as many images of train get in the samples' place;
+for accuracy, images of the split itself.
+
+{pictures}
+
+## Data
+
+Trained on the {train:,} images of train of {data}, and on none of val or test. SHA-256 (of those of its files, which
+`metrics.json` has): `{sha256}`
+
+## Settings
+
+```
+{command}
+```
+
+```yaml
+{settings}
+```
+
+Trained in {seconds} s on {device} with torch {torch} and pytorch_lightning {pytorch_lightning}; commit {commit}.
+
+## Loading it
+
+```python
+from cvae_lightning.runs import Run
+
+run = Run("path/to/this/folder")
+images = run.sample({labels})  # (3, 1, 28, 28) in [0, 1]
+model = run.model()  # the weights are checked, and nothing in the folder is executed
+```
+
+The weights by name, without the package: `safetensors.torch.load_file("model.safetensors")`. In a shell:
+
+```
+python -m cvae_lightning.sample run=path/to/this/folder {labels_in_a_shell}
+python -m cvae_lightning.evaluate run=path/to/this/folder
+```
+
+## Limits
+
+{limits}
+"""
+
+
+def model_card(
+    metrics: dict[str, Any], config: dict[str, Any], overrides: Sequence[str] = (), pictures: Collection[str] = ()
+) -> str:
+    """Markdown with a hub's metadata, from a run's metrics.json, configuration, and `pictures` in figures/."""
+    num_classes = config["model"].get("num_classes", 0)
+    shown = {name: f"![{title}](figures/{name}.png)" for name, title in PICTURES.items() if name in pictures}
+    return CARD.format(
+        **{key: metrics["dataset"][key] for key in ("train", "val", "test", "sha256")},
+        **{key: metrics["environment"][key] for key in ("device", "torch", "pytorch_lightning")},
+        model=metrics["model"],
+        data=metrics["dataset"]["name"],
+        title=title_of(metrics),
+        description=_description(metrics, num_classes),
+        samples=shown.pop("samples", ""),
+        table="\n".join(_table(metrics, config)),
+        pictures="\n\n".join(shown.values()),
+        command=_command(overrides),
+        settings="\n".join(_settings(metrics)),
+        seconds=cell(metrics["time"]["fit_seconds"]),
+        commit=metrics["environment"]["commit"] or "unknown",
+        labels="[2, 7, 9]" if num_classes else "[0] * 3",
+        labels_in_a_shell="'labels=[2,7,9]'" if num_classes else "num=3",
+        limits="\n".join(f"* {limit}" for limit in limits(metrics, num_classes)),
+    )
+
+
+def _description(metrics: dict[str, Any], num_classes: int) -> str:
+    kind = "conditional variational autoencoder" if num_classes else "variational autoencoder"
+    asked = f" of the class that is asked for, one of {num_classes}" if num_classes else ""
+    coded = f"codes an image as {metrics['latent_dim']} numbers"
+    return f"A {kind}. It draws images{asked}, and {coded}. It has {metrics['parameters']:,} parameters."
+
+
+def _table(metrics: dict[str, Any], config: dict[str, Any]) -> Iterator[str]:
+    """All numbers of val and test; what belongs to a number stands in its row."""
+    val, test = metrics["val"], metrics["test"]
+    beside = {key for measure in MEASURES.values() for key in measure[1:]}
+    known = [name for name in MEASURES if name in val]
+    yield "| | val | real images | test | real images | samples | |"
+    yield "|---|---:|---:|---:|---:|---:|---|"
+    for name in dict.fromkeys([*known, *val]):
+        if name not in beside and val[name] is not None:
+            measure = MEASURES.get(name, Measure(""))
+            pairs = [text for split in (val, test) for text in (_value(name, split), _value(measure.real, split))]
+            yield f"| `{name}` | {' | '.join(pairs)} | {_samples(name, measure, metrics, config)} | {measure.meaning} |"
+
+
+def _value(name: str, numbers: dict[str, float | None]) -> str:
+    value = numbers.get(name)
+    return f"{value:.0f}" if value is not None and name in WHOLE else cell(value, missing="")
+
+
+def _samples(name: str, measure: Measure, metrics: dict[str, Any], config: dict[str, Any]) -> str:
+    if name == "fid_pixel":
+        return f"{config['evaluators']['grader']['samples_per_class']:,} a class"
+    if name.startswith("accuracy"):
+        return f"{SAMPLES_PER_CLASS:,} a class"
+    counts = (metrics[split].get(measure.samples) for split in ("val", "test"))
+    return ", ".join(dict.fromkeys(f"{count:,.0f}" for count in counts if count))
+
+
+def _settings(metrics: dict[str, Any]) -> Iterator[str]:
+    for key, value in metrics.items():
+        plain = key not in ("schema", "weights_sha256") and not isinstance(value, dict)
+        if plain and value not in (None, "None", "none"):
+            yield f"{key}: {value if isinstance(value, str) else json.dumps(value)}"
+
+
+def _command(overrides: Sequence[str]) -> str:
+    """That of the run alone, also where it was one of a sweep."""
+    given = [override for override in overrides if not override.startswith("+sweep=")]
+    return shlex.join(["python", "-m", "cvae_lightning", *given])
