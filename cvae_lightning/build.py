@@ -33,7 +33,9 @@ def build(config: DictConfig, **arguments: Any) -> Any:
         if isinstance(cause, UserError):
             raise cause from None
         if isinstance(cause, TypeError | ImportError | InstantiationException):  # an argument too many, no such class
-            raise UserError(f"Expected arguments that fit, got: {cause}. --cfg job shows all keys.") from error
+            raise UserError(
+                f"Expected arguments that fit, got: {cause}. --cfg job shows all keys; ~<key> leaves one out."
+            ) from error
         raise cause from None
 
 

@@ -57,4 +57,4 @@ def answer(arguments: Sequence[str], config_name: str) -> str:
 def _modules() -> list[str]:
     """Those that `python -m` runs, as their help says."""
     texts = (file.read_text() for file in (CONF / "hydra" / "help").glob("*.yaml"))
-    return sorted(re.findall(r"^app_name: python -m (\S+)", "\n".join(texts), re.MULTILINE))
+    return sorted(set(re.findall(r"^app_name: python -m (\S+)", "\n".join(texts), re.MULTILINE)))

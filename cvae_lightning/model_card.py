@@ -134,7 +134,7 @@ def model_card(
         pictures="\n\n".join(shown.values()),
         command=_command(overrides),
         settings="\n".join(_settings(metrics)),
-        seconds=cell(metrics["time"]["fit_seconds"]),
+        seconds=f"{metrics['time']['fit_seconds']:,.0f}",
         commit=metrics["environment"]["commit"] or "unknown",
         labels="[2, 7, 9]" if num_classes else "[0] * 3",
         labels_in_a_shell="'labels=[2,7,9]'" if num_classes else "num=3",

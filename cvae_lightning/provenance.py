@@ -78,8 +78,13 @@ def _commit() -> str | None:
     return subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip() or None
 
 
-def _injection(network: DictConfig) -> str:
-    """How the context enters, and where that is not both networks: "concatenate", or "add into decoder"."""
+def _injection(network: DictConfig) -> str | None:
+    """How the context enters, and where that is not both networks: "concatenate", or "add into decoder".
+
+    None for a network of the user's own that has no such choice.
+    """
+    if "injection" not in network:
+        return None
     places = list(network.inject_into)
     return network.injection if len(places) == 2 else f"{network.injection} into {' and '.join(places) or 'nothing'}"
 

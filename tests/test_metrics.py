@@ -1,6 +1,8 @@
 """The report's metrics, against independent computations and against the report's own numbers."""
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,7 +12,8 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from cvae_lightning.data.idx_source import IdxSource
-from cvae_lightning.evaluators.grader import rounded, truncated
+from cvae_lightning.data.splits import Split
+from cvae_lightning.evaluators.grader import Grader, rounded, truncated
 from cvae_lightning.metrics.mean_elbo import MeanELBO
 from cvae_lightning.metrics.pixel_fid import PixelFID
 from cvae_lightning.metrics.score import Score, score
@@ -168,6 +171,17 @@ def test_the_grader_rounds_reconstructions_and_truncates_samples() -> None:
     halves = (levels[..., :-1] + 0.75) / 255
     assert torch.equal(rounded(halves), (levels[..., :-1] + 1).byte())
     assert torch.equal(truncated(halves), levels[..., :-1].byte())
+
+
+def test_the_graders_mse_is_that_of_rounded_reconstructions() -> None:
+    x, y = torch.rand(30, 1, 28, 28), torch.zeros(30, dtype=torch.long)
+    darker: Any = SimpleNamespace(
+        num_classes=0, latent_dim=5, image_shape=(1, 28, 28), reconstruct=lambda x, y: 0.7 * x
+    )
+    batches = list(zip(x.split(7), y.split(7), strict=True))
+    numbers = Grader().evaluate(darker, batches, Split(rounded(x), y))
+    expected = ((255 * 0.7 * x + 0.5).floor() / 255 - x).square().mean().item()
+    assert numbers["mse"] == pytest.approx(expected, rel=1e-5)
 
 
 @pytest.mark.parametrize("metric", [SSIM(), PixelFID(2, 784), Score(20), MeanELBO(1.0)])

@@ -1,0 +1,40 @@
+"""Mistakes on the command line, each told in one sentence."""
+
+import pytest
+from conftest import composed
+from hydra.errors import HydraException
+from omegaconf.errors import OmegaConfBaseException
+
+from cvae_lightning.mistakes import is_mistake, sentence
+
+TOLD = {
+    ("config", "max_epochs=3"): "Expected a known key, got 'max_epochs'. Did you mean epochs?",
+    ("config", "learning_rate=3"): "Expected a known key, got 'learning_rate'. Did you mean lr?",
+    ("config", "LATENT_DIM=3"): "Expected a known key, got 'LATENT_DIM'. Did you mean latent_dim?",
+    ("config", "lr:0.01"): "Expected key=value, got 'lr:0.01'. --help lists the keys.",
+    ("config", "sampler.num_components=3"): "Expected a known key, got 'sampler.num_components'. "
+    "It belongs to another choice of sampler.",
+    ("config", "epochs=1,2"): "Expected one value (epochs), got '1,2'. -m sweeps over several.",
+    ("sample", "run=a,b"): "Expected one value (run), got 'a,b'. Give one alone.",
+    ("config", "experiment=table2/gan"): "Expected one of table2/cvae, table2/vae (experiment), got 'table2/gan'. "
+    "Choose one of these.",
+    ("resume", "lr=0.1"): "Expected resume=<run directory> alone, got 'lr' too. The run goes on with its own keys.",
+}
+
+
+@pytest.mark.parametrize("command", TOLD, ids=" ".join)
+def test_it_says_what_was_expected_and_what_to_do(command: tuple[str, str]) -> None:
+    name, override = command
+    with pytest.raises((HydraException, OmegaConfBaseException)) as raised:
+        composed(override, config_name=name)
+    assert sentence(raised.value, name) == TOLD[command]
+
+
+def test_what_the_machine_lacks_is_a_mistake_too() -> None:
+    error = RuntimeError("CUDA out of memory. Tried to allocate 2 GiB")
+    assert is_mistake(error)
+    assert sentence(error, "config").startswith("Expected memory enough, got: CUDA out of memory.")
+    assert sentence(PermissionError(13, "Permission denied", "/there"), "config") == (
+        "Expected to read or write /there, got: Permission denied. Name another place."
+    )
+    assert not is_mistake(RuntimeError("a fault of the program"))
