@@ -3,7 +3,7 @@ PYTHON ?= python3
 UV := $(shell command -v uv 2>/dev/null)
 READY := .venv/.ready
 
-.PHONY: help run test test-all lint clean
+.PHONY: help run test test-all lint claims clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,6 +26,9 @@ lint: $(READY) ## ruff and mypy
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
+
+claims: $(READY) ## docs/claims.md and its pictures, from multirun/reference/claims
+	.venv/bin/python benchmarks/claims.py
 
 clean: ## remove the environment and what tools have cached
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache dist

@@ -7,17 +7,17 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from cvae_lightning.command import run_command
+from cvae_lightning.sweeps import chosen_run
 
 log = logging.getLogger(__name__)
 
 
 def evaluate(config: DictConfig) -> None:
     """Print the run's metrics, measured again from its weights, and where they differ from metrics.json."""
-    from cvae_lightning.runs import Run
     from cvae_lightning.summary import summary
     from cvae_lightning.training import evaluate_again
 
-    run = Run(config.run)
+    run = chosen_run(str(config.run))
     given = OmegaConf.to_container(config, resolve=False)  # interpolations are those of the run's configuration
     assert isinstance(given, dict)
     overrides = {key: given[key] for key in ("evaluators", "accelerator", "data_dir") if given[key] is not None}

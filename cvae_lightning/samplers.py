@@ -46,7 +46,7 @@ class Mixture(nn.Module):
         self, latent_dim: int, num_classes: int, num_components: int, temperature: float = 1.0, seed: int = 0
     ) -> None:
         super().__init__()
-        remedy = "1 is a single normal; the default is sampler.num_components=20."
+        remedy = "1 is a single normal; the default is sampler.num_components=40."
         size = check_integer("sampler.num_components", num_components, 1, remedy)
         self.temperature = check_positive("sampler.temperature", temperature, "1 is the density that was fitted.")
         self.seed = check_seed("sampler.seed", seed)

@@ -1,5 +1,6 @@
 """A sweep: a directory of run directories, what its command asked for, and which of its runs share work."""
 
+import logging
 import re
 from collections.abc import Sequence
 from functools import cached_property
@@ -12,6 +13,8 @@ from cvae_lightning.errors import refuse
 from cvae_lightning.files import read_json
 from cvae_lightning.metrics.sense import sense
 from cvae_lightning.runs import Run
+
+log = logging.getLogger(__name__)
 
 RECORD = "sweep.json"
 QUICK_TO_COMPARE = ("seed", "lr", "latent_dim", "batch_size", "beta")  # a metrics.json is read a hundred times faster
@@ -77,7 +80,7 @@ def sweep_of(run: Run) -> Sweep | None:
 
 
 def chosen_run(path: str | Path) -> Run:
-    """The run in the directory, or the best of the sweep in it: of its complete runs, by the val metric `objective`.
+    """The run in the directory, or the best of the sweep in it, which is told: of its complete runs, by `objective`.
 
     Raises UserError where it is neither, or no run of the sweep is complete.
     """
@@ -86,7 +89,11 @@ def chosen_run(path: str | Path) -> Run:
     runs = [run for run in Sweep(path).runs if run.complete and run.objective is not None]
     if not runs:
         refuse("a sweep with a complete run", "run", str(path), "Continue it with its own command.")
-    return max(runs, key=lambda run: sense(run.raw_config.objective) * (run.objective or 0))
+    best = max(runs, key=lambda run: sense(run.raw_config.objective) * (run.objective or 0))
+    log.info(
+        "The best run of the sweep by %s: %s (%s).", best.raw_config.objective, best.path, " ".join(best.overrides)
+    )
+    return best
 
 
 def longest_prefix(run: Run, digests: dict[str, str], environment: dict[str, Any]) -> Run | None:

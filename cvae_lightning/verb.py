@@ -38,8 +38,6 @@ class Verb:
         self.seed = check_integer("seed", config.seed, 0, "Any other seed will do.")
         self.run: Run = chosen_run(str(config.run))
         assert self.run.metrics  # complete
-        if str(self.run.path) != str(Path(str(config.run))):
-            log.info("The best run of the sweep: %s (%s).", self.run.path, " ".join(self.run.overrides))
         self.folder = Path(str(config.out)) if config.out is not None else self.run.path / "samples"
 
     def write(self, name: str, figure: "Figure | None" = None, **arrays: "Tensor") -> None:

@@ -176,10 +176,12 @@ def sweep_with(path: Path, run: Run, objective: str, values: list[float | None])
 
 @pytest.mark.parametrize(("objective", "best"), [("score_uncapped", "2"), ("mse", "1")])
 def test_a_sweep_stands_for_its_best_run_by_the_val_objective(
-    runs: dict[str, Run], tmp_path: Path, objective: str, best: str
+    runs: dict[str, Run], tmp_path: Path, objective: str, best: str, caplog: Any
 ) -> None:
+    caplog.set_level("INFO")
     path = sweep_with(tmp_path / "sweep", runs["cvae"], objective, [2.0, 1.0, 3.0, None])
     assert chosen_run(path).path == path / best
+    assert f"The best run of the sweep by val/{objective}: {path / best}" in caplog.text
 
 
 def test_a_sweep_without_a_complete_run_is_refused(runs: dict[str, Run], tmp_path: Path) -> None:

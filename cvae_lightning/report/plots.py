@@ -31,7 +31,7 @@ def score_against_epochs(families: pd.DataFrame) -> Figure | None:
     panels = [(f"lr {rate:g}", families[families["lr"] == rate]) for rate in rates]
     if len(panels) > MOST_PANELS:
         panels = [("", families)]
-    figure, axes = _figure(len(panels), height=3.4)
+    figure, axes = new_figure(len(panels), height=3.4)
     epochs = sorted(families["epochs"].unique())
     ticks = FixedLocator(epochs) if len(epochs) <= 8 else MaxNLocator(6, integer=True)
     kind_of = _kinds(families)
@@ -46,7 +46,7 @@ def score_against_epochs(families: pd.DataFrame) -> Figure | None:
             place.errorbar(x, y, line["val/score/sd"], linewidth=1.6 if title else 0, capsize=2, **look)
         report = rows.dropna(subset=["report_score"])
         place.plot(report["epochs"].astype(float), report["report_score"], "D", **_hollow())
-        _finish(place, title, "epochs", "val Score" if place is axes[0] else "")
+        finish(place, title, "epochs", "val Score" if place is axes[0] else "")
         place.xaxis.set_major_locator(ticks)
     named = list(colours.items()) if len(kinds) <= MOST_LINES and panels[0][0] else []
     for kind, colour in named:
@@ -73,13 +73,13 @@ def heat_maps(families: pd.DataFrame, metric: str) -> Figure | None:
     values = np.concatenate([grid.to_numpy().ravel() for _, grid in grids])
     low, high = np.nanmin(values), np.nanmax(values)
     shades = (SHADES if sense(metric) >= 0 else SHADES.reversed()).with_extremes(bad=(*to_rgb(GREY), 0.12))
-    figure, axes = _figure(len(grids), height=1.1 + 0.36 * len(rates))
+    figure, axes = new_figure(len(grids), height=1.1 + 0.36 * len(rates))
     for place, (epochs, grid) in zip(axes, grids, strict=True):
         image = place.imshow(grid.to_numpy(), cmap=shades, vmin=low, vmax=high, aspect="auto")
         _write_cells(place, grid.to_numpy(), image.to_rgba(grid.to_numpy()), "{:.4f}" if high < 1 else "{:.1f}")
         place.set_xticks(range(len(sizes)), [f"{size:g}" for size in sizes])
         place.set_yticks(range(len(rates)), [f"{rate:g}" for rate in rates])
-        _finish(place, f"{epochs:g} epochs", "latent_dim", "lr" if place is axes[0] else "")
+        finish(place, f"{epochs:g} epochs", "latent_dim", "lr" if place is axes[0] else "")
         place.grid(visible=False)
         place.tick_params(length=0)
         place.spines[:].set_visible(False)
@@ -90,7 +90,7 @@ def ours_against_the_report(beside: pd.DataFrame) -> Figure | None:
     """Our Scores on test over the report's, with the line on which they are equal; None for fewer than two."""
     if len(beside) < 2:
         return None
-    figure, (axes,) = _figure(1, height=3.8, width=4.4)
+    figure, (axes,) = new_figure(1, height=3.8, width=4.4)
     spread = beside["test/score/sd"].fillna(0)
     both = pd.concat([beside["report_score"], beside["test/score"] - spread, beside["test/score"] + spread])
     margin = 0.06 * (both.max() - both.min() or 1)
@@ -99,7 +99,7 @@ def ours_against_the_report(beside: pd.DataFrame) -> Figure | None:
     look: dict[str, Any] = {"fmt": "o", "color": ACCENT, "markersize": 5, "elinewidth": 1.2, "capsize": 2}
     axes.errorbar(beside["report_score"], beside["test/score"], beside["test/score/sd"], **look)
     axes.set(xlim=ends, ylim=ends, aspect="equal")
-    _finish(axes, "", "the report's Score", "ours, on test")
+    finish(axes, "", "the report's Score", "ours, on test")
     return figure
 
 
@@ -142,12 +142,14 @@ def _best(rows: pd.DataFrame, metric: str) -> pd.DataFrame:
     return (cells.max() if sense(metric) >= 0 else cells.min()).unstack()
 
 
-def _figure(panels: int, height: float, width: float = 0.0) -> tuple[Figure, list[Axes]]:
+def new_figure(panels: int, height: float, width: float = 0.0) -> tuple[Figure, list[Axes]]:
+    """Panels side by side, with common axes."""
     figure = Figure(figsize=(width or (6.4 if panels == 1 else 2.8 * panels + 0.6), height), layout="constrained")
     return figure, list(figure.subplots(1, panels, sharex=True, sharey=True, squeeze=False)[0])
 
 
-def _finish(axes: Axes, title: str, x_name: str, y_name: str) -> None:
+def finish(axes: Axes, title: str, x_name: str, y_name: str) -> None:
+    """The look of all plots."""
     axes.set_title(title, fontsize=9, color=INK, loc="left")
     axes.set_xlabel(x_name, fontsize=9, color=INK)
     axes.set_ylabel(y_name, fontsize=9, color=INK)

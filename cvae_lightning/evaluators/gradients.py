@@ -1,0 +1,64 @@
+"""How noisy the gradient of the encoder is."""
+
+from collections.abc import Iterable
+from copy import deepcopy
+
+import torch
+from torch import nn
+
+from cvae_lightning.data.splits import Split
+from cvae_lightning.errors import check_integer
+from cvae_lightning.evaluators.evaluator import Evaluator
+from cvae_lightning.generative import Generative, LatentVariableModel
+from cvae_lightning.gradient_estimators import draw, mean_of_the_others, reinforce, reparameterised, total_variance
+from cvae_lightning.shapes import Batch
+
+ESTIMATORS = ("reparameterised", "reinforce", "reinforce_baseline")
+
+
+class GradientVariance(Evaluator):
+    """`gradient_variance_<estimator>`, and `..._untrained` of a copy whose weights are drawn anew.
+
+    The variance, summed over the encoder's parameters, of the gradient of the mean log-likelihood of `num_images` drawn
+    from the split, where one z of each estimates it; measured over `num_draws` such estimates, the same draws for all.
+    `reparameterised`: as in training. `reinforce`: the score function as it is. `reinforce_baseline`: with the mean of
+    the image's other draws as baseline.
+    """
+
+    names = tuple(f"gradient_variance_{name}{when}" for when in ("", "_untrained") for name in ESTIMATORS)
+
+    def __init__(self, num_images: int = 128, num_draws: int = 50, seed: int = 0) -> None:
+        super().__init__(seed)
+        self.num_images = check_integer("evaluators.gradients.num_images", num_images, 1, "The default is 128.")
+        self.num_draws = check_integer("evaluators.gradients.num_draws", num_draws, 2, "The default is 50.")
+
+    def evaluate(self, model: Generative, batches: Iterable[Batch], train: Split) -> dict[str, float]:
+        if not isinstance(model, LatentVariableModel):
+            return {}
+        with torch.inference_mode(False), torch.enable_grad():
+            x, y = (torch.cat(parts).clone() for parts in zip(*batches, strict=True))
+            chosen = torch.randperm(len(x))[: self.num_images].to(x.device)
+            images = (x[chosen], y[chosen])
+            trained, new = self._variances(model, images), self._variances(untrained(model), images)
+        values = [*trained, *new]
+        return dict(zip(self.names, values, strict=True))
+
+    def _variances(self, model: LatentVariableModel, images: Batch) -> list[float]:
+        """In the order of `ESTIMATORS`."""
+        assert isinstance(model, nn.Module)
+        x, y = images
+        q = model.posterior(x, y)
+        draws = draw(model, q, x, y, self.num_draws)
+        baseline = mean_of_the_others(draws.reward)
+        gradients = (reparameterised(q, draws), reinforce(q, draws), reinforce(q, draws, baseline))
+        return [total_variance(q, gradient, list(model.parameters())) for gradient in gradients]
+
+
+def untrained(model: LatentVariableModel) -> LatentVariableModel:
+    """A copy whose layers have drawn their weights anew, as torch does where a layer is made."""
+    copy = deepcopy(model)
+    assert isinstance(copy, nn.Module)
+    for layer in copy.modules():
+        if callable(reset := getattr(layer, "reset_parameters", None)):
+            reset()
+    return copy
