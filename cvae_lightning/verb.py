@@ -72,10 +72,7 @@ def asked_labels(model: "VAE", labels: Any) -> list[int]:
         return []
     if labels is None:
         return list(range(model.num_classes))
-    given = _listed(labels)
-    if not given or not all(type(label) is int for label in given):
-        refuse("a label or a list of labels", "labels", labels, "For example labels=[2,7,9].")
-    return as_labels(given, num_classes=model.num_classes).tolist()
+    return as_labels(_integers("labels", labels), num_classes=model.num_classes).tolist()
 
 
 def asked_images(config: DictConfig, verb: Verb, model: "VAE", num: int) -> "Batch":
@@ -89,8 +86,8 @@ def asked_images(config: DictConfig, verb: Verb, model: "VAE", num: int) -> "Bat
 
     images, labels = split_of(verb.run, config.split, config.data_dir)
     if config.index is not None:
-        chosen = torch.as_tensor(_listed(config.index))
-        if chosen.is_floating_point() or chosen.min() < 0 or chosen.max() >= len(labels):
+        chosen = torch.as_tensor(_integers("index", config.index))
+        if chosen.min() < 0 or chosen.max() >= len(labels):
             refuse(f"numbers in 0..{len(labels) - 1}", "index", config.index, f"{config.split} has no others.")
         return images[chosen] / 255, labels[chosen]
     order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(verb.seed))
@@ -120,13 +117,22 @@ def _own_images(config: DictConfig, model: "VAE") -> "Batch":
     from cvae_lightning.data.image_files import read_images
     from cvae_lightning.shapes import as_labels
 
+    if not isinstance(config.invert, bool):
+        refuse("true or false", "invert", config.invert, "true is for dark on light.")
     height, width = model.image_shape[1:]
-    x = read_images(_listed(config.images), (height, width), bool(config.invert))
+    x = read_images(_listed(config.images), (height, width), config.invert)
     if not model.num_classes:
         return x, as_labels(0, len(x))
     if config.labels is None:
         refuse("what the images show, one label or one an image", "labels", None, "This model is told labels.")
-    return x, as_labels(_listed(config.labels), len(x), model.num_classes)
+    return x, as_labels(_integers("labels", config.labels), len(x), model.num_classes)
+
+
+def _integers(key: str, value: Any) -> list[int]:
+    given = _listed(value)
+    if not given or not all(type(number) is int for number in given):
+        refuse("an integer or a list of integers", key, value, f"For example {key}=[2,7,9].")
+    return given
 
 
 def _listed(value: Any) -> list[Any]:

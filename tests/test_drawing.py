@@ -121,9 +121,9 @@ def test_the_format_says_what_is_written_into_the_run(runs: dict[str, Run], kind
 
 REFUSED = {
     "sample labels=11": r"Expected labels in 0\.\.9 \(labels\), got 11\. Leave that label out\.",
-    "sample labels=two": r"Expected a label or a list of labels \(labels\), got 'two'\. For example",
-    "sample labels=[]": r"Expected a label or a list of labels \(labels\), got \[\]\. For example",
-    "sample labels=[1.5]": r"Expected a label or a list of labels \(labels\), got \[1\.5\]\. For example",
+    "sample labels=two": r"Expected an integer or a list of integers \(labels\), got 'two'\. For example",
+    "sample labels=[]": r"Expected an integer or a list of integers \(labels\), got \[\]\. For example",
+    "sample labels=[1.5]": r"Expected an integer or a list of integers \(labels\), got \[1\.5\]\. For example",
     "sample num=0": r"Expected an integer of at least 1 \(num\), got 0\.",
     "sample temperature=-1": r"Expected a finite number of at least 0 \(temperature\), got -1\.",
     "sample format=jpg": r"Expected png, npz or both \(format\), got 'jpg'\.",
@@ -131,6 +131,8 @@ REFUSED = {
     "reconstruct split=dev": r"Expected train, val or test \(split\), got 'dev'\.",
     "reconstruct index=60": r"Expected numbers in 0\.\.59 \(index\), got 60\. val has no others\.",
     "reconstruct split=test labels=3 index=99": r"Expected numbers in 0\.\.59 \(index\), got 99\.",
+    "reconstruct index=first": r"Expected an integer or a list of integers \(index\), got 'first'\.",
+    "reconstruct images=nowhere.png labels=1 invert=maybe": r"Expected true or false \(invert\), got 'maybe'\.",
     "reconstruct images=nowhere.png labels=1": r"Expected an image file \(images\), got 'nowhere\.png'\.",
     "interpolate between=words": r"Expected images or samples \(between\), got 'words'\.",
     "interpolate steps=1": r"Expected an integer of at least 2 \(steps\), got 1\.",

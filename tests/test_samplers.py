@@ -104,7 +104,7 @@ def test_a_run_samples_from_what_was_fitted_and_keeps_it(make_run: MakeRun) -> N
     assert run.metrics["sampler"] == "mixture"
     sampler: Any = run.model().sampler
     assert sampler.means.abs().sum() > 0
-    assert sampler.means.shape == (10, 20, 3)
+    assert sampler.means.shape == (10, 40, 3)
 
 
 def test_a_fitted_sampler_changes_nothing_but_the_samples(make_run: MakeRun) -> None:
