@@ -1,5 +1,6 @@
 """python -m cvae_lightning.embed run=<run directory>: where the images of a split lie in the latents."""
 
+import logging
 from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
     from cvae_lightning.data.splits import Split
     from cvae_lightning.shapes import Latents
 
+log = logging.getLogger(__name__)
+
 NUM_SPRITES = 5000  # TensorBoard shows no more than a picture of 8192x8192 pixels holds, and grows slow before
 
 
@@ -20,12 +23,13 @@ def embed(config: DictConfig) -> None:
     """Arrays means, log_vars, labels and map; a picture of the map; and the means for TensorBoard's projector."""
     verb = Verb(config)  # a mistake there is told before torch is imported
 
-    import logging
-
     from cvae_lightning import drawing
+    from cvae_lightning.errors import refuse
     from cvae_lightning.maps import map_of
     from cvae_lightning.pictures import scatter
 
+    if not isinstance(config.projector, bool):
+        refuse("true or false", "projector", config.projector, "true is the default.")
     model = verb.run.model()
     split = split_of(verb.run, config.split, config.data_dir)
     posterior = drawing.encode(model, split.images / 255, split.labels)
@@ -36,7 +40,7 @@ def embed(config: DictConfig) -> None:
     verb.write("embedding", figure, **arrays)
     if config.projector:
         write_projector(verb.folder / "projector", posterior.mean, split)
-        logging.getLogger(__name__).info("tensorboard --logdir %s (PROJECTOR)", verb.folder / "projector")
+        log.info("tensorboard --logdir %s (PROJECTOR)", verb.folder / "projector")
 
 
 def write_projector(folder: "Path", means: "Latents", split: "Split") -> None:

@@ -68,7 +68,7 @@ def prior_of(model: VAE) -> NormalMixtures:
     if isinstance(prior, Learned):
         factors = torch.diag_embed((0.5 * prior.log_vars).exp())
         return NormalMixtures(*(values.detach() for values in (prior.logits.softmax(1), prior.means, factors)))
-    return refuse("one of normal, learned", "prior", type(prior).__name__, "Other priors are not exported.")
+    return refuse("one of normal, learned", "prior", type(prior).__name__, "No other is known here.")
 
 
 def sampler_of(model: VAE) -> NormalMixtures:
@@ -78,8 +78,8 @@ def sampler_of(model: VAE) -> NormalMixtures:
         return prior_of(model)
     if isinstance(sampler, Mixture):
         return NormalMixtures(sampler.weights, sampler.means, sampler.temperature * sampler.factors)
-    remedy = "Other samplers are not exported."
-    return refuse("one of prior, gaussian, mixture", "sampler", type(sampler).__name__, remedy)
+    known = "one of prior, gaussian, mixture"
+    return refuse(known, "sampler", type(sampler).__name__, "No other is known here.")
 
 
 @torch.no_grad()
@@ -87,7 +87,7 @@ def draws(model: VAE, num: int) -> tuple[Labels, Latents]:
     """Of the sampler, the same each time; all classes alike."""
     labels = torch.arange(num) % max(model.num_classes, 1)
     with random_stream(0):
-        return labels, model.sampler(labels, model.prior(labels))
+        return labels, model.sample_latents(labels)
 
 
 def kl_by_latent(model: VAE) -> Tensor:

@@ -1,6 +1,7 @@
 """Paths through the latents: from one point to another, and along one latent at a time."""
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from cvae_lightning.shapes import Latents
@@ -13,7 +14,7 @@ def spherical(first: Latents, last: Latents, steps: int) -> Tensor:
 
     Latents of a normal prior lie in a shell around the origin, which the straight line would leave (White 2016).
     """
-    cosine = torch.nn.functional.cosine_similarity(first, last).clamp(-1, 1)[:, None, None]
+    cosine = F.cosine_similarity(first, last).clamp(-1, 1)[:, None, None]
     angle = cosine.acos()
     share = torch.linspace(0, 1, steps, device=first.device)[None, :, None]
     straight = (1 - share) * first[:, None] + share * last[:, None]

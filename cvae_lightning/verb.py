@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, ListConfig
 
-from cvae_lightning.errors import UserError, check_integer, refuse
+from cvae_lightning.errors import UserError, check_seed, refuse
 from cvae_lightning.files import write_whole
 from cvae_lightning.sweeps import chosen_run
 
@@ -35,21 +35,21 @@ class Verb:
         if config.format not in (*FORMATS, "both"):
             refuse("png, npz or both", "format", config.format, "both is the default.")
         self.formats = FORMATS if config.format == "both" else (config.format,)
-        self.seed = check_integer("seed", config.seed, 0, "Any other seed will do.")
+        self.seed = check_seed("seed", config.seed)
         self.run: Run = chosen_run(str(config.run))
-        assert self.run.metrics  # complete
+        _ = self.run.metrics  # which refuses an incomplete run
         self.folder = Path(str(config.out)) if config.out is not None else self.run.path / "samples"
 
-    def write(self, name: str, figure: "Figure | None" = None, **arrays: "Tensor") -> None:
+    def write(self, name: str, figure: "Figure", **arrays: "Tensor") -> None:
         """<name>.png and <name>.npz, as asked for; say where they are."""
         import numpy as np
 
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            if figure is not None and "png" in self.formats:
+            if "png" in self.formats:
                 figure.savefig(self.folder / f"{name}.png")
                 log.info("%s", self.folder / f"{name}.png")
-            if arrays and "npz" in self.formats:
+            if "npz" in self.formats:
                 content: dict[str, Any] = {key: array.numpy() for key, array in arrays.items()}
                 buffer = io.BytesIO()
                 np.savez_compressed(buffer, **content)

@@ -334,6 +334,20 @@ def test_a_finished_sweep_answers_at_once(undisturbed: Path) -> None:
     assert before == {path: path.stat().st_mtime_ns for path in undisturbed.rglob("metrics.json")}
 
 
+def test_a_sweep_is_not_made_in_the_directory_of_a_run(undisturbed: Path) -> None:
+    answer = execute(*SWEEP[:-1], "hydra.sweep.dir=sweep/0", cwd=undisturbed)
+    assert answer.returncode == 1
+    assert answer.stderr.startswith(
+        "Expected a folder for a sweep (hydra.sweep.dir), got 'sweep/0'. A run lies in this"
+    )
+
+
+def test_what_is_no_json_is_refused_by_name(tmp_path: Path) -> None:
+    (tmp_path / RECORD).write_text("{")
+    with pytest.raises(UserError, match=rf"Expected JSON, got something else in {tmp_path}/{RECORD}"):
+        _ = Sweep(tmp_path).record
+
+
 def test_another_sweep_is_not_made_in_its_directory(undisturbed: Path) -> None:
     before = sorted(undisturbed.rglob("*"))
     answer = execute(*SWEEP, "beta=2", cwd=undisturbed)

@@ -401,6 +401,13 @@ REFUSALS = {
     "backward_precision=low": r"\(backward_precision\), got 'low'",
     "objective=test/score": r"\(objective\), got 'test/score'",
     "objective=val/beauty": r"\(objective\), got 'val/beauty'",
+    "seed=4294967296": r"Expected an integer below 2 \*\* 32 \(seed\), got 4294967296",
+    "data.max_shift=28": r"Expected fewer than 28 pixels \(data\.max_shift\), got 28",
+    "data.fallback=cifar": r"Expected null or one of digits, .* \(data\.fallback\), got 'cifar'",
+    "trainer.devices=2": r"Expected one device \(trainer\.devices\), got 2\. A sweep may use several",
+    "trainer.max_epochs=7": r"Expected the number of epochs \(trainer\.max_epochs\), got 7\. Set epochs instead\.",
+    "trainer.precision=17": r"Expected arguments that fit \(trainer\), got: ",
+    "~callbacks.history": r"Expected the callbacks history and checkpoint \(callbacks\), got 'none named history'",
     "model._target_=os.getcwd": r"\(_target_\), got 'os.getcwd'",
 }
 

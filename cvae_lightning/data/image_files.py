@@ -27,7 +27,9 @@ def read_images(paths: Sequence[str | Path], size: tuple[int, int], invert: bool
     only array. Images of another size are shrunk or enlarged as a whole and centred, with a warning. Raises UserError,
     naming the file, for what is none of these.
     """
-    read = [_inverted(_read(Path(str(path)), invert), invert) for path in paths]
+    read = [_read(Path(str(path)), invert) for path in paths]
+    if invert:
+        read = [1 - images for images in read]
     for path, images in zip(paths, read, strict=True):
         if not invert and float(_border(images).mean()) > BRIGHT:
             log.warning("%s looks dark on light, and the model knows light on dark: try invert=true.", path)
@@ -98,10 +100,6 @@ def _grey(path: Path, array: np.ndarray) -> Images:
             f"{tuple(array.shape)} in {str(path)!r}. Convert them."
         )
     return values.reshape(-1, 1, *values.shape[-2:])
-
-
-def _inverted(images: Images, invert: bool) -> Images:
-    return 1 - images if invert else images
 
 
 def _border(images: Images) -> Tensor:

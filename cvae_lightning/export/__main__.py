@@ -11,7 +11,7 @@ from cvae_lightning.sweeps import chosen_run
 
 log = logging.getLogger(__name__)
 
-FORMATS = {"html": ("html",), "onnx": ("onnx",), "all": ("onnx", "html")}
+FORMATS = {"html": ("html",), "onnx": ("onnx",), "all": ("html", "onnx")}
 
 
 def export(config: DictConfig) -> None:
