@@ -5,7 +5,7 @@ from functools import partial
 from typing import TypeAlias
 
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR
+from torch.optim.lr_scheduler import CosineAnnealingLR, LambdaLR, LRScheduler, OneCycleLR
 
 from cvae_lightning.errors import check_fraction, check_integer
 
@@ -16,6 +16,12 @@ Schedule: TypeAlias = Callable[[Optimizer, int], LRScheduler]
 def constant() -> Schedule:
     """The report's: the optimizer's learning rate throughout."""
     return lambda optimizer, steps_per_epoch: LambdaLR(optimizer, lambda step: 1.0)
+
+
+def cosine(epochs: int) -> Schedule:
+    """From `lr` down to nearly 0 along half a cosine (Loshchilov & Hutter 2017, without restarts)."""
+    check_integer("schedule.epochs", epochs, 1, "The default is schedule.epochs=${epochs}.")
+    return lambda optimizer, steps_per_epoch: CosineAnnealingLR(optimizer, T_max=epochs * steps_per_epoch)
 
 
 def one_cycle(epochs: int, rising_fraction: float = 0.1) -> Schedule:

@@ -95,6 +95,20 @@ def test_a_part_of_the_split_is_drawn_at_random_and_the_same_again() -> None:
     assert one == pytest.approx(all_, rel=0.15), "not the first 200"
 
 
+def test_a_control_variate_makes_few_images_stand_for_the_whole_split() -> None:
+    model = LinearGaussian(error=0.2)
+    x = model.draw(1000)
+    x[:500] += 5  # less likely
+    exact = -model.log_p(x).mean().item()
+    alone, with_control = (
+        abs(measured(ImportanceWeighting(2000, num_images=50, control_samples=num), model, x)["nll_iw"] - exact)
+        for num in (None, 10)
+    )
+    assert with_control < 0.1 < alone
+    control_alone = measured(ImportanceWeighting(10), model, x)["nll_iw"]
+    assert control_alone - exact > 2 * with_control, "the part corrects the bound of the few samples"
+
+
 def speaking(latent_dim: int, mean: Any, log_var: float = 0.0) -> Any:
     """A model with the given posterior; what it says of images is not asked for."""
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from cvae_lightning.errors import UserError
 from cvae_lightning.priors import Normal
 from cvae_lightning.samplers import Mixture, Prior, Sampler
-from cvae_lightning.schedules import one_cycle
+from cvae_lightning.schedules import Schedule, cosine, one_cycle
 from cvae_lightning.training import train
 
 CENTRES = torch.tensor([[-4.0, 0.0], [4.0, 0.0], [0.0, 5.0]])
@@ -117,15 +117,28 @@ def test_a_fitted_sampler_changes_nothing_but_the_samples(make_run: MakeRun) -> 
         assert [plain.metrics[split][key] for key in same] == [fitted.metrics[split][key] for key in same]
 
 
-def test_one_cycle_rises_to_the_learning_rate_and_falls_to_nearly_nothing() -> None:
+def rates_of(schedule: Schedule, epochs: int = 5, steps_per_epoch: int = 20) -> list[float]:
+    """The learning rate in each step of a training at 0.01."""
     optimizer = torch.optim.Adam([torch.zeros(1, requires_grad=True)], lr=0.01)
-    scheduler = one_cycle(epochs=5, rising_fraction=0.2)(optimizer, 20)
+    scheduler = schedule(optimizer, steps_per_epoch)
     rates = []
-    for _ in range(100):
-        rates.append(optimizer.param_groups[0]["lr"])
+    for _ in range(epochs * steps_per_epoch):
+        rates.append(float(optimizer.param_groups[0]["lr"]))
         optimizer.step()
-        if len(rates) < 100:
-            scheduler.step()
+        scheduler.step()
+    return rates
+
+
+def test_a_cosine_falls_from_the_learning_rate_to_nearly_nothing() -> None:
+    rates = rates_of(cosine(epochs=5))
+    assert rates[0] == 0.01
+    assert rates == sorted(rates, reverse=True)
+    assert rates[50] == pytest.approx(0.005)
+    assert rates[-1] < 1e-5
+
+
+def test_one_cycle_rises_to_the_learning_rate_and_falls_to_nearly_nothing() -> None:
+    rates = rates_of(one_cycle(epochs=5, rising_fraction=0.2))
     peak = rates.index(max(rates))
     assert max(rates) == pytest.approx(0.01)
     assert peak == 19

@@ -1,6 +1,6 @@
 """How likely the images of a split are to the model."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 import torch
 
@@ -19,16 +19,29 @@ class ImportanceWeighting(Evaluator):
 
     The mean over images of -log of the mean of `num_samples` importance weights p(x, z) / q(z | x): an upper bound on
     average, the tighter the more samples. `num_images` takes a random part of the split; null takes all.
+
+    Many samples of a whole split take hours. With `control_samples`, fewer, all images have those, and the part adds
+    only what `num_samples` lower its own: a control variate. The expectation is that of `num_samples` on all images;
+    images differ by tens of nats in their bound, but by less than one in what more samples gain.
     """
 
     names = ("nll_iw", "nll_iw_samples")
 
-    def __init__(self, num_samples: int = 100, num_images: int | None = None, seed: int = 0) -> None:
+    def __init__(
+        self,
+        num_samples: int = 100,
+        num_images: int | None = None,
+        control_samples: int | None = None,
+        seed: int = 0,
+    ) -> None:
         super().__init__(seed)
         self.num_samples = check_integer("evaluators.nll.num_samples", num_samples, 1, "The literature uses 5000.")
         if num_images is not None:
             check_integer("evaluators.nll.num_images", num_images, 1, "null takes all images.")
+        if control_samples is not None:
+            check_integer("evaluators.nll.control_samples", control_samples, 1, "null has no control variate.")
         self.num_images = num_images
+        self.control_samples = control_samples
 
     @torch.no_grad()
     def evaluate(self, model: Generative, batches: Iterable[Batch], train: Split) -> dict[str, float]:
@@ -36,14 +49,19 @@ class ImportanceWeighting(Evaluator):
             return {}
         x, y = (torch.cat(parts) for parts in zip(*batches, strict=True))
         chosen = torch.randperm(len(x))[: self.num_images].sort().values.to(x.device)
-        per_image = list(self._log_p(model, (x[chosen], y[chosen])))
-        return {"nll_iw": -float(torch.cat(per_image).double().mean()), "nll_iw_samples": self.num_samples}
+        log_p = self._log_p(model, (x[chosen], y[chosen]), self.num_samples).mean()
+        if self.control_samples is not None:
+            control = self._log_p(model, (x, y), self.control_samples)
+            log_p += control.mean() - control[chosen].mean()
+        return {"nll_iw": -float(log_p), "nll_iw_samples": self.num_samples}
 
-    def _log_p(self, model: LatentVariableModel, images: Batch) -> Iterator[PerImage]:
+    def _log_p(self, model: LatentVariableModel, images: Batch, num_samples: int) -> PerImage:
         """In parts of its own, so that neither draws nor memory depend on the size of the batches or of the split."""
-        images_at_once = max(1, ROWS // self.num_samples)
+        images_at_once = max(1, ROWS // num_samples)
+        bounds = []
         for x, y in zip(*(part.split(images_at_once) for part in images), strict=True):
             q = model.posterior(x, y)
-            sizes = torch.arange(self.num_samples).split(max(1, ROWS // len(x)))
+            sizes = torch.arange(num_samples).split(max(1, ROWS // len(x)))
             parts = [weighted_draws(model, q, x, y, len(size)).log_weight for size in sizes]
-            yield log_mean_exp(torch.cat(parts))
+            bounds.append(log_mean_exp(torch.cat(parts)))
+        return torch.cat(bounds).double()
