@@ -84,8 +84,8 @@ def test_measuring_a_run_again_gives_the_same_numbers(make_run: MakeRun) -> None
 def test_likelihood_and_latents_of_a_finished_run_can_be_measured(make_run: MakeRun) -> None:
     run = make_run("run", "model=vae", "likelihood=bernoulli", "data.binarize=dynamic")
     train(run)
-    full = load_group("evaluators", "full")
-    overrides = {"evaluators": {name: full[name] for name in ("nll", "latents")}}
+    files = {"nll": "likelihood", "latents": "full"}
+    overrides = {"evaluators": {name: load_group("evaluators", file)[name] for name, file in files.items()}}
     numbers, same = (evaluate_again(Run(run.path), overrides) for _ in range(2))
     assert numbers == same
     for split in ("val", "test"):
