@@ -3,10 +3,10 @@ PYTHON ?= python3
 UV := $(shell command -v uv 2>/dev/null)
 READY := .venv/.ready
 
-.PHONY: help run test test-all lint claims clean
+.PHONY: help run test test-all lint benchmark claims clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: $(READY) ## the main job: train and evaluate the report's CVAE (on embedded digits where MNIST can't be had)
 	.venv/bin/python -m cvae_lightning
@@ -29,6 +29,9 @@ lint: $(READY) ## ruff and mypy
 
 claims: $(READY) ## docs/claims.md and its pictures, from multirun/reference/claims
 	.venv/bin/python benchmarks/claims.py
+
+benchmark: $(READY) ## docs/benchmark.md, its json and pictures, and the README's results: thirty trainings, hours
+	.venv/bin/python benchmarks/benchmark.py
 
 clean: ## remove the environment and what tools have cached
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache dist

@@ -28,8 +28,12 @@ def write_csv(path: Path, frame: pd.DataFrame) -> None:
 
 
 def read_csv(path: Path) -> pd.DataFrame:
-    """As `write_csv` left it, with the name of an experiment in place of its path."""
-    frame = pd.read_csv(path)
+    """As `write_csv` left it, with short names."""
+    return short_names(pd.read_csv(path))
+
+
+def short_names(frame: pd.DataFrame) -> pd.DataFrame:
+    """With the last part of an experiment's name, where there are experiments."""
     if "experiment" in frame:
         frame["experiment"] = frame["experiment"].str.rpartition("/")[2]
     return frame
