@@ -3,7 +3,7 @@ PYTHON ?= python3
 UV := $(shell command -v uv 2>/dev/null)
 READY := .venv/.ready
 
-.PHONY: help run test test-all lint benchmark claims clean
+.PHONY: help run test test-all lint benchmark ablation claims clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,6 +29,9 @@ lint: $(READY) ## ruff and mypy
 
 claims: $(READY) ## docs/claims.md and its pictures, from multirun/reference/claims
 	.venv/bin/python benchmarks/claims.py
+
+ablation: $(READY) ## docs/ablation.md and its picture, from multirun/reference/ablation
+	.venv/bin/python benchmarks/ablation.py
 
 benchmark: $(READY) ## docs/benchmark.md, its json and pictures, and the README's results: thirty trainings, hours
 	.venv/bin/python benchmarks/benchmark.py
