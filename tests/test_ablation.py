@@ -20,34 +20,26 @@ def test_a_difference_counts_from_two_standard_errors_on(mean: float, word: str)
     assert verdict(Difference(mean, 0.1)) == word
 
 
-needs_the_sweep = pytest.mark.skipif(not ABLATION.exists(), reason="the sweep of conf/experiment/ablation was not run")
-
-
-@needs_the_sweep
 def test_the_page_is_written_from_the_csv_file() -> None:
     assert page(read_csv(ABLATION)) == (DOCS / "ablation.md").read_text()
 
 
-@needs_the_sweep
 def test_each_row_was_run_with_three_seeds() -> None:
     rows = read_csv(ABLATION)
     assert set(rows["status"]) == {"complete"}
     assert rows.groupby("experiment")["seed"].apply(sorted).to_dict() == {name: [0, 1, 2] for name in NAMES}
 
 
-@needs_the_sweep
 def test_each_way_to_draw_was_measured_on_three_runs() -> None:
     seeds = pd.read_csv(WAYS_TO_DRAW).groupby("way")["seed"].apply(lambda of_way: sorted(set(of_way)))
     assert seeds.to_dict() == {way: [0, 1, 2] for way in WAYS}
 
 
-@needs_the_sweep
 def test_warm_up_and_free_bits_were_run_together_and_alone_with_three_seeds() -> None:
     seeds = pd.read_csv(AT_THE_REPORTS).groupby(["bound.warmup_epochs", "bound.free_bits"])["seed"].apply(sorted)
     assert seeds.to_dict() == {(warmup, bits): [0, 1, 2] for warmup in (0, 5) for bits in (0, 0.1)}
 
 
-@needs_the_sweep
 def test_what_is_against_overfitting_was_run_with_50_epochs_and_three_seeds() -> None:
     rows = read_csv(LONG)
     assert set(rows["epochs"]) == {50}
