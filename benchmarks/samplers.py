@@ -54,7 +54,7 @@ def measured(run: Run) -> Iterator[dict[str, Any]]:
     model: Any = run.model()
     datamodule = available_data(run)
     datamodule.setup("fit")
-    encoded = [(model.posterior(x, y).rsample(), y) for x, y in datamodule.train_batches()]
+    encoded = [(model.posterior(x, y).rsample(), y) for x, y in datamodule.batches("train")]
     train = Split(*(torch.cat(parts) for parts in zip(*encoded, strict=True)))
     judge, real, labels = val_of(datamodule)
     posteriors = [model.posterior(x, y) for x, y in datamodule.val_dataloader()]

@@ -22,8 +22,8 @@ def evaluate(config: DictConfig) -> None:
     assert isinstance(given, dict)
     overrides = {key: given[key] for key in ("evaluators", "accelerator", "data_dir") if given[key] is not None}
     again = evaluate_again(run, overrides)
-    log.info("%s\n", summary({**run.metrics, **again}))
-    differences = list(_differences(run.metrics, again))
+    log.info("%s\n", summary({**run.metrics, **again._asdict()}))
+    differences = list(_differences(run.metrics, {"val": again.val, "test": again.test}))
     for difference in differences:
         log.info(difference)
     if not differences:

@@ -13,7 +13,9 @@ class Generative(Protocol):
 
     num_classes: int
     latent_dim: int
-    image_shape: Sequence[int]
+
+    @property
+    def image_shape(self) -> Sequence[int]: ...
 
     def reconstruct(self, x: Images, y: AnyLabels) -> Images: ...
 

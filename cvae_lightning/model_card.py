@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from cvae_lightning.evaluators.judged import SAMPLES_PER_CLASS
 from cvae_lightning.model_limits import limits
-from cvae_lightning.summary import cell, title_of
+from cvae_lightning.summary import absences, cell, title_of
 
 
 class Measure(NamedTuple):
@@ -71,6 +71,8 @@ datasets:
 
 {table}
 
+{absences}
+
 On {val:,} images of val and {test:,} of test. *Real images* is what as many images of train get in the samples' place;
 for accuracy, images of the split itself.
 
@@ -131,6 +133,7 @@ def model_card(
         description=_description(metrics, num_classes),
         samples=shown.pop("samples", ""),
         table="\n".join(_table(metrics, config)),
+        absences="\n".join(f"* {line[0].upper()}{line[1:]}." for line in absences(metrics)),
         pictures="\n\n".join(shown.values()),
         command=_command(overrides),
         settings="\n".join(_settings(metrics)),
@@ -157,7 +160,7 @@ def _table(metrics: dict[str, Any], config: dict[str, Any]) -> Iterator[str]:
     yield "| | val | real images | test | real images | samples | |"
     yield "|---|---:|---:|---:|---:|---:|---|"
     for name in dict.fromkeys([*known, *val]):
-        if name not in beside and val[name] is not None:
+        if name not in beside and (val[name], test[name]) != (None, None):
             measure = MEASURES.get(name, Measure(""))
             pairs = [text for split in (val, test) for text in (_value(name, split), _value(measure.real, split))]
             yield f"| `{name}` | {' | '.join(pairs)} | {_samples(name, measure, metrics, config)} | {measure.meaning} |"

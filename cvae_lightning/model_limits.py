@@ -14,14 +14,14 @@ def limits(metrics: dict[str, Any], num_classes: int) -> Iterator[str]:
     yield f"It has seen {data['name']} alone, 28x28 grey pixels, and makes whatever it is given into the like of them."
     yield "Reconstructions and samples are means of the pixels' distribution: smoother than the data."
     yield "The numbers are those of one seed; others differ."
-    if data["test"] < SMALL:
+    if 0 < data["test"] < SMALL:
         yield f"test has {data['test']} images: one of them is {100 / data['test']:.1f} % of it."
     if val.get("fid_pixel") is not None:
         yield (
             "`fid_pixel`, and the scores with it, look at each pixel by itself: noise with the right mean and variance "
             "in each does as well as real images" + (f", {REAL_DIGITS}." if data["name"] == "mnist" else ".")
         )
-    if "fid_digit" in val:
+    if val.get("fid_digit") is not None:
         yield "Distances in a judge's features compare with others by this judge, not with the usual FID."
     else:
         asked = ", or like the class that was asked for" if num_classes else ""

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import torch
 from matplotlib import colormaps
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
@@ -32,6 +33,17 @@ def image_table(images: Images, columns: int, row_names: Sequence[str], title: s
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
     return figure
+
+
+def paired_table(originals: Images, reconstructions: Images, columns: int, rows: int, title: str) -> Figure:
+    """The first images with their reconstructions below them, in at most `rows` rows of `columns` pairs."""
+    columns = min(len(originals), columns)
+    rows = min(-(-len(originals) // columns), rows)
+    pairs = torch.stack([originals, reconstructions], 1)[: rows * columns]
+    table = pairs.new_zeros(rows * columns, *pairs.shape[1:])  # the last row may end early
+    table[: len(pairs)] = pairs
+    table = table.unflatten(0, (rows, columns)).transpose(1, 2)
+    return image_table(table.flatten(0, 2), columns, ["original", "reconstruction"] * rows, title)
 
 
 def curves(lines: Mapping[str, Sequence[float]], x_name: str, y_name: str, title: str) -> Figure:

@@ -12,24 +12,17 @@ def reconstruct(config: DictConfig) -> None:
     """Originals above reconstructions, and arrays images, reconstructions, labels, mse, latents (posterior means)."""
     verb = Verb(config)  # a mistake there is told before torch is imported
 
-    import torch
-
     from cvae_lightning import drawing
     from cvae_lightning.errors import check_integer
-    from cvae_lightning.pictures import image_table
+    from cvae_lightning.pictures import paired_table
 
     model = verb.run.model()
     x, y = asked_images(config, verb, model, check_integer("num", config.num, 1, "48 is the default."))
     images = drawing.reconstruct(model, x, y, verb.seed)
     mse = (images - x).square().flatten(1).mean(1)
 
-    columns = min(len(x), COLUMNS)
-    rows = min(-(-len(x) // columns), ROWS)
-    table = torch.zeros(rows * columns, 2, *x.shape[1:])  # the last row may end early
-    table[: len(x)] = torch.stack([x, images], 1)[: rows * columns]
-    pairs = table.unflatten(0, (rows, columns)).transpose(1, 2)
     title = f"Reconstructions, mean squared error {float(mse.mean()):.4f}"
-    figure = image_table(pairs.flatten(0, 2), columns, ["original", "reconstruction"] * rows, title)
+    figure = paired_table(x, images, COLUMNS, ROWS, title)
     known = {"labels": y} if model.num_classes else {}
     latents = drawing.encode(model, x, y).mean
     verb.write("reconstructions", figure, images=x, reconstructions=images, **known, mse=mse, latents=latents)

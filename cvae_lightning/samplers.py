@@ -32,8 +32,9 @@ class Mixture(nn.Module):
     """Normals with full covariances, fitted to the latents of the training images; of each class, where there are any.
 
     Images from it follow the data even where the aggregated posterior is not the prior, as it never quite is (Ghosh et
-    al. 2020, section 4). A class has at most one component for each `IMAGES_PER_COMPONENT` of its images. A
-    `temperature` below 1 shrinks the components' standard deviations: images more typical, and less diverse.
+    al. 2020, section 4). A class has at most one component for each `IMAGES_PER_COMPONENT` of its images; a class with
+    fewer than two images keeps N(0, I). A `temperature` below 1 shrinks the components' standard deviations: images
+    more typical, and less diverse.
     """
 
     IMAGES_PER_COMPONENT = 100
@@ -74,6 +75,8 @@ class Mixture(nn.Module):
     def _fit_group(self, group: int, z: Latents) -> None:
         from sklearn.mixture import GaussianMixture  # takes seconds to import
 
+        if len(z) < 2:
+            return
         size = min(self.weights.shape[1], max(1, len(z) // self.IMAGES_PER_COMPONENT))
         mixture = GaussianMixture(size, reg_covar=1e-5, max_iter=200, random_state=self.seed).fit(z.double().numpy())
         self.weights[group] = 0

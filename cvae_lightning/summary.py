@@ -46,7 +46,8 @@ ROWS_OF_THE_FULL_EVALUATION = {
 def summary(metrics: dict[str, Any]) -> str:
     """A run's metrics.json as one table, beside the report's numbers where they compare.
 
-    `real images` is what images of the train split come to in the samples' place; below accuracy, those of the split.
+    `real images` is what images of the train split reach in the samples' place; below accuracy, those of the split.
+    Below the table stands what does not exist, and why.
     """
     columns = {
         "val": metrics["val"],
@@ -63,7 +64,20 @@ def summary(metrics: dict[str, Any]) -> str:
             continue
         cells = (cell(values.get(key)) for values in columns.values())
         lines.append(f"{name:17}" + "".join(f"{cell:>{width}}" for cell, width in zip(cells, widths, strict=True)))
-    return "\n".join(lines)
+    return "\n".join([*lines, *absences(metrics)])
+
+
+def absences(metrics: dict[str, Any]) -> list[str]:
+    """A line for each reason why metrics do not exist, with their names; the split where only one of them lacks it."""
+    names: dict[str, list[str]] = {}
+    for key, reason in metrics.get("absent", {}).items():  # which runs of an earlier version do not have
+        names.setdefault(reason, []).append(key)
+    lines = []
+    for reason, keys in names.items():
+        in_both = {f"{split}/{key.partition('/')[2]}" for key in keys for split in ("val", "test")} == set(keys)
+        shown = dict.fromkeys(key.partition("/")[2] for key in keys) if in_both else keys
+        lines.append(f"without {', '.join(shown)}: {reason}")
+    return lines
 
 
 def title_of(metrics: dict[str, Any]) -> str:

@@ -4,7 +4,7 @@ import logging
 import time
 import warnings
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from lightning_fabric.utilities.exceptions import MisconfigurationException
@@ -15,8 +15,16 @@ from pytorch_lightning.loggers import TensorBoardLogger
 from cvae_lightning.build import CONF, build
 from cvae_lightning.callbacks.checkpoint import last_checkpoint
 from cvae_lightning.data.datamodule import DataModule
+from cvae_lightning.data.splits import Split
 from cvae_lightning.errors import DataUnavailable, UserError, check_integer, check_seed, refuse
-from cvae_lightning.evaluators.evaluator import Evaluator
+from cvae_lightning.evaluators.evaluator import (
+    Absent,
+    Evaluator,
+    Measured,
+    classes_without_images,
+    finite,
+    no_images_of,
+)
 from cvae_lightning.files import write_whole
 from cvae_lightning.metrics import mean_elbo
 from cvae_lightning.model_card import model_card
@@ -42,11 +50,11 @@ def train(run: Run) -> dict[str, Any]:
     UserError for what the configuration can't mean, before any data is read.
     """
     config = run.raw_config
-    evaluators: list[Evaluator] = list(build(config.evaluators).values())
+    evaluators = build_evaluators(config)
     _check(config, metric_names(evaluators))
     torch.manual_seed(config.seed)
     model: VAE = build(config.model)
-    callbacks = [*evaluators, *filter(None, build(config.callbacks).values())]
+    callbacks = list(filter(None, build(config.callbacks).values()))
     sweep = sweep_of(run)
     name = sweep.name_of(run.overrides) if sweep else ""
     logger: TensorBoardLogger = build(config.logger, save_dir=str(run.path), version=name)
@@ -55,7 +63,7 @@ def train(run: Run) -> dict[str, Any]:
     what_was_run = {**settings(config, model), "dataset": datamodule.source.name}
     logger.log_hyperparams(what_was_run)
 
-    datamodule.source.fit_splits()
+    _check_images(*datamodule.source.fit_splits(), model.num_classes)
     versions = environment(trainer)
     checkpoint = last_checkpoint(run.path)
     if checkpoint is None:
@@ -65,44 +73,79 @@ def train(run: Run) -> dict[str, Any]:
             checkpoint = last_checkpoint(prefix.path)
     trainer.fit(model, datamodule=datamodule, ckpt_path=checkpoint, weights_only=True)
     with random_stream(config.seed):
-        model.to(trainer.strategy.root_device).eval().fit_sampler(datamodule.train_batches())
+        model.to(trainer.strategy.root_device).eval().fit_sampler(datamodule.batches("train"))
     start = time.perf_counter()
-    splits = evaluate(trainer, model, datamodule, evaluators)
+    results = evaluate(trainer, model, datamodule, evaluators)
     metrics = {
         "schema": 1,
         **what_was_run,
         "dataset": datamodule.description(),
-        **splits,
+        **results._asdict(),
         "time": {**timing(trainer), "evaluate_seconds": time.perf_counter() - start},
         "environment": versions,
     }
-    log_final_metrics(logger, what_was_run, splits["val"], trainer.global_step)
+    log_results(logger, what_was_run, results, trainer.global_step)
     pictures = [path.stem for path in run.path.glob("figures/*.png")]
     write_whole(run.path / "README.md", model_card(metrics, run.config, run.overrides, pictures))
     run.write_result(model.state_dict(), metrics)
     return metrics
 
 
-def evaluate_again(run: Run, overrides: dict[str, Any]) -> dict[str, dict[str, float | None]]:
+class Results(NamedTuple):
+    """The metrics of val and test, the same keys for every model; None where a number does not exist."""
+
+    val: dict[str, float | None]
+    test: dict[str, float | None]
+    absent: dict[str, str]  # <split>/<name> of each None -> the reason
+
+
+def evaluate_again(run: Run, overrides: dict[str, Any]) -> Results:
     """The metrics of val and test once more, from the weights of a complete run; nothing is written."""
-    config = run.raw_config
+    config = run.raw_config.copy()
     for key, value in overrides.items():
         config[key] = value
     model = run.model()
-    evaluators: list[Evaluator] = list(build(config.evaluators).values())
-    trainer = build_trainer(config, evaluators, logger=False, enable_checkpointing=False)
-    return evaluate(trainer, model, prepared_data(config), evaluators)
+    trainer = build_trainer(config, [], logger=False, enable_checkpointing=False)
+    return evaluate(trainer, model, prepared_data(config), build_evaluators(config))
 
 
-def evaluate(
-    trainer: Trainer, model: VAE, datamodule: DataModule, evaluators: Iterable[Evaluator]
-) -> dict[str, dict[str, float | None]]:
-    """The metrics of val and test, the same keys for every model."""
-    results = {}
-    for split, run_loop in (("val", trainer.validate), ("test", trainer.test)):
-        (numbers,) = run_loop(model, datamodule=datamodule, verbose=False)
-        results[split] = {name: numbers.get(f"{split}/{name}") for name in metric_names(evaluators)}
-    return results
+def evaluate(trainer: Trainer, model: VAE, datamodule: DataModule, evaluators: Sequence[Evaluator]) -> Results:
+    """Measure the model on val and on test."""
+    datamodule.trainer = trainer  # whose device the splits are read to
+    measured = {split: _measure(split, trainer, model, datamodule, evaluators) for split in ("val", "test")}
+    numbers = {
+        split: {name: None if isinstance(value, Absent) else value for name, value in values.items()}
+        for split, values in measured.items()
+    }
+    absent = {
+        f"{split}/{name}": value.reason
+        for split, values in measured.items()
+        for name, value in values.items()
+        if isinstance(value, Absent)
+    }
+    return Results(**numbers, absent=absent)
+
+
+def _measure(
+    split: str, trainer: Trainer, model: VAE, datamodule: DataModule, evaluators: Sequence[Evaluator]
+) -> Measured:
+    """The ELBO and its terms from Lightning's loop over the split, then the numbers of each evaluator."""
+    datamodule.setup("test" if split == "test" else "fit")
+    if not len(datamodule.splits[split].labels):
+        return dict.fromkeys(metric_names(evaluators), Absent(f"{split} has no images"))
+    loop = trainer.test if split == "test" else trainer.validate
+    (means,) = loop(model, datamodule=datamodule, verbose=False)
+    measured: Measured = {name: finite(means[f"{split}/{name}"]) for name in mean_elbo.NAMES}
+    model.to(trainer.strategy.root_device)  # the loop ends with the model on the CPU
+    with torch.inference_mode():
+        for evaluator in evaluators:
+            measured |= evaluator.measure(model, datamodule.batches(split), datamodule.splits["train"], split)
+    return measured
+
+
+def build_evaluators(config: DictConfig) -> list[Evaluator]:
+    """In the order of the configuration, without those that are set to null."""
+    return list(filter(None, build(config.evaluators).values()))
 
 
 def metric_names(evaluators: Iterable[Evaluator]) -> list[str]:
@@ -156,12 +199,17 @@ def prepared_data(config: DictConfig) -> DataModule:
     return datamodule
 
 
-def log_final_metrics(
-    logger: TensorBoardLogger, what_was_run: dict[str, Any], val: dict[str, float | None], step: int
-) -> None:
-    """One row in TensorBoard's HPARAMS, with the same columns for every run: what it can't hold is left empty."""
+def log_results(logger: TensorBoardLogger, what_was_run: dict[str, Any], results: Results, step: int) -> None:
+    """Write the metrics to TensorBoard, and one row to its HPARAMS, whose columns are the same for every run.
+
+    TensorBoard has no null: an absent setting is empty, an absent metric is left out.
+    """
+    final = {f"final/{name}": value for name, value in results.val.items() if value is not None}
+    for split, numbers in (("val", results.val), ("test", results.test)):
+        evaluated = {name: value for name, value in numbers.items() if name not in mean_elbo.NAMES}
+        logger.log_metrics({f"{split}/{name}": value for name, value in evaluated.items() if value is not None}, step)
     columns = {key: "" if value is None else value for key, value in what_was_run.items()}
-    logger.log_hyperparams(columns, {f"final/{name}": value for name, value in val.items() if value is not None}, step)
+    logger.log_hyperparams(columns, final, step)
     logger.experiment.flush()  # now, not from a thread after metrics.json
 
 
@@ -176,3 +224,19 @@ def _check(config: DictConfig, metrics: list[str]) -> None:
         refuse("the callbacks history and checkpoint", "callbacks", f"none named {missing[0]}", "Leave it in.")
     check_integer("epochs", config.epochs, 1, "The report uses 10 to 50.")
     check_seed("seed", config.seed)
+
+
+def _check_images(train: Split, val: Split, num_classes: int) -> None:
+    """Raises UserError where a training means nothing: without images, or with labels that the model does not know.
+
+    `num_classes` is 0 for an unconditional model. Classes without training images are announced.
+    """
+    if not len(train.labels) or not len(val.labels):
+        raise UserError(
+            f"There are {len(train.labels)} images to train on and {len(val.labels)} to validate with (data); a "
+            "training needs at least one of each. A sixth of the training files' images are val: add more images."
+        )
+    if num_classes and (largest := int(max(train.labels.max(), val.labels.max()))) >= num_classes:
+        refuse(f"labels in 0..{num_classes - 1}", "data.num_classes", largest, "Set it to the number of classes.")
+    if missing := classes_without_images(train.labels, num_classes):
+        log.warning("There is %s: samples of what was never seen mean nothing.", no_images_of(missing, "train").reason)

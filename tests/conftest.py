@@ -27,9 +27,18 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from cvae_lightning.build import CONF
+from cvae_lightning.evaluators.evaluator import Absent
 from cvae_lightning.runs import Run
 
 MakeRun = Callable[..., Run]
+
+
+def numbers_of(measured: dict[str, float | Absent]) -> dict[str, float]:
+    """What was measured, where all of it exists."""
+    numbers = {name: value for name, value in measured.items() if not isinstance(value, Absent)}
+    assert numbers.keys() == measured.keys(), set(measured.values())
+    return numbers
+
 
 os.environ.pop("HYDRA_FULL_ERROR", None)
 torch.manual_seed(0)  # of what test modules draw when they are imported

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pytest
 import scipy.linalg  # type: ignore[import-untyped]
 import torch
-from conftest import MakeRun, composed
+from conftest import MakeRun, composed, numbers_of
 from omegaconf import DictConfig
 from torch import Tensor
 
@@ -26,6 +26,7 @@ from cvae_lightning.data.loader import Loader
 from cvae_lightning.data.splits import Split
 from cvae_lightning.errors import UserError
 from cvae_lightning.evaluators import inception, inception_weights
+from cvae_lightning.evaluators.evaluator import Absent
 from cvae_lightning.evaluators.inception import Inception
 from cvae_lightning.evaluators.judged import Judged
 from cvae_lightning.evaluators.pca import PCA
@@ -83,7 +84,7 @@ class Copies:
 
 def judged(model: Copies, split: Split, train: Split, folder: Path, batch_size: int = 100) -> dict[str, float]:
     torch.manual_seed(0)
-    return Judged(str(folder)).evaluate(model, Loader(split, batch_size), train)
+    return numbers_of(Judged(str(folder)).evaluate(model, Loader(split, batch_size), train))
 
 
 @pytest.mark.parametrize("file", sorted(SHIPPED.glob("*.safetensors")), ids=lambda file: file.stem)
@@ -262,7 +263,8 @@ def test_noise_that_fid_pixel_takes_for_digits_is_found_out(mnist_dir: Path, tmp
         images[train.labels == label] = chosen.gather(0, torch.rand(chosen.shape).argsort(0))
     evaluator = Judged(str(tmp_path), num_samples=2000)
     real, far = (
-        evaluator.evaluate(Copies(split), Loader(val, 1000), train) for split in (train, Split(images, train.labels))
+        numbers_of(evaluator.evaluate(Copies(split), Loader(val, 1000), train))
+        for split in (train, Split(images, train.labels))
     )
     for name in ("fid_digit", "kid_digit"):
         assert far[name] > 50 * max(real[name], real[f"{name}_floor"])
@@ -374,28 +376,30 @@ def test_a_wrong_file_in_the_cache_never_measures(digits: tuple[Split, Split], t
 
 
 @pytest.mark.usefixtures("_torch_home")
-def test_without_a_network_fid_inception_is_absent_and_a_line_says_why(
-    digits: tuple[Split, Split], caplog: pytest.LogCaptureFixture
-) -> None:
-    for _ in ("val", "test"):
-        assert not Inception("download").evaluate(Copies(digits[1]), Loader(digits[1], 100), digits[0])
-    (line,) = [record.message for record in caplog.records if record.levelno == logging.WARNING]
-    assert "Without fid_inception: its weights can't be had (the tests have no network)" in line
+def test_without_a_network_fid_inception_is_absent_for_that_reason(digits: tuple[Split, Split]) -> None:
+    measured = Inception("download").evaluate(Copies(digits[1]), Loader(digits[1], 100), digits[0])
+    assert measured.keys() == set(Inception.names)
+    (absent,) = set(measured.values())
+    assert isinstance(absent, Absent)
+    assert "could not be downloaded (the tests have no network)" in absent.reason
 
 
 @pytest.mark.usefixtures("_torch_home")
-def test_a_server_that_never_ends_is_left(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_server_that_never_ends_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = f"http://127.0.0.1:{silent.getsockname()[1]}/weights.pth"
         monkeypatch.setattr(inception_weights, "URL_INCEPTION_V3", address)
         start = time.monotonic()
-        assert inception_weights.cached_or_downloaded(0.5) is None
+        absent = inception_weights.cached_or_downloaded(0.5)
     assert time.monotonic() - start < 5
-    assert "can't be had" in caplog.text
+    assert isinstance(absent, Absent)
+    assert "no answer within" in absent.reason
 
 
 def test_on_a_processor_nothing_is_downloaded_unasked(digits: tuple[Split, Split]) -> None:
-    assert not Inception().evaluate(Copies(digits[1]), Loader(digits[1], 100), digits[0])
+    (absent,) = set(Inception().evaluate(Copies(digits[1]), Loader(digits[1], 100), digits[0]).values())
+    assert isinstance(absent, Absent)
+    assert "download asks for it" in absent.reason
 
 
 class Brightness(torch.nn.Module):
@@ -413,7 +417,7 @@ def test_fid_inception_stands_beside_its_floor(
     train, val = digits
     monkeypatch.setattr(inception, "network_of", lambda _: Brightness())
     monkeypatch.setattr(inception, "check_weights", lambda path: path)
-    numbers = Inception(str(tmp_path)).evaluate(Copies(val), Loader(val, 100), train)
+    numbers = numbers_of(Inception(str(tmp_path)).evaluate(Copies(val), Loader(val, 100), train))
     assert numbers.keys() == set(Inception.names)
     assert numbers["fid_inception"] < numbers["fid_inception_floor"], "the model copies the split itself"
     assert numbers["num_samples_inception"] == len(val.labels)
@@ -430,4 +434,4 @@ def test_a_full_evaluation_is_repeatable_and_the_default_has_its_old_keys(make_r
         assert (metrics[split]["accuracy"] is None) == (model == "vae")
         assert metrics[split]["fid_inception"] is None
         assert plain[split].items() <= metrics[split].items(), "other numbers are what they were"
-    assert evaluate_again(run, {}) == {split: metrics[split] for split in ("val", "test")}
+    assert evaluate_again(run, {})._asdict() == {key: metrics[key] for key in ("val", "test", "absent")}

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+from conftest import numbers_of
 from linear_gaussian import LinearGaussian
 from torch import Tensor
 
@@ -31,7 +32,7 @@ def batches_of(x: Tensor, y: Tensor, size: int) -> list[Batch]:
 def measured(evaluator: Evaluator, model: Any, x: Tensor, y: Tensor | None = None, size: int = 100) -> dict[str, float]:
     torch.manual_seed(3)
     labels = torch.zeros(len(x), dtype=torch.long) if y is None else y
-    return evaluator.evaluate(model, batches_of(x, labels, size), TRAIN)
+    return numbers_of(evaluator.evaluate(model, batches_of(x, labels, size), TRAIN))
 
 
 @pytest.mark.parametrize("error", [0.0, 0.1])

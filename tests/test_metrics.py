@@ -16,7 +16,7 @@ from cvae_lightning.data.splits import Split
 from cvae_lightning.evaluators.grader import Grader, rounded, truncated
 from cvae_lightning.metrics.mean_elbo import MeanELBO
 from cvae_lightning.metrics.pixel_fid import PixelFID
-from cvae_lightning.metrics.score import Score, score
+from cvae_lightning.metrics.score import score
 from cvae_lightning.metrics.ssim import SSIM, structural_similarity
 from cvae_lightning.objectives import ELBO
 from cvae_lightning.report_numbers import TABLE_2, TABLE_3
@@ -160,9 +160,7 @@ def test_score_is_capped_and_nothing_is_below_zero_in_its_terms() -> None:
     assert score(1.0, 0.0, None, latent_dim=2, capped=False) == pytest.approx((5 + 5) * (1.2 - 2 / 784))
     assert score(1.0, 0.0, 0.0, latent_dim=2) == 30
     assert score(0.5, 0.9, 99.0, latent_dim=0) == pytest.approx(5 * 1.2)
-    metric = Score(latent_dim=20)
-    metric.update(torch.tensor(0.7399), torch.tensor(0.0231), torch.tensor(4.4657))
-    assert metric.compute().item() == pytest.approx(24.2248, abs=5e-3)
+    assert score(0.7399, 0.0231, 4.4657, latent_dim=20) == pytest.approx(24.2248, abs=5e-3)
 
 
 def test_the_grader_rounds_reconstructions_and_truncates_samples() -> None:
@@ -184,7 +182,7 @@ def test_the_graders_mse_is_that_of_rounded_reconstructions() -> None:
     assert numbers["mse"] == pytest.approx(expected, rel=1e-5)
 
 
-@pytest.mark.parametrize("metric", [SSIM(), PixelFID(2, 784), Score(20), MeanELBO(1.0)])
+@pytest.mark.parametrize("metric", [SSIM(), PixelFID(2, 784), MeanELBO(1.0)])
 def test_metrics_hold_nothing_to_train_or_to_save(metric: Metric) -> None:
     assert not list(metric.parameters())
     assert not metric.state_dict()

@@ -12,11 +12,11 @@ from pytorch_lightning.trainer.states import TrainerFn
 
 from cvae_lightning.callbacks.history import history_of
 from cvae_lightning.generative import Generative
-from cvae_lightning.pictures import curves, image_table
+from cvae_lightning.pictures import curves, image_table, paired_table
 from cvae_lightning.random_streams import random_stream
 from cvae_lightning.shapes import Batch
 
-COLUMNS = 12
+COLUMNS, ROWS = 12, 4
 REPORT_LABELS = [2, 7, 9]
 
 
@@ -47,12 +47,9 @@ class Figures(Callback):
         figures = {"samples": _samples(model, range(model.num_classes or 10))}
         if model.num_classes > max(REPORT_LABELS):
             figures["samples_2_7_9"] = _samples(model, REPORT_LABELS)
-        x, y = (part[: 4 * COLUMNS] for part in next(iter(cast(Iterable[Batch], trainer.val_dataloaders))))
-        pairs = zip(x.split(COLUMNS), model.reconstruct(x, y).split(COLUMNS), strict=False)
-        table = torch.cat([images for pair in pairs for images in pair])
-        figures["reconstructions"] = image_table(
-            table, COLUMNS, ["original", "reconstruction"] * 4, "Originals from val, and their reconstructions"
-        )
+        x, y = (part[: ROWS * COLUMNS] for part in next(iter(cast(Iterable[Batch], trainer.val_dataloaders))))
+        title = "Originals from val, and their reconstructions"
+        figures["reconstructions"] = paired_table(x, model.reconstruct(x, y), COLUMNS, ROWS, title)
         if rows := history_of(trainer):
             lines = {split: [row[f"{split}/loss"] for row in rows] for split in ("train", "val")}
             figures["loss"] = curves(lines, "epoch", "loss (nats per image)", "Loss: beta KL - log-likelihood")

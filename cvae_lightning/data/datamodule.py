@@ -66,15 +66,15 @@ class DataModule(LightningDataModule):
         self._loader.load_state_dict(self._loader_state)
         return self._loader
 
-    def train_batches(self) -> Loader:
-        """The training images once, in their own order, for what is fitted to them after the training."""
-        return Loader(self.splits["train"], EVALUATION_BATCH_SIZE)
+    def batches(self, split: str) -> Loader:
+        """The images of train, val or test once, in their own order."""
+        return Loader(self.splits[split], EVALUATION_BATCH_SIZE)
 
     def val_dataloader(self) -> Loader:
-        return Loader(self.splits["val"], EVALUATION_BATCH_SIZE)
+        return self.batches("val")
 
     def test_dataloader(self) -> Loader:
-        return Loader(self.splits["test"], EVALUATION_BATCH_SIZE)
+        return self.batches("test")
 
     def state_dict(self) -> dict[str, int]:
         """The training loader's; Lightning itself restores a loader's state in the middle of an epoch only."""

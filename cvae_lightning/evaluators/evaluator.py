@@ -1,45 +1,66 @@
-"""What every evaluator has in common: when it runs, where its numbers go, and a random stream of its own."""
+"""What every evaluator has in common: the numbers it gives or the reasons why not, and a random stream of its own."""
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
-from typing import cast
+from typing import NamedTuple, TypeAlias
 from zlib import crc32
 
-from pytorch_lightning import Callback, LightningModule, Trainer
-from pytorch_lightning.trainer.states import TrainerFn
-
-from cvae_lightning.data.datamodule import DataModule
 from cvae_lightning.data.splits import Split
 from cvae_lightning.generative import Generative
 from cvae_lightning.random_streams import random_stream
-from cvae_lightning.shapes import Batch
+from cvae_lightning.shapes import Batch, Labels
 
 
-class Evaluator(Callback, ABC):
-    """Measures a model on val and on test, when `Trainer.validate` and `Trainer.test` end; never during `fit`.
+class Absent(NamedTuple):
+    """Stands in the place of a number that does not exist."""
+
+    reason: str
+
+
+Measured: TypeAlias = dict[str, float | Absent]
+"""The value of each metric by its name, or why it has none."""
+
+UNCONDITIONAL = Absent("the model is not conditioned on the label")
+NO_LATENTS = Absent("the model has no latents")
+
+
+class Evaluator(ABC):
+    """Measures a trained model on one split, val or test.
 
     Its draws come from a stream of its own: they change neither the training nor another evaluator's numbers.
     """
 
     names: tuple[str, ...]
-    """Of all that it can measure; metrics.json has null for what a model does not have."""
+    """Everything that it can measure. Each name has a value or a reason for each model and each split."""
 
     def __init__(self, seed: int = 0) -> None:
         self.seed = seed
 
     @abstractmethod
-    def evaluate(self, model: Generative, batches: Iterable[Batch], train: Split) -> dict[str, float]:
-        """Name -> value over all images of a split; what has to be fitted first is fitted to `train`."""
+    def evaluate(self, model: Generative, batches: Iterable[Batch], train: Split) -> Measured:
+        """The metrics of all images of a split; what has to be fitted first is fitted to `train`."""
 
-    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if trainer.state.fn == TrainerFn.VALIDATING:
-            self._log("val", trainer, pl_module, cast(Iterable[Batch], trainer.val_dataloaders))
-
-    def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._log("test", trainer, pl_module, cast(Iterable[Batch], trainer.test_dataloaders))
-
-    def _log(self, split: str, trainer: Trainer, model: LightningModule, batches: Iterable[Batch]) -> None:
-        train = cast(DataModule, trainer.datamodule).splits["train"]  # type: ignore[attr-defined]  # set by its loops
+    def measure(self, model: Generative, batches: Iterable[Batch], train: Split, split: str) -> Measured:
+        """`evaluate` with the random stream of the split `split`: a finite number or a reason for each of `names`."""
         with random_stream(self.seed, crc32(f"{type(self).__name__} {split}".encode())):
-            numbers = self.evaluate(cast(Generative, model), batches, train)
-        model.log_dict({f"{split}/{name}": value for name, value in numbers.items()})
+            measured = self.evaluate(model, batches, train)
+        return {name: finite(measured.get(name, Absent("it was not measured"))) for name in self.names}
+
+
+def finite(value: float | Absent) -> float | Absent:
+    """`value`, or a reason where it is nan or infinite: files hold numbers only."""
+    if isinstance(value, Absent) or math.isfinite(value):
+        return value
+    return Absent(f"it is {value}")
+
+
+def classes_without_images(labels: Labels, num_classes: int) -> list[int]:
+    """The classes 0, ..., num_classes - 1 that do not occur among `labels`."""
+    return (labels.bincount(minlength=num_classes)[:num_classes] == 0).nonzero()[:, 0].tolist()
+
+
+def no_images_of(classes: list[int], where: str) -> Absent:
+    """Why a number that needs images of every class does not exist."""
+    named = f"class {classes[0]}" if len(classes) == 1 else f"classes {', '.join(map(str, classes))}"
+    return Absent(f"no image of {named} in {where}")

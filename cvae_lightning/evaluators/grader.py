@@ -8,10 +8,16 @@ from torchmetrics import MeanSquaredError
 
 from cvae_lightning.data.splits import Split
 from cvae_lightning.errors import check_integer
-from cvae_lightning.evaluators.evaluator import Evaluator
+from cvae_lightning.evaluators.evaluator import (
+    UNCONDITIONAL,
+    Absent,
+    Evaluator,
+    Measured,
+    no_images_of,
+)
 from cvae_lightning.generative import Generative
 from cvae_lightning.metrics.pixel_fid import PixelFID
-from cvae_lightning.metrics.score import Score
+from cvae_lightning.metrics.score import score
 from cvae_lightning.metrics.ssim import SSIM
 from cvae_lightning.shapes import Batch, ByteImages, Images
 
@@ -19,7 +25,8 @@ from cvae_lightning.shapes import Batch, ByteImages, Images
 class Grader(Evaluator):
     """`ssim` and `mse` of reconstructions, `fid_pixel` of samples by class, and the Score that they make.
 
-    `fid_pixel` is absent for a model that does not tell classes apart.
+    `fid_pixel` exists for a conditional model and a split that has images of every class. A conditional model's Score
+    needs it; an unconditional model's does not.
     """
 
     names = ("ssim", "mse", "fid_pixel", "score", "score_uncapped")
@@ -30,7 +37,7 @@ class Grader(Evaluator):
             "evaluators.grader.samples_per_class", samples_per_class, 1, "The report's FID uses 100."
         )
 
-    def evaluate(self, model: Generative, batches: Iterable[Batch], train: Split) -> dict[str, float]:
+    def evaluate(self, model: Generative, batches: Iterable[Batch], train: Split) -> Measured:
         ssim, mse, pixel_fid = SSIM(), MeanSquaredError(), PixelFID(model.num_classes, math.prod(model.image_shape))
         for x, y in batches:
             reconstruction = rounded(model.reconstruct(x, y)).float().div_(255)
@@ -38,20 +45,31 @@ class Grader(Evaluator):
             mse.to(x.device).update(reconstruction, x)
             if model.num_classes:
                 pixel_fid.to(x.device).update(rounded(x), y, real=True)
-        numbers = {"ssim": float(ssim.compute()), "mse": float(mse.compute())}
-        if model.num_classes:
-            for label in range(model.num_classes):
-                labels = torch.full((self.samples_per_class,), label, device=pixel_fid.device)
-                pixel_fid.update(truncated(model.sample(labels)), labels, real=False)
-            numbers["fid_pixel"] = float(pixel_fid.compute())
-        return numbers | self._scores(model.latent_dim, numbers)
+        measured = (float(ssim.compute()), float(mse.compute()))
+        numbers: Measured = dict(zip(("ssim", "mse"), measured, strict=True))
+        if not model.num_classes:
+            return {**numbers, "fid_pixel": UNCONDITIONAL, **_scores(*measured, None, model.latent_dim)}
+        fid_pixel = self._fid_pixel(model, pixel_fid)
+        if isinstance(fid_pixel, Absent):
+            no_score = Absent("the Score of a conditional model needs fid_pixel")
+            return {**numbers, "fid_pixel": fid_pixel, "score": no_score, "score_uncapped": no_score}
+        return {**numbers, "fid_pixel": fid_pixel, **_scores(*measured, fid_pixel, model.latent_dim)}
 
-    @staticmethod
-    def _scores(latent_dim: int, numbers: dict[str, float]) -> dict[str, float]:
-        scores = {"score": Score(latent_dim), "score_uncapped": Score(latent_dim, capped=False)}
-        for metric in scores.values():
-            metric.update(numbers["ssim"], numbers["mse"], numbers.get("fid_pixel"))
-        return {name: float(metric.compute()) for name, metric in scores.items()}
+    def _fid_pixel(self, model: Generative, pixel_fid: PixelFID) -> float | Absent:
+        """The distance of new samples of each class from its real images, which `pixel_fid` has seen."""
+        if missing := (pixel_fid.num_images[1] == 0).nonzero()[:, 0].tolist():
+            return no_images_of(missing, "this split")
+        for label in range(model.num_classes):
+            labels = torch.full((self.samples_per_class,), label, device=pixel_fid.device)
+            pixel_fid.update(truncated(model.sample(labels)), labels, real=False)
+        return float(pixel_fid.compute())
+
+
+def _scores(ssim: float, mse: float, fid_pixel: float | None, latent_dim: int) -> dict[str, float]:
+    return {
+        "score": score(ssim, mse, fid_pixel, latent_dim),
+        "score_uncapped": score(ssim, mse, fid_pixel, latent_dim, capped=False),
+    }
 
 
 def rounded(x: Images) -> ByteImages:

@@ -8,7 +8,7 @@ from torch import nn
 
 from cvae_lightning.data.splits import Split
 from cvae_lightning.errors import check_integer
-from cvae_lightning.evaluators.evaluator import Evaluator
+from cvae_lightning.evaluators.evaluator import NO_LATENTS, Evaluator, Measured
 from cvae_lightning.generative import Generative, LatentVariableModel
 from cvae_lightning.gradient_estimators import draw, mean_of_the_others, reinforce, reparameterised, total_variance
 from cvae_lightning.shapes import Batch
@@ -32,9 +32,9 @@ class GradientVariance(Evaluator):
         self.num_images = check_integer("evaluators.gradients.num_images", num_images, 1, "The default is 128.")
         self.num_draws = check_integer("evaluators.gradients.num_draws", num_draws, 2, "The default is 50.")
 
-    def evaluate(self, model: Generative, batches: Iterable[Batch], train: Split) -> dict[str, float]:
+    def evaluate(self, model: Generative, batches: Iterable[Batch], train: Split) -> Measured:
         if not isinstance(model, LatentVariableModel):
-            return {}
+            return dict.fromkeys(self.names, NO_LATENTS)
         with torch.inference_mode(False), torch.enable_grad():
             x, y = (torch.cat(parts).clone() for parts in zip(*batches, strict=True))
             chosen = torch.randperm(len(x))[: self.num_images].to(x.device)

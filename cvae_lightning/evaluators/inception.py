@@ -1,7 +1,6 @@
 """The usual FID, in the features of an Inception network that was trained on photographs."""
 
 import functools
-import logging
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -11,14 +10,12 @@ from torchmetrics.image.fid import NoTrainInceptionV3
 
 from cvae_lightning.data.splits import Split
 from cvae_lightning.errors import check_integer, check_positive
-from cvae_lightning.evaluators.evaluator import Evaluator
+from cvae_lightning.evaluators.evaluator import Absent, Evaluator, Measured
 from cvae_lightning.evaluators.inception_weights import KEY, cached_or_downloaded, check_weights
-from cvae_lightning.evaluators.samples import drawn, some, whole, with_labels
+from cvae_lightning.evaluators.samples import compared, drawn, some, whole, with_labels
 from cvae_lightning.generative import Generative
 from cvae_lightning.metrics.distances import frechet_distance
 from cvae_lightning.shapes import Batch, ByteImages, Features
-
-log = logging.getLogger(__name__)
 
 AUTO, DOWNLOAD = "auto", "download"
 CHUNK = 50
@@ -27,9 +24,9 @@ CHUNK = 50
 class Inception(Evaluator):
     """`fid_inception` of samples (Heusel et al. 2017), and `fid_inception_floor`, that of as many images of train.
 
-    Absent where the network's weights can't be had, and a line says so; no other network takes its place. `weights` is
-    a file; or "download": torch-fidelity's own, from its cache or fetched in at most `download_seconds`; or "auto",
-    that on a GPU, and nothing on a processor, which at 11 GFLOP an image would be busy for some half an hour.
+    Absent where the network's weights are not available; no other network takes its place. `weights` is a file; or
+    "download": torch-fidelity's own, from its cache or fetched in at most `download_seconds`; or "auto", that on a GPU,
+    and nothing on a processor, which at 11 GFLOP an image would be busy for some half an hour.
     """
 
     names = ("fid_inception", "fid_inception_floor", "num_samples_inception")
@@ -42,10 +39,10 @@ class Inception(Evaluator):
         self.download_seconds = check_positive("evaluators.inception.download_seconds", download_seconds, "Try 120.")
         self.weights = weights if weights in (AUTO, DOWNLOAD) else check_weights(Path(weights))
 
-    def evaluate(self, model: Generative, batches: Iterable[Batch], train: Split) -> dict[str, float]:
+    def evaluate(self, model: Generative, batches: Iterable[Batch], train: Split) -> Measured:
         path = self._path(train.images.device)
-        if path is None:
-            return {}
+        if isinstance(path, Absent):
+            return dict.fromkeys(self.names, path)
         split = whole(batches)
         num_samples = min(self.num_samples, len(split.labels), len(train.labels))
         chosen = split.take(some(split, num_samples))
@@ -55,17 +52,16 @@ class Inception(Evaluator):
             for images in (chosen.images, drawn(model, chosen.labels), with_labels(train, chosen.labels)[0])
         )
         return {
-            "fid_inception": frechet_distance(real, fake),
-            "fid_inception_floor": frechet_distance(real, floor),
+            "fid_inception": compared(frechet_distance, real, fake),
+            "fid_inception_floor": compared(frechet_distance, real, floor),
             "num_samples_inception": num_samples,
         }
 
-    def _path(self, device: torch.device) -> Path | None:
+    def _path(self, device: torch.device) -> Path | Absent:
         if isinstance(self.weights, Path):
             return self.weights
         if self.weights == AUTO and device.type == "cpu":
-            log.info("Without fid_inception, which is slow on a processor: %s=download asks for it.", KEY)
-            return None
+            return Absent(f"it is slow without a GPU; {KEY}=download asks for it")
         return _cached_or_downloaded(self.download_seconds)
 
 

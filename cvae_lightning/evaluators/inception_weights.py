@@ -12,6 +12,7 @@ import torch
 from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3
 
 from cvae_lightning.errors import refuse
+from cvae_lightning.evaluators.evaluator import Absent
 from cvae_lightning.files import sha256_of, write_whole
 
 log = logging.getLogger(__name__)
@@ -33,8 +34,8 @@ def check_weights(path: Path) -> Path:
     return path
 
 
-def cached_or_downloaded(seconds: float) -> Path | None:
-    """The file where torch-fidelity itself keeps it, fetched in at most `seconds`; None where that fails."""
+def cached_or_downloaded(seconds: float) -> Path | Absent:
+    """The file where torch-fidelity itself keeps it, fetched in at most `seconds`; a reason where that fails."""
     path = Path(torch.hub.get_dir()) / "checkpoints" / URL_INCEPTION_V3.rpartition("/")[2]
     if path.is_file():
         return check_weights(path)
@@ -45,8 +46,7 @@ def cached_or_downloaded(seconds: float) -> Path | None:
     thread.join(seconds)  # looking up an address has no time limit of its own
     if path.is_file():
         return path
-    log.warning("Without fid_inception: its weights can't be had (%s). Name a file with %s.", failure[-1], KEY)
-    return None
+    return Absent(f"its network's weights could not be downloaded ({failure[-1]}); name a file with {KEY}")
 
 
 def _download(path: Path, seconds: float, failure: list[str]) -> None:

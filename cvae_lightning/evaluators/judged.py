@@ -9,15 +9,23 @@ import torch
 from cvae_lightning.classifier import Classifier
 from cvae_lightning.data.splits import Split
 from cvae_lightning.errors import check_integer
-from cvae_lightning.evaluators.evaluator import Evaluator
-from cvae_lightning.evaluators.samples import drawn, some, whole, with_labels
+from cvae_lightning.evaluators.evaluator import (
+    UNCONDITIONAL,
+    Absent,
+    Evaluator,
+    Measured,
+    classes_without_images,
+    no_images_of,
+)
+from cvae_lightning.evaluators.samples import compared, drawn, some, whole, with_labels
 from cvae_lightning.generative import Generative
 from cvae_lightning.judge_files import judge_for
-from cvae_lightning.metrics.distances import frechet_distance, kernel_distance, precision_and_recall
+from cvae_lightning.metrics.distances import NEIGHBOURS, frechet_distance, kernel_distance, precision_and_recall
 from cvae_lightning.metrics.proportion import wilson_interval
 from cvae_lightning.shapes import Batch, Features
 
 DISTANCES = ("fid_digit", "kid_digit", "precision", "recall")
+ACCURACIES = ("accuracy", "accuracy_low", "accuracy_high", "accuracy_worst_class")
 SAMPLES_PER_CLASS = 1000
 FLOOR_DRAWS = 5
 
@@ -29,17 +37,14 @@ class Judged(Evaluator):
     compared with as many images of the split, whose labels they have. Beside each distance stands `<name>_floor`, that
     of as many images of `train` with these labels too, since chance in the proportions of classes would be most of it;
     for `fid_digit` it is the mean over up to five such draws that share no image. `accuracy` is over 1,000 samples a
-    class, with its 95 % interval, and absent for a model that does not tell classes apart; `accuracy_real` is the
-    judge's on the split itself. All on 8-bit images.
+    class, with its 95 % interval; it exists for a conditional model and a train split with images of every class.
+    `accuracy_real` is the judge's on the split itself. All on 8-bit images.
     """
 
     names = (
         *(f"{name}{suffix}" for name in DISTANCES for suffix in ("", "_floor")),
         "num_samples",
-        "accuracy",
-        "accuracy_low",
-        "accuracy_high",
-        "accuracy_worst_class",
+        *ACCURACIES,
         "accuracy_real",
     )
 
@@ -49,7 +54,7 @@ class Judged(Evaluator):
         self.folder = Path(folder)
         self.num_samples = check_integer("evaluators.judged.num_samples", num_samples, 10, "10000 is usual.")
 
-    def evaluate(self, model: Generative, batches: Iterable[Batch], train: Split) -> dict[str, float]:
+    def evaluate(self, model: Generative, batches: Iterable[Batch], train: Split) -> Measured:
         judge = judge_for(*train, self.folder)
         split = whole(batches)
         num_samples = min(self.num_samples, len(split.labels), len(train.labels))
@@ -60,21 +65,31 @@ class Judged(Evaluator):
         numbers = distances(real, judge.read(drawn(model, labels))[0])
         others = [judge.read(images)[0] for images in with_labels(train, labels, FLOOR_DRAWS)]
         floors = distances(real, others[0])
-        floors["fid_digit"] = statistics.fmean(frechet_distance(real, other) for other in others)
+        if len(others) > 1:
+            floors["fid_digit"] = statistics.fmean(frechet_distance(real, other) for other in others)
         numbers |= {f"{name}_floor": value for name, value in floors.items()}
         right = (read == split.labels).double().mean()
         numbers |= {"num_samples": num_samples, "accuracy_real": float(right)}
-        return numbers | accuracy(judge, model) if model.num_classes else numbers
+        if not model.num_classes:
+            return numbers | dict.fromkeys(ACCURACIES, UNCONDITIONAL)
+        if missing := classes_without_images(train.labels, model.num_classes):
+            return numbers | dict.fromkeys(ACCURACIES, no_images_of(missing, "train"))
+        return numbers | accuracy(judge, model)
 
 
-def distances(real: Features, fake: Features) -> dict[str, float]:
-    precision, recall = precision_and_recall(real, fake)
-    return dict(
-        zip(DISTANCES, (frechet_distance(real, fake), kernel_distance(real, fake), precision, recall), strict=True)
-    )
+def distances(real: Features, fake: Features) -> Measured:
+    """Each of `DISTANCES`, where there are enough images on both sides."""
+    both = compared(precision_and_recall, real, fake, NEIGHBOURS + 1)
+    precision, recall = (both, both) if isinstance(both, Absent) else both
+    return {
+        "fid_digit": compared(frechet_distance, real, fake),
+        "kid_digit": compared(kernel_distance, real, fake),
+        "precision": precision,
+        "recall": recall,
+    }
 
 
-def accuracy(judge: Classifier, model: Generative) -> dict[str, float]:
+def accuracy(judge: Classifier, model: Generative) -> Measured:
     """Of the samples of each class, how many the judge takes for it."""
     labels = torch.arange(model.num_classes).repeat_interleave(SAMPLES_PER_CLASS)
     read = judge.read(drawn(model, labels))[1].cpu()

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from cvae_lightning.data.splits import Split
 from cvae_lightning.distributions import DiagonalNormal
-from cvae_lightning.evaluators.evaluator import Evaluator
+from cvae_lightning.evaluators.evaluator import NO_LATENTS, Absent, Evaluator, Measured
 from cvae_lightning.generative import Generative, LatentVariableModel
 from cvae_lightning.shapes import Batch, Labels, Latents
 
@@ -26,13 +26,15 @@ class LatentSpace(Evaluator):
     names = ("active_units", "label_leak")
 
     @torch.no_grad()
-    def evaluate(self, model: Generative, batches: Iterable[Batch], train: Split) -> dict[str, float]:
+    def evaluate(self, model: Generative, batches: Iterable[Batch], train: Split) -> Measured:
         if not isinstance(model, LatentVariableModel):
-            return {}
+            return dict.fromkeys(self.names, NO_LATENTS)
         posteriors, labels = zip(*((model.posterior(x, y), y) for x, y in batches), strict=True)
-        q = DiagonalNormal(*(torch.cat(parts) for parts in zip(*posteriors, strict=True)))
-        active = q.mean.var(0) > ACTIVE
-        return {"active_units": int(active.sum()), "label_leak": held_out_accuracy(q.rsample(), torch.cat(labels))}
+        q, y = DiagonalNormal(*(torch.cat(parts) for parts in zip(*posteriors, strict=True))), torch.cat(labels)
+        if len(y) < 2:
+            return dict.fromkeys(self.names, Absent("this split has one image"))
+        leak = held_out_accuracy(q.rsample(), y) if y.unique().numel() > 1 else Absent("this split has one class")
+        return {"active_units": int((q.mean.var(0) > ACTIVE).sum()), "label_leak": leak}
 
 
 def held_out_accuracy(z: Latents, y: Labels) -> float:

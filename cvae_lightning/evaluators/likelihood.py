@@ -6,7 +6,7 @@ import torch
 
 from cvae_lightning.data.splits import Split
 from cvae_lightning.errors import check_integer
-from cvae_lightning.evaluators.evaluator import Evaluator
+from cvae_lightning.evaluators.evaluator import NO_LATENTS, Evaluator, Measured
 from cvae_lightning.generative import Generative, LatentVariableModel
 from cvae_lightning.objectives import log_mean_exp, weighted_draws
 from cvae_lightning.shapes import Batch, PerImage
@@ -44,9 +44,9 @@ class ImportanceWeighting(Evaluator):
         self.control_samples = control_samples
 
     @torch.no_grad()
-    def evaluate(self, model: Generative, batches: Iterable[Batch], train: Split) -> dict[str, float]:
+    def evaluate(self, model: Generative, batches: Iterable[Batch], train: Split) -> Measured:
         if not isinstance(model, LatentVariableModel):
-            return {}
+            return dict.fromkeys(self.names, NO_LATENTS)
         x, y = (torch.cat(parts) for parts in zip(*batches, strict=True))
         chosen = torch.randperm(len(x))[: self.num_images].sort().values.to(x.device)
         log_p = self._log_p(model, (x[chosen], y[chosen]), self.num_samples).mean()

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from cvae_lightning.data.splits import Split
-from cvae_lightning.evaluators.evaluator import Evaluator
+from cvae_lightning.evaluators.evaluator import Evaluator, Measured
 from cvae_lightning.generative import Generative
 from cvae_lightning.shapes import Batch
 
@@ -22,7 +22,7 @@ class PCA(Evaluator):
 
     names = ("mse_pca",)
 
-    def evaluate(self, model: Generative, batches: Iterable[Batch], train: Split) -> dict[str, float]:
+    def evaluate(self, model: Generative, batches: Iterable[Batch], train: Split) -> Measured:
         mean, components = principal_components(train, model.latent_dim)
         squares, num_pixels = 0.0, 0
         for x, _ in batches:

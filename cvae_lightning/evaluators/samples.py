@@ -1,16 +1,20 @@
 """Real images and samples as evaluators compare them: on 8 bits, and the same however they were batched."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
 from cvae_lightning.data.splits import Split
+from cvae_lightning.evaluators.evaluator import Absent
 from cvae_lightning.evaluators.grader import rounded
 from cvae_lightning.generative import Generative
-from cvae_lightning.shapes import Batch, ByteImages, Labels
+from cvae_lightning.shapes import Batch, ByteImages, Features, Labels
 
 CHUNK = 1000
+
+Distance = TypeVar("Distance")
 
 
 def whole(batches: Iterable[Batch]) -> Split:
@@ -43,3 +47,11 @@ def with_labels(split: Split, labels: Labels, most_draws: int = 1) -> list[ByteI
 def drawn(model: Generative, labels: Labels) -> ByteImages:
     """One sample a label, rounded to 8 bits."""
     return torch.cat([rounded(model.sample(chunk)) for chunk in labels.split(CHUNK)])
+
+
+def compared(
+    distance: Callable[[Features, Features], Distance], real: Features, fake: Features, at_least: int = 2
+) -> Distance | Absent:
+    """`distance` between two sets of images, or a reason where one of them has fewer than `at_least`."""
+    num = min(len(real), len(fake))
+    return distance(real, fake) if num >= at_least else Absent(f"{num} images on one side are too few to compare")

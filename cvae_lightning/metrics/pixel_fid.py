@@ -41,10 +41,10 @@ class PixelFID(Metric):
         self.sums_of_squares[int(real)].index_add_(0, labels, pixels.square())
 
     def compute(self) -> Tensor:
-        """A scalar; nan while a class lacks real or generated images."""
+        """A scalar, float64 on the CPU; nan while a class lacks real or generated images."""
         counts, sums, squares = (state.cpu().double() for state in (self.num_images, self.sums, self.sums_of_squares))
         means = sums / counts[..., None] / 255
         variances = (squares / counts[..., None] / 255**2 - means.square()).clamp(min=0)  # a constant's may round below
         between_means = (means[0] - means[1]).square()
         between_variances = (variances[0].sqrt() - variances[1].sqrt()).square()
-        return (between_means + between_variances).sum(1).mean().to(self.sums.device, torch.get_default_dtype())
+        return (between_means + between_variances).sum(1).mean()

@@ -84,11 +84,11 @@ def _row(sweep: Sweep, run: Run, varied: list[str], families: dict[str, int]) ->
 
 def _measured(run: Run) -> dict[str, Any]:
     metrics = run.metrics
-    report = _report_score(run)
+    report, ours = _report_score(run), metrics["test"].get("score")
     return {
         **{f"{split}/{name}": value for split in ("val", "test") for name, value in metrics[split].items()},
         "report_score": report,
-        "difference": None if report is None else metrics["test"]["score"] - report,
+        "difference": None if report is None or ours is None else ours - report,
         **{key: metrics["time"][key] for key in TIMES},
         **{key: metrics["environment"].get(key) for key in ENVIRONMENT},
         "dataset": metrics["dataset"]["name"],
