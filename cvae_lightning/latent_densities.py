@@ -17,11 +17,15 @@ NUM_IMAGES = 2000  # of the model's own, from which the KL of each latent is est
 
 
 class NormalMixtures(NamedTuple):
-    """Mixtures of normals: one of each class, or one for all."""
+    """Mixtures of Gaussians: one per class, or one for all classes."""
 
     weights: Tensor  # (groups, components)
     means: Tensor  # (groups, components, latent)
     factors: Tensor  # (groups, components, latent, latent): lower triangular, factor @ factor.T is the covariance
+
+    def by_class(self, num_classes: int) -> "NormalMixtures":
+        """One mixture per class, so that labels index them; one in all for a model without classes."""
+        return NormalMixtures(*(part.expand(max(num_classes, 1), *part.shape[1:]) for part in self))
 
     def as_single_normals(self) -> "NormalMixtures":
         """One normal a group, of the mean and the covariance of its mixture."""
@@ -47,6 +51,7 @@ class Draw(nn.Module):
     factors: Tensor
 
     def __init__(self, mixtures: NormalMixtures) -> None:
+        """`mixtures` holds one per class."""
         super().__init__()
         self.register_buffer("thresholds", mixtures.weights.cumsum(1)[:, :-1])
         self.register_buffer("means", mixtures.means)
@@ -54,13 +59,18 @@ class Draw(nn.Module):
 
     def forward(self, noise: Latents, uniform: Tensor, label: Labels | None = None) -> Latents:
         """`noise` from N(0, I), and `uniform`, (batch,) from [0, 1), which chooses the component."""
-        group = torch.zeros_like(uniform, dtype=torch.long) if label is None else label
+        group = torch.zeros_like(uniform, dtype=torch.long) if label is None else row_of(label, len(self.means))
         component = (uniform[:, None] >= self.thresholds[group]).sum(1)
         return self.means[group, component] + (self.factors[group, component] @ noise[..., None])[..., 0]
 
 
+def row_of(label: Labels, num_classes: int) -> Labels:
+    """The row of a table that belongs to `label`, out of bounds for a negative one, which would count from the end."""
+    return torch.where(label < 0, num_classes, label)
+
+
 def prior_of(model: VAE) -> NormalMixtures:
-    """p(z), or p(z | y) of each class. Raises UserError for a prior of another kind."""
+    """p(z), or p(z | y) for each class. Raises UserError for a prior of another kind."""
     prior = model.latents
     if isinstance(prior, Normal):
         factor = torch.eye(model.latent_dim)
@@ -99,6 +109,5 @@ def kl_by_latent(model: VAE) -> Tensor:
     labels, z = draws(model, NUM_IMAGES)
     with torch.no_grad():
         q = model.posterior(model.likelihood(z, labels).mean, labels)
-        moments = prior_of(model).moments()
-        group = labels if len(moments.mean) > 1 else torch.zeros_like(labels)
-        return DiagonalNormal(*(values[group] for values in moments)).kl_by_latent(q).mean(0)
+        moments = prior_of(model).by_class(model.num_classes).moments()
+        return DiagonalNormal(*(values[labels] for values in moments)).kl_by_latent(q).mean(0)

@@ -23,11 +23,11 @@ def traverse(config: DictConfig) -> None:
     num = check_integer("num", config.num, 1, "20 is the default.")
     model = verb.run.model()
     labels = asked_labels(model, config.labels)
-    kl, centres = kl_by_latent(model), sampler_of(model).moments().mean
+    kl, centres = kl_by_latent(model), sampler_of(model).by_class(model.num_classes).moments().mean
     order, values = kl.argsort(descending=True, stable=True)[:num], torch.linspace(-reach, reach, steps)
     names = [f"z{latent}: {kl[latent]:.2f}" for latent in order.tolist()]
     for label in labels or [0]:
-        latents = traversal(centres[label if len(centres) > 1 else 0], order, values)
+        latents = traversal(centres[label], order, values)
         images = drawing.decode(model, latents.flatten(0, 1), torch.full((len(order) * steps,), label))
         title = f"Each latent over -{reach:g} to {reach:g}, by KL in nats" + (f"; label {label}" if labels else "")
         arrays = {"images": images.unflatten(0, (-1, steps)), "latents": latents, "order": order, "kl": kl}

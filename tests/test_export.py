@@ -1,6 +1,7 @@
 """What leaves the project: ONNX files and the explorer compute what PyTorch does."""
 
 import functools
+import itertools
 import json
 import re
 import shutil
@@ -26,7 +27,7 @@ from cvae_lightning.export.__main__ import export
 from cvae_lightning.export.explorer import explorer_page
 from cvae_lightning.export.javascript import decoder_content, mixtures_content
 from cvae_lightning.export.labels import label_names
-from cvae_lightning.export.onnx_models import Decoder, Encoder, write_onnx
+from cvae_lightning.export.onnx_models import Decoder, Encoder, onnx_graph
 from cvae_lightning.latent_densities import Draw, kl_by_latent, prior_of, sampler_of
 from cvae_lightning.models.cvae import CVAE
 from cvae_lightning.models.vae import VAE
@@ -111,7 +112,9 @@ def check_onnx(folder: Path, model: VAE) -> None:
         assert image.std() > 0.05
 
 
-@pytest.mark.parametrize("overrides", [("model=cvae", "sampler=mixture", "sampler.num_components=3"), ("model=vae",)])
+@pytest.mark.parametrize(
+    "overrides", [("model=cvae",), ("model=cvae", "sampler=mixture", "sampler.num_components=3"), ("model=vae",)]
+)
 def test_a_run_leaves_as_onnx_files_that_compute_what_it_does(tmp_path: Path, overrides: Sequence[str]) -> None:
     run = finished_run(tmp_path / "run", *SMALL, *overrides)
     command(run, "format=onnx")
@@ -134,9 +137,14 @@ def test_a_run_leaves_as_onnx_files_that_compute_what_it_does(tmp_path: Path, ov
     assert json.loads(props["value_range"]) == [0, 1]
     assert json.loads(props["metrics"]) == run.metrics
     assert props["weights_sha256"] == run.metrics["weights_sha256"]
-    if model.num_classes:
-        with pytest.raises(onnxruntime.capi.onnxruntime_pybind11_state.InvalidArgument, match="index = 10"):
-            of_onnx(folder / "decoder.onnx", latent=torch.zeros(1, 3), label=torch.tensor([10]))
+    for unknown in (-10, -1, 10) if model.num_classes else ():
+        for file, inputs in {
+            "encoder": {"image": torch.zeros(1, 1, 28, 28)},
+            "decoder": {"latent": torch.zeros(1, 3)},
+            "sampler": {"noise": torch.zeros(1, 3), "uniform": torch.zeros(1)},
+        }.items():
+            with pytest.raises(onnxruntime.capi.onnxruntime_pybind11_state.InvalidArgument, match="index = 10"):
+                of_onnx(folder / f"{file}.onnx", **inputs, label=torch.tensor([unknown]))
 
 
 @pytest.mark.parametrize(
@@ -151,8 +159,10 @@ def test_every_network_leaves_as_onnx(tmp_path: Path, network: Any, likelihood: 
     model = small(network, likelihood)
     label = {"label": torch.arange(4)}
     inputs = {"image": torch.rand(4, *model.image_shape), **label}
-    write_onnx(Encoder(model).eval(), inputs, ["mean", "log_var"], {}, tmp_path / "encoder.onnx")
-    write_onnx(Decoder(model).eval(), {"latent": torch.randn(4, 3), **label}, ["image"], {}, tmp_path / "decoder.onnx")
+    encoder = onnx_graph(Encoder(model).eval(), inputs, ["mean", "log_var"], {})
+    decoder = onnx_graph(Decoder(model).eval(), {"latent": torch.randn(4, 3), **label}, ["image"], {})
+    (tmp_path / "encoder.onnx").write_bytes(encoder)
+    (tmp_path / "decoder.onnx").write_bytes(decoder)
     check_onnx(tmp_path, model)
     graph = onnx.load(tmp_path / "decoder.onnx").graph
     shapes = [
@@ -163,12 +173,37 @@ def test_every_network_leaves_as_onnx(tmp_path: Path, network: Any, likelihood: 
 
 
 def test_what_differs_from_pytorch_is_not_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(onnx_models, "write_onnx", lambda *arguments: arguments[-1].write_text("a graph"))
+    monkeypatch.setattr(onnx_models, "onnx_graph", lambda *_: b"a graph")
     monkeypatch.setattr(onnx_models, "largest_difference", lambda *_: 2e-5)
     model = small()
     with pytest.raises(UserError, match=r"Expected outputs of encoder.onnx within 1e-05 of PyTorch's, got .* of 2e-05"):
         list(onnx_models.write_onnx_models(model, metrics_of(model), tmp_path))
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("failing", ["onnx_graph", "largest_difference"])
+@pytest.mark.parametrize("failure", [ValueError, KeyboardInterrupt])
+@pytest.mark.parametrize("num_whole", [0, 1, 2])
+def test_a_failure_at_any_file_leaves_no_part_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: str, failure: type[BaseException], num_whole: int
+) -> None:
+    calls = itertools.count()
+
+    def stub(name: str, result: Any) -> None:
+        def step(*_: Any) -> Any:
+            if name == failing and next(calls) == num_whole:
+                raise failure
+            return result
+
+        monkeypatch.setattr(onnx_models, name, step)
+
+    stub("onnx_graph", b"a graph")
+    stub("largest_difference", 0.0)
+    model = small()
+    with pytest.raises(failure):
+        list(onnx_models.write_onnx_models(model, metrics_of(model), tmp_path))
+    whole = sorted(f"{name}.onnx" for name in ("encoder", "decoder", "sampler")[:num_whole])
+    assert sorted(path.name for path in tmp_path.iterdir()) == whole
 
 
 def test_the_extra_is_asked_for_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -83,8 +83,9 @@ def _introduction(model: VAE) -> str:
 def _sampler(model: VAE) -> str:
     if isinstance(model.sampler, Prior):
         return "the prior"
-    of_each = " a class" if model.num_classes else ""
-    return f"a mixture of {sampler_of(model).weights.shape[1]} normals{of_each}, fitted after the training"
+    num = sampler_of(model).weights.shape[1]
+    fitted = "a Gaussian" if num == 1 else f"a mixture of {num} Gaussians"
+    return f"{fitted}{' per class' if model.num_classes else ''}, fitted after the training"
 
 
 def _list(numbers: dict[str, float | None]) -> str:

@@ -3,7 +3,6 @@
 import importlib.util
 import json
 import logging
-import os
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -14,7 +13,8 @@ from torch import Tensor, nn
 
 from cvae_lightning.errors import UserError
 from cvae_lightning.export.labels import label_names
-from cvae_lightning.latent_densities import Draw, sampler_of
+from cvae_lightning.files import write_whole
+from cvae_lightning.latent_densities import Draw, row_of, sampler_of
 from cvae_lightning.models.vae import VAE
 from cvae_lightning.random_streams import random_stream
 from cvae_lightning.shapes import Images, Labels, Latents
@@ -68,33 +68,30 @@ def write_onnx_models(model: VAE, metrics: dict[str, Any], folder: Path) -> Iter
     with random_stream(0):
         image, latent, noise = (torch.rand(8, *model.image_shape), *torch.randn(2, 8, model.latent_dim))
         uniform = torch.rand(8)
+    sampler = Draw(sampler_of(model).by_class(model.num_classes))
     parts: dict[str, tuple[nn.Module, dict[str, Tensor], list[str]]] = {
         "encoder": (Encoder(model), {"image": image}, ["mean", "log_var"]),
         "decoder": (Decoder(model), {"latent": latent}, ["image"]),
-        "sampler": (Draw(sampler_of(model)), {"noise": noise, "uniform": uniform}, ["latent"]),
+        "sampler": (sampler, {"noise": noise, "uniform": uniform}, ["latent"]),
     }
     for name, (part, inputs, outputs) in parts.items():
         if model.num_classes:
             inputs["label"] = torch.arange(8) % model.num_classes
         file = folder / f"{name}.onnx"
-        partial = file.with_name(file.name + ".part")
-        write_onnx(part.eval(), inputs, outputs, facts, partial)
-        difference = largest_difference(partial, part, inputs)
+        graph = onnx_graph(part.eval(), inputs, outputs, facts)
+        difference = largest_difference(graph, part, inputs)
         if not difference <= CLOSE:
-            partial.unlink()
             raise UserError(
                 f"Expected outputs of {name}.onnx within {CLOSE:g} of PyTorch's, got a difference of {difference:.2g}. "
                 "Try another version of torch or onnxruntime."
             )
-        os.replace(partial, file)
+        write_whole(file, graph)
         told = f"{', '.join(inputs)} -> {', '.join(outputs)}"
         yield f"{file}: {told}; {file.stat().st_size / 1e6:.2f} MB, within {difference:.1g} of PyTorch."
 
 
-def write_onnx(
-    part: nn.Module, inputs: dict[str, Tensor], outputs: Sequence[str], facts: dict[str, str], file: Path
-) -> None:
-    """A graph of any batch size, its weights inside."""
+def onnx_graph(part: nn.Module, inputs: dict[str, Tensor], outputs: Sequence[str], facts: dict[str, str]) -> bytes:
+    """The content of an ONNX file: a graph for any batch size, with its weights."""
     import onnx
 
     batch = torch.export.Dim("batch")
@@ -113,15 +110,15 @@ def write_onnx(
     graph = program.model_proto
     onnx.helper.set_model_props(graph, facts)
     onnx.checker.check_model(graph)
-    onnx.save(graph, file)
+    return graph.SerializeToString()
 
 
 @torch.no_grad()
-def largest_difference(file: Path, part: nn.Module, inputs: dict[str, Tensor]) -> float:
+def largest_difference(graph: bytes, part: nn.Module, inputs: dict[str, Tensor]) -> float:
     """Between the outputs of onnxruntime and PyTorch for batches of 1 and 7: absolute below 1, relative above."""
     import onnxruntime
 
-    session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
     differences = []
     for size in BATCH_SIZES:
         batch = {name: values[:size] for name, values in inputs.items()}
@@ -156,4 +153,4 @@ def _contexts(model: VAE) -> Tensor:
 
 
 def _context(contexts: Tensor, like: Tensor, label: Labels | None) -> Tensor:
-    return like.new_empty(like.shape[0], 0) if label is None else contexts[label]
+    return like.new_empty(like.shape[0], 0) if label is None else contexts[row_of(label, len(contexts))]
