@@ -2,7 +2,6 @@
 
 import functools
 import platform
-import re
 import statistics
 import subprocess
 from importlib.metadata import version
@@ -14,31 +13,34 @@ from pytorch_lightning import Trainer
 
 from cvae_lightning.build import PACKAGE
 from cvae_lightning.callbacks.history import history_of
+from cvae_lightning.choices import choice
 from cvae_lightning.models.vae import VAE
+from cvae_lightning.runs import Run
 
 
-def settings(config: DictConfig, model: VAE) -> dict[str, Any]:
-    """What was run, under the same keys for every model."""
+def settings(run: Run, model: VAE) -> dict[str, Any]:
+    """What was run, under the same keys for every model; choices by the names of their files in conf/."""
+    config = run.raw_config
     return {
-        "model": _class_name(config.model),
-        "network": _class_name(config.network),
+        "model": choice(run, "model"),
+        "network": choice(run, "network"),
         "hidden": str(config.network.get("hidden")),
         "injection": _injection(config.network),
-        "likelihood": _class_name(config.likelihood),
+        "likelihood": choice(run, "likelihood"),
         "variance": config.likelihood.get("variance"),
         "binarize": config.data.binarize,
-        "prior": _class_name(config.prior),
+        "prior": choice(run, "prior"),
         "prior_components": config.prior.get("num_components"),
-        "bound": _class_name(config.bound).removesuffix("bound"),
+        "bound": choice(run, "bound"),
         **{key: config.bound.get(key) for key in ("warmup_epochs", "free_bits", "num_samples")},
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         **{key: config[key] for key in ("epochs", "latent_dim", "lr", "batch_size", "beta", "seed")},
-        "optimizer": _class_name(config.optimizer),
-        "schedule": _class_name(config.schedule),
-        "sampler": _class_name(config.sampler),
+        "optimizer": choice(run, "optimizer"),
+        "schedule": choice(run, "schedule"),
+        "sampler": choice(run, "sampler"),
         "components": config.sampler.get("num_components"),
         "temperature": config.sampler.get("temperature"),
-        "averaging": _class_name(config.callbacks.averaging) if "averaging" in config.callbacks else "none",
+        "averaging": choice(run, "averaging"),
         "averaging_decay": OmegaConf.select(config, "callbacks.averaging.decay"),
         "max_shift": config.data.get("max_shift", 0),
         "precision": config.trainer.get("precision", "32-true"),
@@ -87,8 +89,3 @@ def _injection(network: DictConfig) -> str | None:
         return None
     places = list(network.inject_into)
     return network.injection if len(places) == 2 else f"{network.injection} into {' and '.join(places) or 'nothing'}"
-
-
-def _class_name(config: DictConfig) -> str:
-    """The name of a choice in `config`: that of the class, in lower case."""
-    return re.sub("(?<=[a-z])(?=[A-Z])", "_", str(config._target_).rpartition(".")[2]).lower()

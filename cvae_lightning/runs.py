@@ -89,6 +89,15 @@ class Run:
         file = self.path / ".hydra" / "overrides.yaml"
         return [str(override) for override in OmegaConf.load(file)] if file.is_file() else []
 
+    @cached_property
+    def choices(self) -> dict[str, str | None]:
+        """The file that was chosen in each group of conf/, as Hydra noted it; empty for a run without its record."""
+        file = self.path / ".hydra" / "hydra.yaml"
+        if not file.is_file():
+            return {}
+        record: Any = OmegaConf.to_container(OmegaConf.load(file), resolve=False)
+        return record["hydra"]["runtime"]["choices"]
+
     @property
     def family(self) -> dict[str, Any]:
         """The configuration without the number of epochs.

@@ -60,7 +60,7 @@ def train(run: Run) -> dict[str, Any]:
     logger: TensorBoardLogger = build(config.logger, save_dir=str(run.path), version=name)
     trainer = build_trainer(config, callbacks, logger=logger, default_root_dir=str(run.path))
     datamodule = available_data(run)
-    what_was_run = {**settings(config, model), "dataset": datamodule.source.name}
+    what_was_run = {**settings(run, model), "dataset": datamodule.source.name}
     logger.log_hyperparams(what_was_run)
 
     _check_images(*datamodule.source.fit_splits(), model.num_classes)

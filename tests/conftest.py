@@ -24,7 +24,7 @@ import numpy.typing as npt
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
-from omegaconf import OmegaConf
+from omegaconf import OmegaConf, open_dict
 
 from cvae_lightning.build import CONF
 from cvae_lightning.evaluators.evaluator import Absent
@@ -120,7 +120,12 @@ def make_run(tmp_path: Path, idx_dir: Path) -> MakeRun:
         given = {override.partition("=")[0] for override in overrides}
         defaults = [default for default in small if default.partition("=")[0] not in given]
         hidden = [] if "network" in given else ["network.hidden=[16]"]
-        OmegaConf.save(composed(*hidden, *defaults, *overrides), folder / "config.yaml")
+        with initialize_config_dir(str(CONF), version_base="1.3"):
+            config = compose("config", [*hidden, *defaults, *overrides], return_hydra_config=True)
+        with open_dict(config):
+            choices = config.pop("hydra").runtime.choices
+        OmegaConf.save({"hydra": {"runtime": {"choices": choices}}}, folder / "hydra.yaml")
+        OmegaConf.save(config, folder / "config.yaml")
         return Run(folder.parent)
 
     return make

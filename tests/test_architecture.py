@@ -23,8 +23,8 @@ FLOORS = [
     },
     {"networks", "data", "models", "evaluators", "callbacks"},
     {
-        *("build", "comparison", "model_card", "model_limits", "provenance", "report_numbers", "runs", "sources"),
-        *("summary", "sweeps", "training", "latent_densities"),
+        *("build", "choices", "comparison", "model_card", "model_limits", "provenance", "report_numbers", "runs"),
+        *("sources", "summary", "sweeps", "training", "latent_densities"),
     },
     {
         *("arguments", "command", "completion", "keys", "mistakes", "multirun", "report", "export", "__main__"),

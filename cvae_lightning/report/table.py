@@ -10,6 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from cvae_lightning.build import load_group
+from cvae_lightning.choices import choice
 from cvae_lightning.report_numbers import best_run, same_settings
 from cvae_lightning.runs import Run
 from cvae_lightning.sweeps import Sweep
@@ -72,7 +73,7 @@ def _row(sweep: Sweep, run: Run, varied: list[str], families: dict[str, int]) ->
         "status": run.status,
         **{key: _configured(run, key, given.get(key)) for key in varied},
         **{key: _configured(run, key, None) for key in ("epochs", "latent_dim", "lr", "seed")},
-        "model": config.model._target_.rpartition(".")[2].lower(),
+        "model": run.metrics["model"] if run.complete else choice(run, "model"),
         "dataset": config.data.name,
         "objective": config.objective,
         "family": families.setdefault(_but_for_the_seed(run), len(families)),
