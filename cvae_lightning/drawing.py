@@ -1,6 +1,6 @@
 """What a trained model draws: from its sampler, from images, and from given latents, however many there are."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple, Protocol
 
 import torch
@@ -8,9 +8,10 @@ from torch import Tensor
 from tqdm import tqdm
 
 from cvae_lightning.distributions import DiagonalNormal
+from cvae_lightning.errors import check_not_negative, check_seed, refuse
 from cvae_lightning.generative import LatentVariableModel
 from cvae_lightning.random_streams import random_stream
-from cvae_lightning.shapes import AnyLabels, Images, Labels, Latents, as_labels
+from cvae_lightning.shapes import AnyImages, AnyLabels, Images, Labels, Latents, as_images, as_labels
 
 BATCH = 1000
 MANY = 5 * BATCH  # from here on there is a progress bar
@@ -20,6 +21,12 @@ class Model(LatentVariableModel, Protocol):
     """A latent-variable model that has a sampler."""
 
     num_classes: int
+
+    @property
+    def image_shape(self) -> Sequence[int]: ...
+
+    @property
+    def device(self) -> torch.device: ...
 
     def sample_latents(self, y: AnyLabels, temperature: float | None = None) -> Latents: ...
 
@@ -33,12 +40,17 @@ class Sample(NamedTuple):
 
 
 def sample(model: Model, labels: AnyLabels, temperature: float | None = None, seed: int = 0) -> Sample:
-    """One image a label: the mean of p(x | z, y) at one z from the sampler.
+    """One image per label: the mean of p(x | z, y) at one z from the sampler.
 
-    `temperature` times the standard deviations of the sampler; None: its own. Raises UserError for a label that the
-    model does not know.
+    `temperature` multiplies the standard deviations of the sampler; None stands for its own. Raises UserError for
+    a label that the model does not know, for no label at all, a negative temperature or an invalid seed.
     """
-    y = as_labels(labels, num_classes=model.num_classes or None)
+    y = as_labels(labels, None, model.num_classes or None, model.device)
+    if not len(y):
+        refuse("at least one label", "labels", "none", "Pass for example [2, 7, 9].")
+    if temperature is not None:
+        temperature = check_not_negative("temperature", temperature, "1 is the spread that was fitted.")
+    seed = check_seed("seed", seed)
     with random_stream(seed), torch.no_grad():
         z = model.sample_latents(y, temperature)
     return Sample(decode(model, z, y), y, z)
@@ -51,19 +63,21 @@ def decode(model: Model, z: Latents, y: Labels) -> Images:
 
 
 @torch.no_grad()
-def encode(model: Model, x: Images, labels: AnyLabels) -> DiagonalNormal:
-    """q(z | x, y)."""
-    y = as_labels(labels, len(x), model.num_classes or None)
+def encode(model: Model, x: AnyImages, labels: AnyLabels) -> DiagonalNormal:
+    """q(z | x, y). Raises UserError for images or labels that the model was not made for."""
+    x = as_images(x, model.image_shape, model.device)
+    y = as_labels(labels, len(x), model.num_classes or None, model.device)
     means, log_vars = zip(*(model.posterior(*part) for part in _in_batches(x, y)), strict=True)
     return DiagonalNormal(torch.cat(means), torch.cat(log_vars))
 
 
-def reconstruct(model: Model, x: Images, labels: AnyLabels, seed: int = 0) -> Images:
-    """The mean of p(x | z, y) at one draw of z from the posterior of each image."""
+def reconstruct(model: Model, x: AnyImages, labels: AnyLabels, seed: int = 0) -> Images:
+    """The mean of p(x | z, y) at one draw of z from the posterior of each image. Raises UserError as `encode` does."""
+    seed = check_seed("seed", seed)
     posterior = encode(model, x, labels)
     with random_stream(seed):
         z = posterior.sample()
-    return decode(model, z, as_labels(labels, len(x)))
+    return decode(model, z, as_labels(labels, len(z), device=model.device))
 
 
 def _in_batches(first: Tensor, second: Tensor) -> Iterator[tuple[Tensor, Tensor]]:

@@ -1,6 +1,7 @@
 """Mistakes that a person can mend: one sentence each, shown without a traceback."""
 
 import math
+from numbers import Integral, Real
 from typing import Any, NoReturn
 
 
@@ -22,9 +23,9 @@ def refuse(what: str, key: str, got: object, remedy: str) -> NoReturn:
 
 def check_integer(key: str, value: Any, minimum: int, remedy: str) -> int:
     """`value`, where it is an integer of at least `minimum`."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < minimum:
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < minimum:
         refuse(f"an integer of at least {minimum}", key, value, remedy)
-    return value
+    return int(value)
 
 
 def check_seed(key: str, value: Any) -> int:
@@ -56,4 +57,4 @@ def check_fraction(key: str, value: Any, remedy: str) -> float:
 
 
 def _is_finite_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)

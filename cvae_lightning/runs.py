@@ -18,7 +18,7 @@ if TYPE_CHECKING:  # a run directory is read without waiting for torch
     from torch import Tensor
 
     from cvae_lightning.models.vae import VAE
-    from cvae_lightning.shapes import AnyLabels, Images, Latents
+    from cvae_lightning.shapes import AnyImages, AnyLabels, Images, Latents
 
 CONFIG, METRICS, WEIGHTS, FAILURE = ".hydra/config.yaml", "metrics.json", "model.safetensors", "error.txt"
 
@@ -151,26 +151,48 @@ class Run:
         except SafetensorError as error:
             raise UserError(f"Expected weights as safetensors, got {weights} ({error}). Train again.") from error
         model: VAE = build(self.raw_config.model)
+        self._check_layout(model.state_dict(), state)
         model.load_state_dict(state)
         return model.eval()
 
-    def sample(self, labels: "AnyLabels", temperature: float | None = None, seed: int = 0) -> "Images":
-        """One image a label, from the run's sampler: (B, C, H, W) in [0, 1], the same for the same `seed`.
+    def _check_layout(self, expected: "dict[str, Tensor]", stored: "dict[str, Tensor]") -> None:
+        """Raises UserError where the code has changed since, and builds a model with other weights."""
+        shapes, theirs = ({name: tuple(weight.shape) for name, weight in part.items()} for part in (expected, stored))
+        different = sorted(name for name in shapes | theirs if shapes.get(name) != theirs.get(name))
+        if not different:
+            return
+        name, writer = different[0], self.metrics["environment"]
+        raise UserError(
+            f"Expected {name} of shape {shapes.get(name)}, got {theirs.get(name)} in {self.path / WEIGHTS} "
+            f"({len(different)} such differences). It was written by cvae_lightning "
+            f"{writer.get('cvae_lightning') or 'of an earlier version'}, commit {writer.get('commit') or 'unknown'}: "
+            "use that version, or train again."
+        )
 
-        A `temperature` below 1 makes them more typical and less diverse; None: the sampler's own.
+    def sample(self, labels: "AnyLabels", temperature: float | None = None, seed: int = 0) -> "Images":
+        """One image per label, from the run's sampler: (B, C, H, W), float32 in [0, 1], on the CPU.
+
+        `labels` are integers: one, a list, or a tensor or array of 0 or 1 dimensions. A model without classes draws
+        as many images as there are labels. The images are the same for the same `seed`. A `temperature` below 1 makes
+        them more typical and less diverse; None stands for the sampler's own. Raises UserError for anything else.
         """
         from cvae_lightning import drawing
 
         return drawing.sample(self._model, labels, temperature, seed).images
 
-    def reconstruct(self, images: "Images", labels: "AnyLabels", seed: int = 0) -> "Images":
-        """What the model makes of `images`, (B, C, H, W) in [0, 1], at one draw of z each; labels: one, or one each."""
+    def reconstruct(self, images: "AnyImages", labels: "AnyLabels", seed: int = 0) -> "Images":
+        """What the model makes of `images` at one draw of z each: (B, C, H, W), float32 in [0, 1], on the CPU.
+
+        `images` are a tensor or an array (B, C, H, W), or one image (C, H, W): floats of any precision in [0, 1],
+        bytes, which are divided by 255, or booleans. `labels` as in `sample`, one for all images or one for each.
+        Raises UserError for anything else.
+        """
         from cvae_lightning import drawing
 
         return drawing.reconstruct(self._model, images, labels, seed)
 
-    def encode(self, images: "Images", labels: "AnyLabels") -> "Latents":
-        """The means of q(z | x, y), (B, latent_dim)."""
+    def encode(self, images: "AnyImages", labels: "AnyLabels") -> "Latents":
+        """The means of q(z | x, y): (B, latent_dim), float32, on the CPU; `images` and `labels` as in `reconstruct`."""
         from cvae_lightning import drawing
 
         return drawing.encode(self._model, images, labels).mean

@@ -17,7 +17,7 @@ from cvae_lightning.priors import LatentDistribution, Normal, PriorFactory
 from cvae_lightning.random_streams import random_stream
 from cvae_lightning.samplers import Prior, SamplerFactory
 from cvae_lightning.schedules import Schedule, constant
-from cvae_lightning.shapes import AnyLabels, Batch, Context, Images, Latents, as_labels
+from cvae_lightning.shapes import AnyImages, AnyLabels, Batch, Context, Images, Latents, as_images, as_labels
 
 
 @runtime_checkable
@@ -94,8 +94,9 @@ class VAE(LightningModule):
         return ELBO.at_a_draw(self, self.posterior(x, y), x, y)
 
     @torch.no_grad()
-    def reconstruct(self, x: Images, y: AnyLabels) -> Images:
+    def reconstruct(self, x: AnyImages, y: AnyLabels) -> Images:
         """The mean of p(x | z, y) at one draw of z from the posterior of each image."""
+        x = as_images(x, self.image_shape, self.device)
         return self.likelihood(self.posterior(x, y).rsample(), y).mean
 
     @torch.no_grad()
