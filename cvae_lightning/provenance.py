@@ -4,7 +4,7 @@ import functools
 import platform
 import statistics
 import subprocess
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import torch
@@ -62,6 +62,7 @@ def timing(trainer: Trainer) -> dict[str, float | None]:
 def environment(trainer: Trainer) -> dict[str, Any]:
     device = trainer.strategy.root_device
     return {
+        "cvae_lightning": _own_version(),
         "python": platform.python_version(),
         "torch": torch.__version__,
         "pytorch_lightning": version("pytorch_lightning"),
@@ -69,6 +70,14 @@ def environment(trainer: Trainer) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "commit": _commit(),
     }
+
+
+def _own_version() -> str | None:
+    """None in a checkout that was not installed."""
+    try:
+        return version("cvae_lightning")
+    except PackageNotFoundError:
+        return None
 
 
 @functools.cache
