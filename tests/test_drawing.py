@@ -268,13 +268,6 @@ def test_a_file_that_is_no_image_is_named(tmp_path: Path, name: str) -> None:
         read_images([tmp_path / name], (28, 28))
 
 
-@pytest.mark.parametrize("array", [np.full((28, 28), 7.0), np.zeros((2, 3, 28, 28)), np.zeros((0, 28, 28))])
-def test_numbers_that_are_no_images_are_refused(tmp_path: Path, array: Any) -> None:
-    np.savez(tmp_path / "own.npz", array)
-    with pytest.raises(UserError, match=r"Expected images \(batch, height, width\) of bytes or of numbers in \[0, 1\]"):
-        read_images([tmp_path / "own.npz"], (28, 28))
-
-
 def test_a_cvae_asks_what_ones_own_images_show(call: Call, tmp_path: Path) -> None:
     Image.new("L", (28, 28)).save(tmp_path / "black.png")
     with pytest.raises(UserError, match=r"Expected what the images show, one label or one an image \(labels\)"):

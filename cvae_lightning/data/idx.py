@@ -4,6 +4,7 @@ import gzip
 import hashlib
 import logging
 import math
+import shlex
 import zlib
 from pathlib import Path
 
@@ -16,56 +17,80 @@ from cvae_lightning.files import listed_digests
 log = logging.getLogger(__name__)
 
 UBYTE = 8  # the IDX type code of unsigned bytes
+GZIP = b"\x1f\x8b"
+LIST_FILES = "sha256sum *ubyte* > SHA256SUMS"
 
 
 def find(directory: Path, name: str) -> Path | None:
-    """The file, raw or with the ending .gz."""
-    return next((path for path in (directory / name, directory / f"{name}.gz") if path.is_file()), None)
+    """The file, raw or with the ending .gz, under MNIST's own name or Kaggle's (train-images.idx3-ubyte)."""
+    names = (name, name.replace("-idx", ".idx"))
+    paths = (directory / f"{name}{ending}" for name in names for ending in ("", ".gz"))
+    return next((path for path in paths if path.is_file()), None)
 
 
 def read_checked(path: Path, num_dims: int, official: str | None) -> tuple[npt.NDArray[np.uint8], str]:
-    """The array in the IDX file `path` (raw or .gz) and the SHA-256 of the uncompressed file.
+    """The array in the IDX file `path` (raw or gzip) and the SHA-256 of the uncompressed file.
 
     The digest must be `official`, or the one that a file SHA256SUMS beside it gives; where there is neither, a warning
     says so. Raises UserError, naming the file, where it is truncated, not IDX, or not what its digest says.
     """
-    content = _uncompressed(path)
+    stored = path.read_bytes()
+    content = _uncompressed(path, stored)
     digest = hashlib.sha256(content).hexdigest()
-    _check_digest(path, digest, official)
+    _check_digest(path, digest if content is stored else hashlib.sha256(stored).hexdigest(), digest, official)
     return _parse(path, content, num_dims), digest
+
+
+def is_idx(start: bytes) -> bool:
+    """Whether a file that begins like this holds bytes as IDX, or is compressed, as IDX files often are."""
+    return start.startswith((bytes([0, 0, UBYTE]), GZIP))
 
 
 def read_array(path: Path, num_dims: int) -> npt.NDArray[np.uint8]:
     """The array in a file of the user's own, for which there is no digest."""
-    return _parse(path, _uncompressed(path), num_dims)
+    return _parse(path, _uncompressed(path, path.read_bytes()), num_dims)
 
 
-def _uncompressed(path: Path) -> bytes:
-    content = path.read_bytes()
-    if path.suffix != ".gz":
-        return content
+def _uncompressed(path: Path, stored: bytes) -> bytes:
+    if not stored.startswith(GZIP):
+        return stored
     try:
-        return gzip.decompress(content)
+        return gzip.decompress(stored)
     except (EOFError, OSError, zlib.error) as error:
-        raise UserError(f"Expected a whole gzip file, got {path} ({error}). Delete it to download it again.") from error
+        raise UserError(f"Expected a whole gzip file, got {path} ({error}). Replace it.") from error
 
 
-def _check_digest(path: Path, digest: str, official: str | None) -> None:
-    name = path.name.removesuffix(".gz")
-    listed = listed_digests(path.with_name("SHA256SUMS")).get(name)
-    if digest in (official, listed):
+def _check_digest(path: Path, stored: str, uncompressed: str, official: str | None) -> None:
+    """Compare with the official digest and with those in SHA256SUMS, which are of the file as stored or uncompressed.
+
+    One that fits is enough. Raises UserError where there are some and none fits.
+    """
+    sums = path.with_name("SHA256SUMS")
+    digests = listed_digests(sums)
+    listed = [(digests.get(path.name.removesuffix(".gz")), uncompressed), (digests.get(path.name), stored)]
+    known = [(expected, got) for expected, got in (*listed, (official, uncompressed)) if expected]
+    if not known:
+        log.warning("%s is of unknown origin: there is no digest to check it against (SHA-256 %s).", path, uncompressed)
         return
-    if expected := listed or official:
-        raise UserError(f"Expected SHA-256 {expected[:12]}..., got {digest[:12]}... for {path}. Delete or replace it.")
-    log.warning("%s is of unknown origin: there is no digest to check it against (SHA-256 %s).", path, digest)
+    if any(expected == got for expected, got in known):
+        return
+    expected, got = known[0]
+    whose, remedy = f"as in {sums}", "Replace the file, or correct its line there."
+    if expected == official:
+        whose = "of the official file"
+        remedy = (
+            f"If these are images of your own, list them: cd {shlex.quote(str(path.parent))} && {LIST_FILES} "
+            "Otherwise delete the file, and the official one is downloaded."
+        )
+    raise UserError(f"Expected SHA-256 {expected[:12]}... {whose}, got {got[:12]}... for {path}. {remedy}")
 
 
 def _parse(path: Path, content: bytes, num_dims: int) -> npt.NDArray[np.uint8]:
     header = 4 + 4 * num_dims
     if content[:4] != bytes([0, 0, UBYTE, num_dims]) or len(content) < header:
-        raise UserError(f"Expected an IDX file of {num_dims}-dimensional bytes, got {path}. Delete or replace it.")
+        raise UserError(f"Expected an IDX file of {num_dims}-dimensional bytes, got {path}. Replace it.")
     shape = tuple(int(size) for size in np.frombuffer(content, ">u4", num_dims, offset=4))
     if len(content) - header != math.prod(shape):
         got = f"{len(content) - header} of {math.prod(shape)} bytes"
-        raise UserError(f"Expected a whole file, got {got} in {path}. Delete it to download it again.")
+        raise UserError(f"Expected a whole file, got {got} in {path}. Replace it.")
     return np.frombuffer(content, np.uint8, offset=header).reshape(shape)

@@ -1,33 +1,42 @@
 """Images of a user's own: pictures, npz archives and IDX files, brought to the size that a model was trained on."""
 
 import logging
-from collections.abc import Sequence
+import math
+import warnings
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from zipfile import BadZipFile
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 import torch.nn.functional as F
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps
 from torch import Tensor
 
-from cvae_lightning.data.idx import read_array
+from cvae_lightning.data.idx import is_idx, read_array
 from cvae_lightning.errors import UserError
 from cvae_lightning.shapes import Images
 
 log = logging.getLogger(__name__)
 
 BRIGHT = 0.5  # mean level of the border from which an image looks like dark on light
+MOST_PIXELS = 80_000_000  # of all frames of a picture
+ONE_PICTURE = ("MPO", "PSD")  # formats whose other frames are previews, depth maps or layers
+
+Array = npt.NDArray[Any]
 
 
 def read_images(paths: Sequence[str | Path], size: tuple[int, int], invert: bool = False) -> Images:
     """(batch, 1, *size) in [0, 1], all images of all files, light on dark; `invert` for dark on light.
 
-    An archive holds (height, width) or (batch, height, width), bytes or numbers in [0, 1], under `images` or as its
-    only array. Images of another size are shrunk or enlarged as a whole and centred, with a warning. Raises UserError,
-    naming the file, for what is none of these.
+    The content of a file says what it is. Pictures are turned upright and made grey, and each frame or page of one is
+    an image. An IDX file, a .npy or an .npz, under `images` or as its only array, holds (batch, height, width), with
+    one channel first or last or none, one image of `size`, or images of `size` as rows of pixels: integers in
+    0..255, floats in [0, 1], or booleans. Images of another size are shrunk or enlarged as a whole and centred, with
+    a warning. Raises UserError, naming the file, for everything else.
     """
-    read = [_read(Path(str(path)), invert) for path in paths]
+    read = [_read(Path(str(path)), size, invert) for path in paths]
     if invert:
         read = [1 - images for images in read]
     for path, images in zip(paths, read, strict=True):
@@ -51,55 +60,98 @@ def fitted(images: Images, size: tuple[int, int]) -> Images:
     return F.pad(resized, (left, size[1] - inner[1] - left, top, size[0] - inner[0] - top))
 
 
-def _read(path: Path, invert: bool) -> Images:
+def _read(path: Path, size: tuple[int, int], invert: bool) -> Images:
+    """(batch, 1, height, width) in [0, 1]."""
     if not path.is_file():
         raise UserError(f"Expected an image file (images), got {str(path)!r}. Name a file that is there.")
-    if path.suffix == ".npz":
-        return _grey(path, _from_archive(path))
-    if "idx" in path.name or path.name.endswith("ubyte"):
-        return _grey(path, read_array(path, 3))
+    with path.open("rb") as file:
+        start = file.read(6)
     try:
-        with Image.open(path) as image:
-            return _grey(path, _levels(image, background=255 if invert else 0))
-    except (UnidentifiedImageError, OSError, ValueError) as error:
+        if is_idx(start):
+            array = read_array(path, 3)
+        elif start.startswith((b"PK", b"\x93NUMPY")):
+            array = _in_batch(_numpy_array(path), size)
+        else:
+            array = _picture(path, background=255 if invert else 0)
+        return torch.from_numpy(_levels(array))[:, None]
+    except UserError:
+        raise
+    except Exception as error:  # whatever a damaged file makes its parser raise
         raise UserError(
-            f"Expected a PNG, another picture, an .npz or an IDX file (images), got {str(path)!r}, "
-            "which is none. Name another file."
+            f"Expected a PNG or another picture, an .npz, a .npy or an IDX file (images), got {str(path)!r}: "
+            f"{str(error) or type(error).__name__}"
         ) from error
 
 
-def _levels(image: Image.Image, background: int) -> np.ndarray:
-    """Bytes; what is transparent shows the background, and 16 bits are scaled, which Pillow itself would cut off."""
-    if image.mode.startswith(("I", "F")):
-        return (np.asarray(image, "f4") / 257).round().clip(0, 255).astype("u1")
+def _picture(path: Path, background: int) -> Array:
+    """(frames, height, width), grey."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        image = Image.open(path)
+    with image:
+        frames = 1 if image.format in ONE_PICTURE else getattr(image, "n_frames", 1)
+        if frames * math.prod(image.size) > MOST_PIXELS:
+            raise ValueError(f"it has {frames * math.prod(image.size):,} pixels; shrink it below {MOST_PIXELS:,}.")
+        return np.stack([_grey(frame, background) for frame in _frames(image, frames)])
+
+
+def _frames(image: Image.Image, num: int) -> Iterator[Image.Image]:
+    """The first `num` frames, each upright."""
+    for frame in range(num):
+        image.seek(frame)
+        yield ImageOps.exif_transpose(image)
+
+
+def _grey(image: Image.Image, background: int) -> Array:
+    """What is transparent shows the background, and 16 bits are scaled, which Pillow itself would cut off."""
+    if image.mode == "F":
+        return np.asarray(image)
+    if image.mode.startswith("I"):
+        return np.asarray(image).astype("f8") / (2**16 - 1)
     if image.has_transparency_data:
         canvas = Image.new("RGBA", image.size, (background,) * 3 + (255,))
         image = Image.alpha_composite(canvas, image.convert("RGBA"))
     return np.asarray(image.convert("L"))
 
 
-def _from_archive(path: Path) -> np.ndarray:
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            names = archive.files
-            return archive["images" if "images" in names or len(names) != 1 else names[0]]
-    except (KeyError, ValueError, OSError, BadZipFile) as error:
-        raise UserError(
-            f"Expected an archive with an array `images` (images), got {str(path)!r} ({error}). Name another file."
-        ) from error
+def _numpy_array(path: Path) -> Array:
+    with path.open("rb") as file:
+        content = np.load(file, allow_pickle=False)
+        if isinstance(content, np.ndarray):
+            return content
+        names = content.files
+        if "images" not in names and len(names) != 1:
+            raise ValueError(f"it holds the arrays {', '.join(names) or 'none'}; name one of them `images`.")
+        return content["images" if "images" in names else names[0]]
 
 
-def _grey(path: Path, array: np.ndarray) -> Images:
-    """(batch, 1, height, width)."""
-    if array.ndim == 4 and array.shape[1] == 1:
-        array = array[:, 0]
-    values = torch.from_numpy(np.array(array, "f4")) / (255 if array.dtype == np.uint8 else 1)
-    if values.ndim not in (2, 3) or not values.numel() or not 0 <= float(values.min()) <= float(values.max()) <= 1:
-        raise UserError(
-            f"Expected images (batch, height, width) of bytes or of numbers in [0, 1] (images), got {array.dtype} "
-            f"{tuple(array.shape)} in {str(path)!r}. Convert them."
-        )
-    return values.reshape(-1, 1, *values.shape[-2:])
+def _in_batch(array: Array, size: tuple[int, int]) -> Array:
+    """(batch, height, width)."""
+    match array.shape:
+        case (pixels,) | (_, pixels) if pixels == math.prod(size):
+            return array.reshape(-1, *size)
+        case (height, width) | (height, width, 1) if (height, width) == size:
+            return array.reshape(1, *size)
+        case (_, height, width) if (height, width) == size or width > 4:  # 3 or 4 are channels of colour
+            return array
+        case (batch, 1, height, width) | (batch, height, width, 1):
+            return array.reshape(batch, height, width)
+    one = ", ".join(map(str, size))
+    raise ValueError(f"it has the shape {array.shape}; write grey images as (batch, height, width) or one as ({one}).")
+
+
+def _levels(array: Array) -> Array:
+    """float32 in [0, 1]."""
+    white = 255 if array.dtype.kind in "iu" else 1
+    if array.dtype.kind not in "biuf" or not array.size:
+        raise ValueError(f"it holds {array.dtype} {array.shape}; write integers in 0..255 or floats in [0, 1].")
+    low, high = array.min(), array.max()
+    if not 0 <= low <= high <= white:
+        got = f"{array.dtype} from {low} to {high}"
+        raise ValueError(f"it holds {got}; write integers in 0..255 or floats in [0, 1].")
+    if white == 255 and high == 1:
+        raise ValueError("it holds the integers 0 and 1 alone; write booleans, or 0 and 255.")
+    return array.astype("f4") / np.float32(white)
 
 
 def _border(images: Images) -> Tensor:
