@@ -41,9 +41,13 @@ def train(config: DictConfig) -> float | None:
 
 def resume(config: DictConfig) -> None:
     """Continue the run in the directory `resume`, with the configuration that lies there."""
+    from cvae_lightning.files import refuse_links_out_of
     from cvae_lightning.runs import Run
+    from cvae_lightning.sweeps import sweep_of
 
     run = Run(config.resume, key="resume")
+    sweep = sweep_of(run)  # whose locks are used
+    refuse_links_out_of(sweep.path if sweep else run.path, "resume", "Remove the link.")
     if not run.complete:
         log_to_file(run.path / "train.log")
     _train(run)

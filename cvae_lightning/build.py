@@ -1,9 +1,15 @@
-"""From configuration to objects. Only classes of this project, and of the few libraries it wires, are built."""
+"""From configuration to objects: exactly those that conf/ names, and the parts of plug-ins that the person trusts."""
 
-from collections.abc import Iterator
+import functools
+import inspect
+import os
+import sys
+from collections.abc import Callable, Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import yaml
 from omegaconf import DictConfig, OmegaConf
 
 from cvae_lightning.errors import UserError, refuse
@@ -11,42 +17,113 @@ from cvae_lightning.errors import UserError, refuse
 PACKAGE = Path(__file__).parent
 CONF = next(path for path in (PACKAGE / "conf", PACKAGE.parent / "conf") if path.is_dir())  # in a wheel, in a checkout
 
-ALLOWED_TARGETS = ("cvae_lightning.", "pytorch_lightning.Trainer", "pytorch_lightning.loggers.")
+PLUGINS = "CVAE_LIGHTNING_PLUGINS"
+
+
+def trust(*modules: str) -> None:
+    """Let configurations build what these modules or packages define, in this process and in those that it starts.
+
+    >>> trust("my_parts")
+
+    The environment variable CVAE_LIGHTNING_PLUGINS=my_parts does the same for a command.
+    """
+    os.environ[PLUGINS] = ",".join(dict.fromkeys([*_plugins(), *modules]))
 
 
 def build(config: DictConfig, **arguments: Any) -> Any:
     """The object that `config` describes by `_target_` and arguments, nested objects first; `arguments` are added.
 
-    Raises UserError for a target that is not of this project or one of the few that it wires, so that a
-    configuration which came with somebody else's run runs no code of its own; and where a constructor refuses.
+    Where `_partial_` is true, it is a function that takes the other arguments. Raises UserError for a target that
+    `part_named` refuses, so that a configuration which came with somebody else's run runs no code of its own; and
+    where a constructor refuses.
     """
-    from hydra.errors import InstantiationException
-    from hydra.utils import instantiate
+    return _built(OmegaConf.to_container(config, resolve=True, throw_on_missing=True), **arguments)
 
-    for target in _targets(OmegaConf.to_container(config, resolve=True)):
-        if not str(target).startswith(ALLOWED_TARGETS):
-            refuse(f"a class of {' or '.join(ALLOWED_TARGETS)}", "_target_", target, "Build other objects in Python.")
-    try:
-        return instantiate(config, _convert_="all", **arguments)
-    except InstantiationException as error:
-        cause = _first_cause(error)
-        if isinstance(cause, UserError):
-            raise cause from None
-        if isinstance(cause, TypeError | ImportError | InstantiationException):  # an argument too many, no such class
-            raise UserError(
-                f"Expected arguments that fit, got: {cause}. --cfg job shows all keys; ~<key> leaves one out."
-            ) from error
-        raise cause from None
+
+def part_named(target: Any) -> Callable[..., Any]:
+    """The class or function that `_target_: <target>` means.
+
+    It is one of those that conf/ names, compared by identity, or is defined by a plug-in. Raises UserError for any
+    other target, before a module is imported or an attribute is read: only modules that conf/ names, and plug-ins,
+    are ever imported here.
+    """
+    module, _, name = str(target).rpartition(".")
+    plugin = next((plugin for plugin in _plugins() if f"{module}.".startswith(f"{plugin}.")), None)
+    part = None
+    if plugin or module in _modules_of_conf():
+        try:
+            part = getattr(import_module(module), name, None)
+        except ImportError as error:
+            raise UserError(f"Expected the module {module} ({target}), got: {error}. Is it on PYTHONPATH?") from error
+    if not (any(part is ours for ours in _imported_parts_of_conf()) or (plugin and _is_defined_in(part, plugin))):
+        refuse(
+            "a class or function that conf/ names or that a plug-in defines",
+            "_target_",
+            target,
+            f"If you wrote it, set {PLUGINS}={str(target).partition('.')[0]}; if it came with somebody else's files, "
+            "it may run any code.",
+        )
+    return part  # type: ignore[return-value]  # one of those, so not None
 
 
 def load_group(group: str, name: str) -> DictConfig:
-    """The file conf/<group>/<name>.yaml."""
-    config = OmegaConf.load(CONF / group / f"{name}.yaml")
+    """The file conf/<group>/<name>.yaml. Raises FileNotFoundError where there is none in that folder."""
+    file = CONF / group / f"{name}.yaml"
+    if not file.resolve().is_relative_to((CONF / group).resolve()):  # the name may be that of somebody else's run
+        raise FileNotFoundError(file)
+    config = OmegaConf.load(file)
     assert isinstance(config, DictConfig)
     return config
 
 
-def _targets(node: Any) -> Iterator[Any]:
+def _built(node: Any, **arguments: Any) -> Any:
+    if isinstance(node, list):
+        return [_built(child) for child in node]
+    if not isinstance(node, dict):
+        return node
+    if "_target_" not in node:
+        return {key: _built(child) for key, child in node.items()}
+    part = part_named(node["_target_"])
+    own = {key: _built(child) for key, child in node.items() if key not in ("_target_", "_partial_")}
+    arguments = {**own, **arguments}
+    try:
+        return functools.partial(part, **arguments) if node.get("_partial_") else part(**arguments)
+    except TypeError as error:
+        raise UserError(
+            f"Expected arguments that fit, got: {error}. --cfg job shows all keys; ~<key> leaves one out."
+        ) from error
+
+
+def _plugins() -> list[str]:
+    return [name.strip() for name in os.environ.get(PLUGINS, "").split(",") if name.strip()]
+
+
+def _is_defined_in(part: Any, plugin: str) -> bool:
+    """Not merely imported there."""
+    return (inspect.isclass(part) or inspect.isfunction(part)) and f"{part.__module__}.".startswith(f"{plugin}.")
+
+
+def _imported_parts_of_conf() -> Iterator[object]:
+    """A part whose module was never imported is identical to nothing that was found elsewhere."""
+    return (getattr(sys.modules[module], name) for module, name in _named_by_conf() if module in sys.modules)
+
+
+@functools.cache
+def _modules_of_conf() -> frozenset[str]:
+    return frozenset(module for module, _ in _named_by_conf())
+
+
+@functools.cache
+def _named_by_conf() -> frozenset[tuple[str, str]]:
+    """Module and name of each `_target_` in conf/, but for what Hydra itself is wired from."""
+    files = [file for file in CONF.rglob("*.yaml") if file.relative_to(CONF).parts[0] != "hydra"]
+    texts = [text for text in (file.read_text(encoding="utf-8") for file in files) if "_target_" in text]
+    own = [{key: node for key, node in yaml.safe_load(text).items() if key != "hydra"} for text in texts]
+    pairs = (target.rpartition(".") for target in _targets(own))
+    return frozenset((module, name) for module, _, name in pairs)
+
+
+def _targets(node: Any) -> Iterator[str]:
     if isinstance(node, dict):
         if "_target_" in node:
             yield node["_target_"]
@@ -54,9 +131,3 @@ def _targets(node: Any) -> Iterator[Any]:
     if isinstance(node, list):
         for child in node:
             yield from _targets(child)
-
-
-def _first_cause(error: Exception) -> Exception:
-    while isinstance(error.__cause__, Exception):
-        error = error.__cause__
-    return error

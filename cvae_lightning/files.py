@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from cvae_lightning.errors import UserError
+from cvae_lightning.errors import UserError, refuse
 
 
 def write_whole(path: Path, content: str | bytes) -> None:
@@ -16,11 +16,27 @@ def write_whole(path: Path, content: str | bytes) -> None:
     os.replace(partial, path)
 
 
+def is_inside(path: Path | str, folder: Path) -> bool:
+    """Whether `path` lies in `folder` when all symbolic links are followed."""
+    return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))
+
+
+def refuse_links_out_of(folder: Path, key: str, remedy: str) -> None:
+    """Raises UserError, naming the `key` of `folder`, where a symbolic link in it leads out of it.
+
+    A command that writes into a directory which somebody else made would follow that link. `folder` itself may be one.
+    """
+    for place, folders, files in os.walk(os.path.realpath(folder)):
+        for path in (Path(place, name) for name in (*folders, *files)):
+            if path.is_symlink() and not is_inside(path, folder):
+                refuse("a directory whose links stay within it", key, f"{path} -> {os.path.realpath(path)}", remedy)
+
+
 def read_json(path: Path) -> Any:
     """Raises UserError where the file holds something else."""
     try:
         return json.loads(path.read_bytes())
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(
             f"Expected JSON, got something else in {path} ({error}). Delete it, and train again."
         ) from error

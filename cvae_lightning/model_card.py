@@ -1,10 +1,14 @@
 """The card of a run, its README.md: what the model is, how good, how it is loaded, and where its limits are."""
 
 import json
+import re
 import shlex
 from collections.abc import Collection, Iterator, Sequence
 from typing import Any, NamedTuple
 
+import yaml
+
+from cvae_lightning.escaping import code, escaped, fenced
 from cvae_lightning.evaluators.judged import SAMPLES_PER_CLASS
 from cvae_lightning.model_limits import limits
 from cvae_lightning.summary import absences, cell, title_of
@@ -53,13 +57,7 @@ WHOLE = ("active_units",)
 
 CARD = """\
 ---
-library_name: cvae_lightning
-tags:
-- {model}
-- image-generation
-datasets:
-- {data}
----
+{metadata}---
 
 # {title}
 
@@ -81,17 +79,13 @@ for accuracy, images of the split itself.
 ## Data
 
 Trained on the {train:,} images of train of {data}, and on none of val or test. SHA-256 (of those of its files, which
-`metrics.json` has): `{sha256}`
+`metrics.json` has): {sha256}
 
 ## Settings
 
-```
 {command}
-```
 
-```yaml
 {settings}
-```
 
 Trained in {seconds} s on {device} with torch {torch} and pytorch_lightning {pytorch_lightning}; commit {commit}.
 
@@ -125,24 +119,32 @@ def model_card(
     num_classes = config["model"].get("num_classes", 0)
     shown = {name: f"![{title}](figures/{name}.png)" for name, title in PICTURES.items() if name in pictures}
     return CARD.format(
-        **{key: metrics["dataset"][key] for key in ("train", "val", "test", "sha256")},
-        **{key: metrics["environment"][key] for key in ("device", "torch", "pytorch_lightning")},
-        model=metrics["model"],
-        data=metrics["dataset"]["name"],
-        title=title_of(metrics),
+        **{key: metrics["dataset"][key] for key in ("train", "val", "test")},
+        **{key: escaped(str(metrics["environment"][key])) for key in ("device", "torch", "pytorch_lightning")},
+        metadata=_metadata(metrics),
+        sha256=code(metrics["dataset"]["sha256"]),
+        data=escaped(metrics["dataset"]["name"]),
+        title=escaped(title_of(metrics)),
         description=_description(metrics, num_classes),
         samples=shown.pop("samples", ""),
         table="\n".join(_table(metrics, config)),
         absences="\n".join(f"* {line[0].upper()}{line[1:]}." for line in absences(metrics)),
         pictures="\n\n".join(shown.values()),
-        command=_command(overrides),
-        settings="\n".join(_settings(metrics)),
+        command=fenced(_command(overrides)),
+        settings=fenced("\n".join(_settings(metrics)), "yaml"),
         seconds=f"{metrics['time']['fit_seconds']:,.0f}",
-        commit=metrics["environment"]["commit"] or "unknown",
+        commit=escaped(str(metrics["environment"]["commit"] or "unknown")),
         labels="[2, 7, 9]" if num_classes else "[0] * 3",
         labels_in_a_shell="'labels=[2,7,9]'" if num_classes else "num=3",
         limits="\n".join(f"* {limit}" for limit in limits(metrics, num_classes)),
     )
+
+
+def _metadata(metrics: dict[str, Any]) -> str:
+    """What a hub reads, as YAML in which each value keeps to its line."""
+    model, data = (" ".join(text.split()) for text in (metrics["model"], metrics["dataset"]["name"]))
+    tags = {"library_name": "cvae_lightning", "tags": [model, "image-generation"], "datasets": [data]}
+    return yaml.safe_dump(tags, sort_keys=False, allow_unicode=True, width=float("inf"))
 
 
 def _description(metrics: dict[str, Any], num_classes: int) -> str:
@@ -163,7 +165,8 @@ def _table(metrics: dict[str, Any], config: dict[str, Any]) -> Iterator[str]:
         if name not in beside and (val[name], test[name]) != (None, None):
             measure = MEASURES.get(name, Measure(""))
             pairs = [text for split in (val, test) for text in (_value(name, split), _value(measure.real, split))]
-            yield f"| `{name}` | {' | '.join(pairs)} | {_samples(name, measure, metrics, config)} | {measure.meaning} |"
+            cells = [code(name), *pairs, _samples(name, measure, metrics, config), measure.meaning]
+            yield f"| {' | '.join(cells)} |"
 
 
 def _value(name: str, numbers: dict[str, float | None]) -> str:
@@ -184,7 +187,8 @@ def _settings(metrics: dict[str, Any]) -> Iterator[str]:
     for key, value in metrics.items():
         plain = key not in ("schema", "weights_sha256") and not isinstance(value, dict)
         if plain and value not in (None, "None", "none"):
-            yield f"{key}: {value if isinstance(value, str) else json.dumps(value)}"
+            plain_text = isinstance(value, str) and re.fullmatch(r"[\w .,:\[\]()-]+", value)
+            yield f"{key}: {value if plain_text else json.dumps(value)}"
 
 
 def _command(overrides: Sequence[str]) -> str:

@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 from typing import Any
 
+from cvae_lightning.escaping import escaped
+
 LEAKS = 2  # times as many labels as guessing reads
 SMALL = 1000  # images of a split
 REAL_DIGITS = "which have about 1.2 with 100 a class"
@@ -11,7 +13,8 @@ REAL_DIGITS = "which have about 1.2 with 100 a class"
 def limits(metrics: dict[str, Any], num_classes: int) -> Iterator[str]:
     """Sentences that hold for the run with this metrics.json; its model tells `num_classes` classes apart."""
     val, data = metrics["val"], metrics["dataset"]
-    yield f"It has seen {data['name']} alone, 28x28 grey pixels, and makes whatever it is given into the like of them."
+    name = escaped(data["name"])
+    yield f"It has seen {name} alone, 28x28 grey pixels, and makes whatever it is given into the like of them."
     yield "Reconstructions and samples are means of the pixels' distribution: smoother than the data."
     yield "The numbers are those of one seed; others differ."
     if 0 < data["test"] < SMALL:
@@ -41,7 +44,8 @@ def limits(metrics: dict[str, Any], num_classes: int) -> Iterator[str]:
 def _of_likelihoods(metrics: dict[str, Any]) -> str:
     names = "`elbo`, `log_likelihood`" + (" and `nll_iw`" if "nll_iw" in metrics["val"] else "")
     if metrics["binarize"]:
-        return f"{names} are of black and white images ({metrics['binarize']}), and compare with others of these alone."
+        kind = escaped(str(metrics["binarize"]))
+        return f"{names} are of black and white images ({kind}), and compare with others of these alone."
     if metrics["likelihood"] == "bernoulli":
         return f"{names} are a customary cross-entropy of grey levels, and no likelihoods."
     return f"{names} are of densities of grey levels, and do not compare with those of black and white images."

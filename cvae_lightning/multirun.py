@@ -3,6 +3,8 @@
 import hashlib
 import json
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from cvae_lightning.build import CONF
 from cvae_lightning.errors import UserError, refuse
-from cvae_lightning.files import write_whole
+from cvae_lightning.files import refuse_links_out_of, write_whole
 from cvae_lightning.sweeps import RECORD, Sweep
 
 _directory: list[Path] = []  # of the multirun that this process has begun
@@ -23,17 +25,20 @@ _directory: list[Path] = []  # of the multirun that this process has begun
 class Multirun(Callback):
     """Writes sweep.json, from which a sweep directory is read, before the first run.
 
-    It ends the process itself where nothing is to be done, and where another sweep lies in the directory, since Hydra
-    turns the exceptions of its callbacks into warnings.
+    It ends the process itself where nothing is to be done, and where a directory is refused, since Hydra turns the
+    exceptions of its callbacks into warnings.
     """
+
+    def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Before Hydra opens train.log."""
+        with _mistakes_end_the_process():
+            refuse_links_out_of(Path(config.hydra.run.dir), "hydra.run.dir", "Name another directory.")
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         path = Path(config.hydra.sweep.dir)
-        try:
+        with _mistakes_end_the_process():
+            refuse_links_out_of(path, "hydra.sweep.dir", "Name another directory.")
             _begin(path, config)
-        except UserError as error:
-            print(error, file=sys.stderr)
-            sys.exit(1)
         _directory[:] = [path]
 
 
@@ -61,6 +66,15 @@ def finish() -> bool:
     for path, overrides, sentence in sweep.failures:
         print(f"{path} ({' '.join(overrides)}): {sentence}", file=sys.stderr)
     return bool(sweep.failures)
+
+
+@contextmanager
+def _mistakes_end_the_process() -> Iterator[None]:
+    try:
+        yield
+    except UserError as error:
+        print(error, file=sys.stderr)
+        sys.exit(1)
 
 
 def _begin(path: Path, config: DictConfig) -> None:

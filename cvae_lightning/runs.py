@@ -12,7 +12,9 @@ from omegaconf import DictConfig, OmegaConf
 from cvae_lightning.build import build, load_group
 from cvae_lightning.comparison import difference
 from cvae_lightning.errors import UserError, refuse
-from cvae_lightning.files import read_json, sha256_of, write_whole
+from cvae_lightning.files import refuse_links_out_of, sha256_of, write_whole
+from cvae_lightning.metrics_file import read_metrics
+from cvae_lightning.resolvers import read_config, with_values
 
 if TYPE_CHECKING:  # a run directory is read without waiting for torch
     from torch import Tensor
@@ -43,7 +45,9 @@ class Run:
         """The run of `config` in the directory `path`: a new one, or the one that was begun there earlier.
 
         Raises UserError where a run of another configuration was begun there, or something else; nothing is changed.
+        Resolvers such as ${oc.env:...} are written as their values, so that the run keeps to the data it began with.
         """
+        refuse_links_out_of(path, "hydra.run.dir", "Name another directory.")
         if (path / CONFIG).is_file():
             run = cls(path)
             different = difference(config, run.raw_config)
@@ -56,7 +60,8 @@ class Run:
         if (path / "README.md").exists():
             refuse("a folder without README.md", "hydra.run.dir", str(path), "The run writes its own. Name another.")
         (path / ".hydra").mkdir(parents=True, exist_ok=True)
-        for name, content in (("hydra", hydra), ("overrides", OmegaConf.create(list(overrides))), ("config", config)):
+        contents = {"hydra": hydra, "overrides": OmegaConf.create(list(overrides)), "config": with_values(config)}
+        for name, content in contents.items():
             if content is not None:
                 write_whole(path / ".hydra" / f"{name}.yaml", OmegaConf.to_yaml(content))
         (path / FAILURE).unlink(missing_ok=True)
@@ -76,7 +81,7 @@ class Run:
     def failure(self) -> str | None:
         """The sentence of the error with which the run ended in a sweep, where it failed."""
         file = self.path / FAILURE
-        return file.read_text().strip() if file.is_file() and not self.complete else None
+        return file.read_text(errors="replace").strip() if file.is_file() and not self.complete else None
 
     @property
     def status(self) -> str:
@@ -85,9 +90,12 @@ class Run:
 
     @cached_property
     def overrides(self) -> list[str]:
-        """The keys that its command, or its place in a sweep, set."""
+        """The keys that its command, or its place in a sweep, set; interpolations in them are kept."""
         file = self.path / ".hydra" / "overrides.yaml"
-        return [str(override) for override in OmegaConf.load(file)] if file.is_file() else []
+        given = OmegaConf.to_container(OmegaConf.load(file), resolve=False) if file.is_file() else []
+        if not isinstance(given, list):
+            refuse("a list of overrides", str(file), type(given).__name__, "Delete it.")
+        return list(map(str, given))
 
     @cached_property
     def choices(self) -> dict[str, str | None]:
@@ -111,10 +119,8 @@ class Run:
 
     @cached_property
     def raw_config(self) -> DictConfig:
-        """The configuration as it was composed, interpolations kept."""
-        config = OmegaConf.load(self.path / CONFIG)
-        assert isinstance(config, DictConfig)
-        return config
+        """The configuration as it was composed, interpolations kept. Raises UserError for resolvers."""
+        return read_config(self.path / CONFIG)
 
     @property
     def config(self) -> dict[str, Any]:
@@ -123,16 +129,16 @@ class Run:
 
     @cached_property
     def metrics(self) -> dict[str, Any]:
-        """metrics.json. Raises UserError while the run is incomplete."""
+        """metrics.json. Raises UserError while the run is incomplete, and where a value is not what it should be."""
         if not self.complete:
             remedy = f"Continue it: python -m cvae_lightning resume={self.path}"
             refuse("a complete run, which holds metrics.json", "run", str(self.path), remedy)
-        return read_json(self.path / METRICS)
+        return read_metrics(self.path / METRICS)
 
     @property
     def objective(self) -> float | None:
         """The val metric that the configuration names; None where the model has none: a failed trial of a search."""
-        return self.metrics["val"][self.raw_config.objective.removeprefix("val/")]
+        return self.metrics["val"].get(str(self.raw_config.objective).removeprefix("val/"))
 
     @cached_property
     def _model(self) -> "VAE":

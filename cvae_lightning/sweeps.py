@@ -31,8 +31,16 @@ class Sweep:
 
     @cached_property
     def record(self) -> dict[str, Any]:
-        """`command`: the overrides on the command line; `jobs`: those of each run, null where a search chooses them."""
-        return read_json(self.path / RECORD)
+        """`command`: the overrides on the command line; `jobs`: those of each run, null where a search chooses them.
+
+        Raises UserError where they are something else.
+        """
+        record = read_json(self.path / RECORD)
+        jobs = record.get("jobs") if isinstance(record, dict) else ()
+        words = [record.get("command"), *(jobs or [])] if isinstance(jobs, list | None) else [None]
+        if not all(map(_are_overrides, words)):
+            refuse("lists of overrides (command, jobs)", str(self.path / RECORD), record, "Name another sweep.")
+        return dict(record)
 
     @property
     def runs(self) -> list[Run]:
@@ -134,6 +142,10 @@ def wait_for_shorter_ones(run: Run) -> None:
         if not other.complete and other.raw_config.epochs < run.raw_config.epochs and other.family == run.family:
             with run_lock(other):
                 pass
+
+
+def _are_overrides(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(word, str) for word in value)
 
 
 def _natural(name: str) -> list[Any]:

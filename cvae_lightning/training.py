@@ -25,7 +25,7 @@ from cvae_lightning.evaluators.evaluator import (
     finite,
     no_images_of,
 )
-from cvae_lightning.files import write_whole
+from cvae_lightning.files import is_inside, write_whole
 from cvae_lightning.metrics import mean_elbo
 from cvae_lightning.model_card import model_card
 from cvae_lightning.models.vae import VAE
@@ -58,6 +58,8 @@ def train(run: Run) -> dict[str, Any]:
     sweep = sweep_of(run)
     name = sweep.name_of(run.overrides) if sweep else ""
     logger: TensorBoardLogger = build(config.logger, save_dir=str(run.path), version=name)
+    if not is_inside(logger.log_dir, run.path):
+        refuse("a folder in the run directory", "logger", logger.log_dir, "Leave its name, version and sub_dir out.")
     trainer = build_trainer(config, callbacks, logger=logger, default_root_dir=str(run.path))
     datamodule = available_data(run)
     what_was_run = {**settings(run, model), "dataset": datamodule.source.name}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig, ListConfig
 
 from cvae_lightning.errors import UserError, check_seed, refuse
-from cvae_lightning.files import write_whole
+from cvae_lightning.files import refuse_links_out_of, write_whole
 from cvae_lightning.sweeps import chosen_run
 
 if TYPE_CHECKING:  # --help doesn't wait for them
@@ -38,6 +38,8 @@ class Verb:
         self.seed = check_seed("seed", config.seed)
         self.run: Run = chosen_run(str(config.run))
         _ = self.run.metrics  # which refuses an incomplete run
+        if config.out is None:
+            refuse_links_out_of(Path(str(config.run)), "run", "Remove the link, or name another folder with out.")
         self.folder = Path(str(config.out)) if config.out is not None else self.run.path / "samples"
 
     def write(self, name: str, figure: "Figure", **arrays: "Tensor") -> None:

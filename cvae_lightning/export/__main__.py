@@ -7,6 +7,7 @@ from omegaconf import DictConfig
 
 from cvae_lightning.command import run_command
 from cvae_lightning.errors import refuse
+from cvae_lightning.files import refuse_links_out_of
 from cvae_lightning.sweeps import chosen_run
 
 log = logging.getLogger(__name__)
@@ -18,10 +19,12 @@ def export(config: DictConfig) -> None:
     """Write explorer.html, or the ONNX files, or both, and say what they are."""
     if config.format not in FORMATS:
         refuse(f"one of {', '.join(FORMATS)}", "format", config.format, "html is a page to explore.")
+    run = chosen_run(str(config.run))
+    if config.out is None:
+        refuse_links_out_of(Path(str(config.run)), "run", "Remove the link, or name another folder with out.")
     from cvae_lightning.export.explorer import write_explorer
     from cvae_lightning.export.onnx_models import write_onnx_models
 
-    run = chosen_run(str(config.run))
     folder = run.path / "export" if config.out is None else Path(str(config.out))
     model = run.model()
     writers = {"html": write_explorer, "onnx": write_onnx_models}

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from cvae_lightning.files import write_whole
+from cvae_lightning.files import refuse_links_out_of, write_whole
 from cvae_lightning.report.content import FEW, best_table, content_of
 from cvae_lightning.report.markdown import markdown
 from cvae_lightning.report.parts import Table
@@ -15,6 +15,7 @@ from cvae_lightning.sweeps import Sweep
 
 def write_report(sweep: Sweep) -> str:
     """What a person at the terminal reads of the sweep; sweep.csv, report.md, report.html and plots/ are written."""
+    refuse_links_out_of(sweep.path, "sweep", "Remove the link.")
     frame = table_of(sweep)
     content = content_of(sweep, frame)
     for section in content.sections:

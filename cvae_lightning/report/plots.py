@@ -121,11 +121,11 @@ def svg_of(figure: Figure, name: str) -> str:
 
 
 def _kinds(families: pd.DataFrame) -> pd.Series:
-    """What tells a line from the others in its panel, for a legend."""
+    """What tells a line from the others in its panel, for a legend; a $ in it would begin a formula."""
     keys = [key for key in settings_of(families) if key not in ("epochs", "lr", "experiment", "seed")]
     keys = [key for key in keys if families[key].nunique(dropna=False) > 1]
     names = families[keys].apply(lambda row: ", ".join(f"{key} {row[key]}" for key in keys), axis="columns")
-    return names if keys else pd.Series("ours", index=families.index)
+    return names.replace(r"\$", r"\\$", regex=True) if keys else pd.Series("ours", index=families.index)
 
 
 def _write_cells(place: Axes, values: np.ndarray, colours: np.ndarray, number: str) -> None:

@@ -11,6 +11,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from cvae_lightning.build import load_group
 from cvae_lightning.choices import choice
+from cvae_lightning.errors import refuse
 from cvae_lightning.report_numbers import best_run, same_settings
 from cvae_lightning.runs import Run
 from cvae_lightning.sweeps import Sweep
@@ -72,10 +73,10 @@ def _row(sweep: Sweep, run: Run, varied: list[str], families: dict[str, int]) ->
         "name": sweep.name_of(run.overrides),
         "status": run.status,
         **{key: _configured(run, key, given.get(key)) for key in varied},
-        **{key: _configured(run, key, None) for key in ("epochs", "latent_dim", "lr", "seed")},
+        **{key: _number(run, key) for key in ("epochs", "latent_dim", "lr", "seed")},
         "model": run.metrics["model"] if run.complete else choice(run, "model"),
-        "dataset": config.data.name,
-        "objective": config.objective,
+        "dataset": str(config.data.name),
+        "objective": str(config.objective),
         "family": families.setdefault(_but_for_the_seed(run), len(families)),
         "error": run.failure,
         "overrides": " ".join(run.overrides),
@@ -119,6 +120,13 @@ def _configured(run: Run, key: str, otherwise: Any) -> Any:
     except OmegaConfBaseException:  # @ in a key, or an interpolation that nothing here resolves
         return otherwise
     return value if isinstance(value, str | int | float) else otherwise
+
+
+def _number(run: Run, key: str) -> float:
+    value = _configured(run, key, None)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        refuse("a number", f"{key} in {run.path}", value, "Leave this run out of the sweep.")
+    return value
 
 
 def _from_overrides(overrides: Sequence[str], varied: list[str]) -> dict[str, Any]:
