@@ -1,6 +1,7 @@
 """python -m cvae_lightning: train and evaluate a model; resume=<run directory> continues a run."""
 
 import logging
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from cvae_lightning.command import Interrupted, log_to_file, run_command
 from cvae_lightning.mistakes import is_mistake, sentence
+from cvae_lightning.shell import path_argument
 
 if TYPE_CHECKING:
     from cvae_lightning.runs import Run
@@ -63,7 +65,8 @@ def _train(run: "Run") -> float | None:
     try:
         metrics = train_run(run)
     except Interrupted as interruption:
-        log.warning("%s Continue with: python -m cvae_lightning resume=%s", interruption, run.path)
+        again = f"python -m cvae_lightning {path_argument('resume', run.path)}"
+        log.warning("%s Continue with: %s", interruption, again)
         raise
     log.info("\n%s\n", summary(metrics))
     log.info("%s", next_commands(run.path))
@@ -84,7 +87,7 @@ def _train_in_sweep(run: "Run") -> float | None:
                 check_data_are_the_same(run)
                 log.info("%s is complete.", run.path)
             else:
-                log.info("%s: %s", run.path, " ".join(run.overrides))
+                log.info("%s: %s", run.path, shlex.join(run.overrides))
                 train_run(run)
                 log.info("%s: %s", run.path, one_line(run.metrics))
             return run.objective

@@ -5,10 +5,18 @@ from argparse import ArgumentError
 from collections.abc import Sequence
 
 from hydra._internal.utils import get_args_parser
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from cvae_lightning.build import CONF
 from cvae_lightning.errors import refuse
+from cvae_lightning.keys import files_of
+
+OF_HYDRA = r"(run\.|sweep\.|sweeper\.|launcher\.|job\.|job_logging\.|hydra_logging\.).+|searchpath|verbose"
+PARTS = {  # below a group
+    "model": ("network", "likelihood", "optimizer", "bound", "schedule", "sampler", "prior"),
+    "data": ("module", "module.source"),
+}
+COLLECTIONS = ("callbacks", "evaluators")  # of parts, each under a name of its own
 
 
 def in_order(arguments: Sequence[str]) -> list[str]:
@@ -41,3 +49,61 @@ def check_added_keys(overrides: Sequence[str], config_name: str) -> None:
         added = re.match(r"\+{1,2}([^.=@/]+)=", override)
         if added and added[1] not in known:
             refuse("a known key", "after +", added[1], "Nothing reads it; --cfg job lists all keys.")
+
+
+def check_choices(arguments: Sequence[str]) -> None:
+    """Raises UserError for several files of a group that chooses one, and for what replaces a part of Hydra itself."""
+    for word in arguments:
+        key, _, value = word.lstrip("+~").partition("=")
+        if _is_group(key) and key != "sweep" and re.search(r"(^|,|\()\s*\[", value):
+            refuse(f"one of {', '.join(files_of(key))}", key, value, "Choose one; -m key=a,b sweeps over several.")
+        if key.startswith("hydra.") and not re.fullmatch(OF_HYDRA, key.removeprefix("hydra.")):
+            remedy = "Set keys below it, choose hydra/launcher=<name> or hydra/sweeper=<name>, or leave it out."
+            refuse("hydra.run.dir, hydra.sweep.dir or another key that a command may set", key, value, remedy)
+
+
+def check_parts(config: DictConfig, config_name: str) -> None:
+    """Raises UserError where something else stands in the place of a part of the configuration, such as a network."""
+    for group in _groups(config_name):
+        _check_part(config, group, has_target=group not in (*COLLECTIONS, "data"))
+        for name in config[group] if group in COLLECTIONS else PARTS.get(group, ()):
+            if (group, config[group].get(name)) != ("callbacks", None):  # null leaves a callback out
+                _check_part(config, f"{group}.{name}")
+
+
+def per_job(arguments: Sequence[str]) -> list[str]:
+    """With -m, keys of a group that is swept are set in each run: network=conv,residual network.channels=4.
+
+    Hydra sets what is not swept in the configuration that all runs share, which has the default of the group.
+    """
+    if {"-m", "--multirun"}.isdisjoint(arguments):
+        return list(arguments)
+    pairs = (word.partition("=") for word in arguments)
+    swept = {key for key, _, value in pairs if _is_group(key) and re.search(r",|^(choice|glob)\(", value)}
+    return [_as_sweep(word) if word.partition(".")[0] in swept else word for word in arguments]
+
+
+def _as_sweep(word: str) -> str:
+    """key=value as a sweep over this one value."""
+    key, _, value = word.partition("=")
+    return word if not value or re.match(r"\w+\(", value) else f"{key}=choice({value})"
+
+
+def _is_group(key: str) -> bool:
+    return bool(key) and (CONF / key).is_dir()
+
+
+def _groups(config_name: str) -> list[str]:
+    """The groups of which the command needs a file."""
+    entries = (
+        entry for entry in OmegaConf.load(CONF / f"{config_name}.yaml").defaults if isinstance(entry, DictConfig)
+    )
+    choices = ((str(group), choice) for entry in entries for group, choice in entry.items())
+    return [str(group) for group, choice in choices if choice not in (None, "none") and " " not in str(group)]
+
+
+def _check_part(config: DictConfig, key: str, has_target: bool = True) -> None:
+    part = OmegaConf.select(config, key)
+    if not isinstance(part, DictConfig) or (has_target and "_target_" not in part):
+        remedy = f"Choose one of {', '.join(files_of(key))}." if _is_group(key) else "Leave it as it is."
+        refuse("a part of the configuration", key, part, remedy)

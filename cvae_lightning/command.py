@@ -19,9 +19,11 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from cvae_lightning import completion, multirun
-from cvae_lightning.arguments import check_added_keys, check_options, in_order
+from cvae_lightning.arguments import check_added_keys, check_choices, check_options, check_parts, in_order, per_job
 from cvae_lightning.build import CONF
 from cvae_lightning.mistakes import is_mistake, sentence
+from cvae_lightning.output import guard_standard_streams
+from cvae_lightning.paths import check_surroundings, quoted_paths
 
 FULL_ERROR = "HYDRA_FULL_ERROR"
 
@@ -42,6 +44,7 @@ def run_command(task: Callable[[DictConfig], Any], config_name: str) -> None:
     """
     for signum in (signal.SIGINT, signal.SIGTERM):
         signal.signal(signum, _interrupt)
+    guard_standard_streams()
     show_traceback = os.environ.get(FULL_ERROR) == "1"
     os.environ[FULL_ERROR] = "1"  # Hydra is to pass exceptions on, not to print them
     sys.argv[1:] = in_order([expanded(word) for word in sys.argv[1:]])
@@ -51,6 +54,7 @@ def run_command(task: Callable[[DictConfig], Any], config_name: str) -> None:
     def job(config: DictConfig) -> Any:
         try:
             check_added_keys(HydraConfig.get().overrides.task, config_name)
+            check_parts(config, config_name)
             return task(config)
         except Exception as error:
             if show_traceback or HydraConfig.get().mode == RunMode.MULTIRUN or not is_mistake(error):
@@ -61,7 +65,7 @@ def run_command(task: Callable[[DictConfig], Any], config_name: str) -> None:
         if completion.asked(sys.argv[1:]):
             print(completion.answer(sys.argv[1:], config_name))
             return
-        check_options(sys.argv[1:], config_name)
+        sys.argv[1:] = for_hydra(sys.argv[1:], config_name)
         hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(job)()
     except Interrupted as interruption:
         _end(f"{interruption}{multirun.how_to_continue()}", 128 + interruption.signum)
@@ -73,6 +77,14 @@ def run_command(task: Callable[[DictConfig], Any], config_name: str) -> None:
         sys.exit(1)
     if multirun.finish():
         sys.exit(1)
+
+
+def for_hydra(arguments: list[str], config_name: str) -> list[str]:
+    """The words of a command line as Hydra is to read them. Raises UserError for what Hydra would take wrongly."""
+    check_options(arguments, config_name)
+    check_choices(arguments)
+    check_surroundings(config_name)
+    return per_job(quoted_paths(arguments))
 
 
 def expanded(argument: str) -> str:
@@ -96,7 +108,7 @@ def prefer_our_presets() -> None:
 def log_to_file(path: Path) -> None:
     """Let the log go on in the train.log of an earlier part of the run."""
     config = OmegaConf.load(CONF / "hydra" / "job_logging" / "train.yaml")
-    handler = logging.FileHandler(path)
+    handler = logging.FileHandler(path, encoding=config.handlers.file.encoding, errors=config.handlers.file.errors)
     handler.setFormatter(logging.Formatter(config.formatters.timed.format))
     logging.getLogger().addHandler(handler)
 

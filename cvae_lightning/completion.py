@@ -56,5 +56,5 @@ def answer(arguments: Sequence[str], config_name: str) -> str:
 
 def _modules() -> list[str]:
     """Those that `python -m` runs, as their help says."""
-    texts = (file.read_text() for file in (CONF / "hydra" / "help").glob("*.yaml"))
+    texts = (file.read_text(encoding="utf-8") for file in (CONF / "hydra" / "help").glob("*.yaml"))
     return sorted(set(re.findall(r"^app_name: python -m (\S+)", "\n".join(texts), re.MULTILINE)))

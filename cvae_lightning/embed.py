@@ -1,6 +1,7 @@
 """python -m cvae_lightning.embed run=<run directory>: where the images of a split lie in the latents."""
 
 import logging
+import shlex
 from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig
@@ -40,7 +41,7 @@ def embed(config: DictConfig) -> None:
     verb.write("embedding", figure, **arrays)
     if config.projector:
         write_projector(verb.folder / "projector", posterior.mean, split)
-        log.info("tensorboard --logdir %s (PROJECTOR)", verb.folder / "projector")
+        log.info("tensorboard --logdir %s (PROJECTOR)", shlex.quote(str(verb.folder / "projector")))
 
 
 def write_projector(folder: "Path", means: "Latents", split: "Split") -> None:

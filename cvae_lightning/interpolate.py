@@ -47,6 +47,8 @@ def ends(config: DictConfig, verb: Verb, model: "VAE", num: int) -> tuple["Laten
 
     if config.between == "samples":
         known = asked_labels(model, config.labels) or [0]
+        if config.labels is not None and len(known) > num + 1:
+            refuse(f"at most {num + 1} labels for num={num}", "labels", known, "Leave some out, or raise num.")
         labels = [known[(place + shift) % len(known)] for shift in (0, 1) for place in range(num)]
         _, y, z = drawing.sample(model, labels, seed=verb.seed)
         return z, y

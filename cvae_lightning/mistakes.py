@@ -77,8 +77,10 @@ def _of_key(key: str, config_name: str) -> str:
     if config_name == "resume":
         return f"Expected resume=<run directory> alone, got {key!r} too. The run goes on with its own keys."
     group, _, name = key.partition(".")
-    if any(name in OmegaConf.load(file) for file in (CONF / group).glob("*.yaml")):
-        return f"Expected a known key, got {key!r}. It belongs to another choice of {group}."
+    if choices := [
+        f"{group}={file.stem}" for file in sorted((CONF / group).glob("*.yaml")) if name in OmegaConf.load(file)
+    ]:
+        return f"Expected a known key, got {key!r}. It belongs to {' or '.join(choices)}."
     keys = {known.lower(): known for known in Keys(config_name).all}
     keys |= {other: ours for other, ours in OTHER_NAMES.items() if ours in keys}
     nearest = get_close_matches(key.lower(), keys, n=1, cutoff=0.6)

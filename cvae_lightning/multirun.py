@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 from cvae_lightning.build import CONF
 from cvae_lightning.errors import UserError, refuse
 from cvae_lightning.files import refuse_links_out_of, write_whole
+from cvae_lightning.shell import path_argument
 from cvae_lightning.sweeps import RECORD, Sweep
 
 _directory: list[Path] = []  # of the multirun that this process has begun
@@ -49,7 +51,7 @@ def begun() -> bool:
 def how_to_continue() -> str:
     if not begun():
         return ""
-    return f" Continue with the same command and hydra.sweep.dir={_directory[0]}"
+    return f" Continue with the same command and {path_argument('hydra.sweep.dir', _directory[0])}"
 
 
 def finish() -> bool:
@@ -64,7 +66,7 @@ def finish() -> bool:
 
     print(write_report(sweep))
     for path, overrides, sentence in sweep.failures:
-        print(f"{path} ({' '.join(overrides)}): {sentence}", file=sys.stderr)
+        print(f"{path} ({shlex.join(overrides)}): {sentence}", file=sys.stderr)
     return bool(sweep.failures)
 
 
@@ -89,7 +91,7 @@ def _begin(path: Path, config: DictConfig) -> None:
         if sweep.record[asked] != record[asked]:
             remedy = "Repeat the command that made it, or name another directory."
             refuse(
-                f"the runs of the sweep in this directory ({' '.join(sweep.record['command'])})",
+                f"the runs of the sweep in this directory ({shlex.join(sweep.record['command'])})",
                 "hydra.sweep.dir",
                 str(path),
                 remedy,
@@ -125,7 +127,7 @@ def _jobs(config: DictConfig) -> list[list[str]] | None:
 
 def _digest(config: DictConfig) -> str:
     """Of all that the runs' configurations are composed from, beside their overrides."""
-    files = {str(path.relative_to(CONF)): path.read_text() for path in sorted(CONF.rglob("*.yaml"))}
+    files = {str(path.relative_to(CONF)): path.read_text(encoding="utf-8") for path in sorted(CONF.rglob("*.yaml"))}
     task = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
     shared = OmegaConf.to_container(task, resolve=True)
     return hashlib.sha256(json.dumps([files, shared], sort_keys=True).encode()).hexdigest()

@@ -15,6 +15,7 @@ from cvae_lightning.errors import UserError, refuse
 from cvae_lightning.files import refuse_links_out_of, sha256_of, write_whole
 from cvae_lightning.metrics_file import read_metrics
 from cvae_lightning.resolvers import read_config, with_values
+from cvae_lightning.shell import path_argument
 
 if TYPE_CHECKING:  # a run directory is read without waiting for torch
     from torch import Tensor
@@ -81,7 +82,9 @@ class Run:
     def failure(self) -> str | None:
         """The sentence of the error with which the run ended in a sweep, where it failed."""
         file = self.path / FAILURE
-        return file.read_text(errors="replace").strip() if file.is_file() and not self.complete else None
+        return (
+            file.read_text(encoding="utf-8", errors="replace").strip() if file.is_file() and not self.complete else None
+        )
 
     @property
     def status(self) -> str:
@@ -131,7 +134,7 @@ class Run:
     def metrics(self) -> dict[str, Any]:
         """metrics.json. Raises UserError while the run is incomplete, and where a value is not what it should be."""
         if not self.complete:
-            remedy = f"Continue it: python -m cvae_lightning resume={self.path}"
+            remedy = f"Continue it: python -m cvae_lightning {path_argument('resume', self.path)}"
             refuse("a complete run, which holds metrics.json", "run", str(self.path), remedy)
         return read_metrics(self.path / METRICS)
 

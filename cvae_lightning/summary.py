@@ -1,11 +1,10 @@
 """What a person at the terminal reads at the end of a run."""
 
-import re
-import shlex
 from pathlib import Path
 from typing import Any
 
 from cvae_lightning.report_numbers import best_run, same_settings
+from cvae_lightning.shell import path_argument
 
 ROWS = {
     "ssim": "SSIM",
@@ -95,7 +94,7 @@ def one_line(metrics: dict[str, Any]) -> str:
 
 def next_commands(run_dir: Path) -> str:
     """Where the run in `run_dir` is read, and three commands to try on it."""
-    run = override("run", run_dir)
+    run = path_argument("run", run_dir)
     commands = {
         f"python -m cvae_lightning.sample {run}": "draws new images",
         f"python -m cvae_lightning.export {run} format=html": "makes a page to explore the latents in",
@@ -104,12 +103,6 @@ def next_commands(run_dir: Path) -> str:
     width = max(map(len, commands))
     lines = [f"  {command:{width}}  # {use}" for command, use in commands.items()]
     return "\n".join([f"The run is in {run_dir}; README.md there is its card.", "Next:", *lines])
-
-
-def override(key: str, path: Path) -> str:
-    """key=path as a shell and Hydra both read it."""
-    plain = re.fullmatch(r"[\w./-]+", str(path), re.ASCII)
-    return f"{key}={path}" if plain else shlex.quote(f'{key}="{path}"')
 
 
 def cell(value: float | None, missing: str = "-") -> str:

@@ -1,7 +1,9 @@
 """A sweep: a directory of run directories, what its command asked for, and which of its runs share work."""
 
+import hashlib
 import logging
 import re
+import shlex
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -17,6 +19,7 @@ from cvae_lightning.runs import Run
 log = logging.getLogger(__name__)
 
 RECORD = "sweep.json"
+MAX_NAME_BYTES, HASH_LENGTH = 255, 12  # what file systems take; characters of a SHA-256
 QUICK_TO_COMPARE = ("seed", "lr", "latent_dim", "batch_size", "beta")  # a metrics.json is read a hundred times faster
 
 
@@ -81,6 +84,15 @@ class Sweep:
         differing = [override for override in overrides if override not in shared]
         return ",".join(differing).replace("/", "-").replace("experiment=", "") or "run"
 
+    def folder_of(self, overrides: Sequence[str]) -> str:
+        """`name_of` as the name of a folder, which TensorBoard shows: a hash stands for what is too long for one."""
+        name = re.sub(r"^\.|\$\{|[^ -\U0010ffff]", "_", self.name_of(overrides))
+        if len(name.encode()) <= MAX_NAME_BYTES:
+            return name
+        digest = hashlib.sha256(name.encode()).hexdigest()[:HASH_LENGTH]
+        kept = name.encode()[: MAX_NAME_BYTES - HASH_LENGTH - len("...")].decode(errors="ignore")
+        return f"{kept}...{digest}"
+
 
 def sweep_of(run: Run) -> Sweep | None:
     """The sweep that the run is part of, if it is."""
@@ -99,7 +111,7 @@ def chosen_run(path: str | Path) -> Run:
         refuse("a sweep with a complete run", "run", str(path), "Continue it with its own command.")
     best = max(runs, key=lambda run: sense(run.raw_config.objective) * (run.objective or 0))
     log.info(
-        "The best run of the sweep by %s: %s (%s).", best.raw_config.objective, best.path, " ".join(best.overrides)
+        "The best run of the sweep by %s: %s (%s).", best.raw_config.objective, best.path, shlex.join(best.overrides)
     )
     return best
 

@@ -56,7 +56,7 @@ def train(run: Run) -> dict[str, Any]:
     model: VAE = build(config.model)
     callbacks = list(filter(None, build(config.callbacks).values()))
     sweep = sweep_of(run)
-    name = sweep.name_of(run.overrides) if sweep else ""
+    name = sweep.folder_of(run.overrides) if sweep else ""
     logger: TensorBoardLogger = build(config.logger, save_dir=str(run.path), version=name)
     if not is_inside(logger.log_dir, run.path):
         refuse("a folder in the run directory", "logger", logger.log_dir, "Leave its name, version and sub_dir out.")

@@ -121,6 +121,8 @@ def _own_images(config: DictConfig, model: "VAE") -> "Batch":
 
     if not isinstance(config.invert, bool):
         refuse("true or false", "invert", config.invert, "true is for dark on light.")
+    if not _listed(config.images):
+        refuse("a file or a list of files", "images", [], "null takes images of the split.")
     height, width = model.image_shape[1:]
     x = read_images(_listed(config.images), (height, width), config.invert)
     if not model.num_classes:

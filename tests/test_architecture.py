@@ -15,7 +15,7 @@ from cvae_lightning.command import expanded
 from cvae_lightning.errors import UserError
 
 FLOORS = [
-    {"errors", "escaping", "files", "random_streams", "shapes"},
+    {"errors", "escaping", "files", "random_streams", "shapes", "shell"},
     {
         *("continuous_bernoulli", "distributions", "objectives", "optimizers", "schedules", "samplers", "priors"),
         *("metrics", "classifier", "judge_files", "generative", "gradient_estimators", "pictures", "drawing"),
@@ -37,7 +37,19 @@ FLOORS = [
         *("summary", "sweeps", "training", "latent_densities"),
     },
     {
-        *("arguments", "command", "completion", "keys", "mistakes", "multirun", "report", "export", "__main__"),
+        *(
+            "arguments",
+            "command",
+            "completion",
+            "keys",
+            "mistakes",
+            "multirun",
+            "output",
+            "paths",
+            "report",
+            "export",
+            "__main__",
+        ),
         *("evaluate", "judge", "verb", "sample", "reconstruct", "interpolate", "traverse", "embed"),
     },
 ]

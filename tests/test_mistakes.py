@@ -13,9 +13,9 @@ TOLD = {
     ("config", "LATENT_DIM=3"): "Expected a known key, got 'LATENT_DIM'. Did you mean latent_dim?",
     ("config", "lr:0.01"): "Expected key=value, got 'lr:0.01'. --help lists the keys.",
     ("config", "sampler.num_components=3"): "Expected a known key, got 'sampler.num_components'. "
-    "It belongs to another choice of sampler.",
+    "It belongs to sampler=gaussian or sampler=mixture.",
     ("config", "epochs=1,2"): "Expected one value (epochs), got '1,2'. -m sweeps over several.",
-    ("sample", "run=a,b"): "Expected one value (run), got 'a,b'. Give one alone.",
+    ("sample", "seed=1,2"): "Expected one value (seed), got '1,2'. Give one alone.",
     ("config", "experiment=table2/gan"): "Expected one of table2/cvae, table2/vae (experiment), got 'table2/gan'. "
     "Choose one of these.",
     ("resume", "lr=0.1"): "Expected resume=<run directory> alone, got 'lr' too. The run goes on with its own keys.",

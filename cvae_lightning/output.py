@@ -1,0 +1,48 @@
+"""What a command prints, wherever that goes: to a terminal, into a pipe that may close, in any encoding."""
+
+import codecs
+import io
+import os
+import sys
+from typing import TextIO, cast
+
+
+class Output(io.TextIOWrapper):
+    """A standard stream. What nobody reads any more, as behind `| head -1`, is dropped, and the work goes on."""
+
+    def write(self, text: str) -> int:
+        try:
+            return super().write(text)
+        except BrokenPipeError:
+            self._drop()
+            return len(text)
+
+    def flush(self) -> None:
+        try:
+            super().flush()
+        except BrokenPipeError:
+            self._drop()
+
+    def _drop(self) -> None:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), self.fileno())
+
+
+def guard_standard_streams() -> None:
+    """Let stdout and stderr go on where their pipe is closed, and where their encoding lacks a character."""
+    codecs.register_error("printed", _printed)
+    sys.stdout, sys.stderr = _guarded(sys.stdout), _guarded(sys.stderr)
+
+
+def _guarded(stream: TextIO | None) -> TextIO:
+    if not isinstance(stream, io.TextIOWrapper):  # closed, or a notebook's
+        return cast(TextIO, stream)
+    return Output(stream.buffer, stream.encoding, "printed", line_buffering=stream.line_buffering)
+
+
+def _printed(error: UnicodeError) -> tuple[str | bytes, int]:
+    """The bytes of a file name that could not be decoded as they were; any other character as an escape."""
+    assert isinstance(error, UnicodeEncodeError)
+    first = error.object[error.start]
+    if "\udc80" <= first <= "\udcff":
+        return first.encode("ascii", "surrogateescape"), error.start + 1
+    return first.encode("ascii", "backslashreplace"), error.start + 1
