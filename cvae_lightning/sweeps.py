@@ -106,7 +106,11 @@ def chosen_run(path: str | Path) -> Run:
     """
     if not (Path(path) / RECORD).is_file():
         return Run(path)
-    runs = [run for run in Sweep(path).runs if run.complete and run.objective is not None]
+    complete = [run for run in Sweep(path).runs if run.complete]
+    runs = [run for run in complete if run.objective is not None]
+    if complete and not runs:
+        objective = complete[0].raw_config.objective
+        refuse(f"a run that has {objective}", "run", str(path), "metrics.json says why; name one of the sweep's runs.")
     if not runs:
         refuse("a sweep with a complete run", "run", str(path), "Continue it with its own command.")
     best = max(runs, key=lambda run: sense(run.raw_config.objective) * (run.objective or 0))

@@ -18,8 +18,10 @@ from cvae_lightning import judge_files, training
 from cvae_lightning.data.splits import ReadOnce, Split, split_off
 from cvae_lightning.errors import UserError
 from cvae_lightning.evaluators import judged
+from cvae_lightning.report.pages import write_report
 from cvae_lightning.runs import Run
 from cvae_lightning.summary import summary
+from cvae_lightning.sweeps import Sweep, chosen_run
 from cvae_lightning.training import train
 
 NUM_CLASSES = 12
@@ -154,3 +156,11 @@ def test_a_number_that_is_not_finite_is_absent(make_run: MakeRun, monkeypatch: p
     assert metrics["val"]["score"] is None
     assert metrics["absent"]["val/score"] == "it is nan"
     assert OmegaConf.load(run.path / "hparams.yaml")
+
+
+def test_a_sweep_in_which_no_run_has_the_objective_has_a_report_but_no_best_run(train_on: Any, tmp_path: Path) -> None:
+    (tmp_path / "sweep.json").write_text(json.dumps({"command": ["lr=0.1,0.2"], "jobs": [["lr=0.1"]]}))
+    train_on(labels_of([1, 3, 9], 60), labels_of([1, 3, 9], 12), "evaluators.judged=null")
+    assert "No run has val/score_uncapped" in write_report(Sweep(tmp_path))
+    with pytest.raises(UserError, match=r"a run that has val/score_uncapped \(run\)"):
+        chosen_run(tmp_path)

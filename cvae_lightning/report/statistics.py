@@ -100,6 +100,8 @@ def warnings(frame: pd.DataFrame, objective: str) -> list[str]:
         if len(counts) > 1:
             values = ", ".join(f"{short(key, value)} ({number} of the runs)" for value, number in counts.items())
             found.append(f"Different {title}: {values}.")
+    if len(complete) and (objective not in complete or complete[objective].isna().all()):
+        found.append(f"No run has {objective}, so none of them is the best; absent in metrics.json says why.")
     if "score" in objective and complete["model"].nunique() > 1:
         found.append("Different models: the Score of a VAE and that of a CVAE are different formulas.")
     return found
