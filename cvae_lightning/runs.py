@@ -106,8 +106,9 @@ class Run:
         file = self.path / ".hydra" / "hydra.yaml"
         if not file.is_file():
             return {}
-        record: Any = OmegaConf.to_container(OmegaConf.load(file), resolve=False)
-        return record["hydra"]["runtime"]["choices"]
+        record = OmegaConf.load(file)
+        choices = OmegaConf.select(record, "hydra.runtime.choices") if isinstance(record, DictConfig) else None
+        return dict(choices) if isinstance(choices, DictConfig) else {}
 
     @property
     def family(self) -> dict[str, Any]:
@@ -124,6 +125,13 @@ class Run:
     def raw_config(self) -> DictConfig:
         """The configuration as it was composed, interpolations kept. Raises UserError for resolvers."""
         return read_config(self.path / CONFIG)
+
+    def config_with(self, changes: dict[str, Any]) -> DictConfig:
+        """A copy of `raw_config` with other values under some of its keys; the run's own never changes."""
+        config = self.raw_config.copy()
+        for key, value in changes.items():
+            config[key] = value
+        return config
 
     @property
     def config(self) -> dict[str, Any]:

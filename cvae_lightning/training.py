@@ -103,10 +103,7 @@ class Results(NamedTuple):
 
 def evaluate_again(run: Run, overrides: dict[str, Any]) -> Results:
     """The metrics of val and test once more, from the weights of a complete run; nothing is written."""
-    config = run.raw_config.copy()
-    for key, value in overrides.items():
-        config[key] = value
-    model = run.model()
+    config, model = run.config_with(overrides), run.model()
     trainer = build_trainer(config, [], logger=False, enable_checkpointing=False)
     return evaluate(trainer, model, prepared_data(config), build_evaluators(config))
 

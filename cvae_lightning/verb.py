@@ -107,10 +107,7 @@ def split_of(run: "Run", split: str, data_dir: str | None) -> "Split":
 
     if split not in ("train", "val", "test"):
         refuse("train, val or test", "split", split, "val is the default.")
-    config = run.raw_config.copy()
-    if data_dir is not None:
-        config.data_dir = str(data_dir)
-    data = prepared_data(config)
+    data = prepared_data(run.config_with({} if data_dir is None else {"data_dir": str(data_dir)}))
     data.setup("test" if split == "test" else "fit")
     return data.splits[split]
 

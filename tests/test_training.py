@@ -11,6 +11,7 @@ from typing import Any, cast
 import pytest
 import torch
 from conftest import MakeRun, composed
+from omegaconf import OmegaConf
 from pytorch_lightning import Callback, LightningModule, Trainer
 from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -23,6 +24,7 @@ from cvae_lightning.errors import DataUnavailable, NonFiniteLoss, UserError
 from cvae_lightning.models.vae import VAE
 from cvae_lightning.runs import Run
 from cvae_lightning.training import evaluate_again, train
+from cvae_lightning.verb import split_of
 
 KEYS = ["schema", "model", "network", "hidden", "injection", "likelihood", "variance"]
 KEYS += ["binarize", "prior", "prior_components", "bound", "warmup_epochs", "free_bits", "num_samples"]
@@ -79,6 +81,16 @@ def test_measuring_a_run_again_gives_the_same_numbers(make_run: MakeRun) -> None
     before = {path: path.stat().st_mtime_ns for path in run.path.rglob("*")}
     assert evaluate_again(Run(run.path), {})._asdict() == {key: run.metrics[key] for key in ("val", "test", "absent")}
     assert before == {path: path.stat().st_mtime_ns for path in run.path.rglob("*")}, "nothing is written"
+
+
+def test_only_a_run_itself_changes_its_configuration(make_run: MakeRun, tmp_path: Path) -> None:
+    run = make_run("run", "epochs=1")
+    train(run)
+    before = OmegaConf.to_yaml(run.raw_config)
+    evaluate_again(run, {"evaluators": {}})
+    with pytest.raises(UserError, match="nowhere"):
+        split_of(run, "val", str(tmp_path / "nowhere"))
+    assert OmegaConf.to_yaml(run.raw_config) == before
 
 
 def test_likelihood_and_latents_of_a_finished_run_can_be_measured(make_run: MakeRun) -> None:
