@@ -55,15 +55,13 @@ def part_named(target: Any) -> Callable[..., Any]:
             part = getattr(import_module(module), name, None)
         except ImportError as error:
             raise UserError(f"Expected the module {module} ({target}), got: {error}. Is it on PYTHONPATH?") from error
-    if not (any(part is ours for ours in _imported_parts_of_conf()) or (plugin and _is_defined_in(part, plugin))):
-        refuse(
-            "a class or function that conf/ names or that a plug-in defines",
-            "_target_",
-            target,
-            f"If you wrote it, set {PLUGINS}={str(target).partition('.')[0]}; if it came with somebody else's files, "
-            "it may run any code.",
-        )
-    return part  # type: ignore[return-value]  # one of those, so not None
+    if part is None or not (_is_of_conf(part) or (plugin and _is_defined_in(part, plugin))):
+        root = str(target).partition(".")[0]
+        remedy = f"If you wrote it, set {PLUGINS}={root}; if it came with somebody else's files, it may run any code."
+        if root == PACKAGE.name:  # which nobody should trust as a whole: some of it writes and deletes files
+            remedy = "A part of this package is built where a file of conf/ names it."
+        refuse("a class or function that conf/ names or that a plug-in defines", "_target_", target, remedy)
+    return part  # type: ignore[no-any-return]  # one of those
 
 
 def load_group(group: str, name: str) -> DictConfig:
@@ -103,9 +101,10 @@ def _is_defined_in(part: Any, plugin: str) -> bool:
     return (inspect.isclass(part) or inspect.isfunction(part)) and f"{part.__module__}.".startswith(f"{plugin}.")
 
 
-def _imported_parts_of_conf() -> Iterator[object]:
-    """A part whose module was never imported is identical to nothing that was found elsewhere."""
-    return (getattr(sys.modules[module], name) for module, name in _named_by_conf() if module in sys.modules)
+def _is_of_conf(part: Any) -> bool:
+    """Whether it is what conf/ names; it is nothing from a module that was never imported."""
+    imported = [(sys.modules[module], name) for module, name in _named_by_conf() if module in sys.modules]
+    return any(part is getattr(module, name) for module, name in imported)
 
 
 @functools.cache

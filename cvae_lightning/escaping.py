@@ -5,7 +5,7 @@ import re
 
 def escaped(text: str) -> str:
     """In one line, without markup, links or images of its own."""
-    line = re.sub(r"([\\`*<>\[\]|&@]|(?<!\w)_|_(?!\w)|:(?=//))", r"\\\1", " ".join(text.split()))
+    line = re.sub(r"([\\`*<>\[\]|&@]|(?<![^\W_])_|_(?![^\W_])|:(?=//))", r"\\\1", " ".join(text.split()))
     return re.sub(r"(?i)\bwww\.", r"www\.", line)
 
 

@@ -37,7 +37,7 @@ def read_config(file: Path) -> DictConfig:
 def with_values(config: DictConfig) -> DictConfig:
     """`config` with the value of each resolver in its place, so that reading it needs none; ${key} is kept."""
     raw, values = (OmegaConf.to_container(config, resolve=resolve) for resolve in (False, True))
-    return OmegaConf.create(_with_values(raw, values))  # type: ignore[return-value]  # a dict, as `config` is
+    return OmegaConf.create(_with_values(raw, values))
 
 
 def calls_a_resolver(text: Any) -> bool:

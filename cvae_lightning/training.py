@@ -104,7 +104,8 @@ class Results(NamedTuple):
 def evaluate_again(run: Run, overrides: dict[str, Any]) -> Results:
     """The metrics of val and test once more, from the weights of a complete run; nothing is written."""
     config, model = run.config_with(overrides), run.model()
-    trainer = build_trainer(config, [], logger=False, enable_checkpointing=False)
+    where = str(run.path)  # of anything that the run's own `trainer` might write
+    trainer = build_trainer(config, [], logger=False, enable_checkpointing=False, default_root_dir=where)
     return evaluate(trainer, model, prepared_data(config), build_evaluators(config))
 
 

@@ -3,11 +3,13 @@
 import io
 import shlex
 from collections.abc import Iterator
+from pathlib import Path
 
 import pandas as pd
 from matplotlib.figure import Figure
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
+from cvae_lightning.errors import refuse
 from cvae_lightning.report.parts import Content, Picture, Section
 from cvae_lightning.report.plots import heat_maps, ours_against_the_report, png_of, score_against_epochs, svg_of
 from cvae_lightning.report.statistics import (
@@ -113,14 +115,17 @@ def _samples(sweep: Sweep, best_first: pd.DataFrame, objective: str) -> Iterator
         file = sweep.path / row["run"] / "figures" / "samples.png"
         if file.is_file():
             what = f"run {row['run']} ({row['name']}), {title_of(objective)} {row[objective]:.2f}"
-            yield Picture(f"samples_{name}", f"{name.capitalize()}: {what}", _small(file.read_bytes()))
+            yield Picture(f"samples_{name}", f"{name.capitalize()}: {what}", _small(file))
 
 
-def _small(png: bytes) -> bytes:
-    """The picture in 16 greys, a quarter of the bytes."""
+def _small(png: Path) -> bytes:
+    """The picture in 16 greys, a quarter of the bytes. Of the formats that Pillow opens, some run other programs."""
     buffer = io.BytesIO()
-    with Image.open(io.BytesIO(png)) as image:
-        image.convert("L").quantize(16).save(buffer, "PNG", optimize=True)
+    try:
+        with Image.open(png, formats=["PNG"]) as image:
+            image.convert("L").quantize(16).save(buffer, "PNG", optimize=True)
+    except UnidentifiedImageError:
+        refuse("a picture as PNG", "figures", str(png), "Delete it.")
     return buffer.getvalue()
 
 
