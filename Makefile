@@ -3,7 +3,7 @@ PYTHON ?= python3
 UV := $(shell command -v uv 2>/dev/null)
 READY := .venv/.ready
 
-.PHONY: help run test test-all lint benchmark ablation claims clean
+.PHONY: help run test test-slow test-all lint benchmark ablation claims clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -11,16 +11,19 @@ help: ## this list
 run: $(READY) ## the main job: train and evaluate the report's CVAE (on embedded digits where MNIST can't be had)
 	.venv/bin/python -m cvae_lightning
 
-test: $(READY) ## all tests, but for those that need the extra cluster
+test: $(READY) ## all tests but the slow ones and those that need the extra cluster
 	.venv/bin/python -m pytest
 
-test-all: $(READY) ## all tests, those too that need the extra cluster (Ray)
+test-slow: $(READY) ## the slow tests: the rest of the combinations of settings, some minutes
+	.venv/bin/python -m pytest -m "slow and not ray"
+
+test-all: $(READY) ## all tests, also the slow ones and those that need the extra cluster (Ray)
 ifdef UV
 	$(UV) pip install --quiet --python .venv/bin/python --constraints constraints.txt --editable '.[dev,cluster]'
 else
 	.venv/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,cluster]'
 endif
-	.venv/bin/python -m pytest -m "ray or not ray"
+	.venv/bin/python -m pytest -m "slow or not slow"
 
 lint: $(READY) ## ruff and mypy
 	.venv/bin/ruff check .

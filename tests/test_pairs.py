@@ -1,0 +1,253 @@
+"""Every two choices together: what trains in one epoch goes through every command, and what can't is refused before it.
+
+Each pair of values of any two of the keys below is in at least one run. A pair that is refused by design is not in the
+runs; a test of its own shows that it is refused before any data are read.
+"""
+
+import functools
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from allpairspy import AllPairs
+from conftest import composed, write_idx_files
+from hydra import compose, initialize_config_dir
+from matplotlib.figure import Figure
+from omegaconf import DictConfig, OmegaConf, open_dict
+from onnxruntime.capi.onnxruntime_pybind11_state import InvalidArgument
+from test_export import metrics_of, of_onnx, untrained
+from torch.utils.tensorboard.writer import SummaryWriter
+
+from cvae_lightning import judge_files
+from cvae_lightning.build import CONF
+from cvae_lightning.classifier import fit
+from cvae_lightning.data.idx_source import IdxSource
+from cvae_lightning.embed import embed
+from cvae_lightning.errors import UserError
+from cvae_lightning.evaluate import evaluate
+from cvae_lightning.evaluators import judged
+from cvae_lightning.export.__main__ import export
+from cvae_lightning.export.onnx_models import write_onnx_models
+from cvae_lightning.interpolate import interpolate
+from cvae_lightning.reconstruct import reconstruct
+from cvae_lightning.report.table import table_of
+from cvae_lightning.runs import Run
+from cvae_lightning.sample import sample
+from cvae_lightning.sweeps import RECORD, Sweep
+from cvae_lightning.training import train
+from cvae_lightning.traverse import traverse
+
+TRAIN, OTHERS = 240, 48  # images of train, and of val and test each
+
+KEYS: dict[str, list[str]] = {
+    "model": ["model=cvae", "model=vae"],
+    "network": [
+        "network=mlp network.hidden=[16]",
+        "network=conv network.channels=2 network.hidden=8",
+        "network=residual network.channels=2",
+    ],
+    "likelihood": [f"likelihood={path.stem}" for path in sorted((CONF / "likelihood").glob("*.yaml"))],
+    "prior": ["prior=normal", "prior=learned", "prior=learned prior.num_components=1"],
+    "bound": ["bound=elbo", "bound.warmup_epochs=3", "bound.free_bits=0.1", "bound=iwae"],
+    "sampler": ["sampler=prior", "sampler=gaussian", "sampler=mixture"],
+    "schedule": ["schedule=constant", "schedule=cosine", "schedule=one_cycle"],
+    "optimizer": ["optimizer=adam", "optimizer=adamw"],
+    "averaging": ["averaging=none", "averaging=ema"],
+    "binarize": ["data.binarize=null", "data.binarize=dynamic", "data.binarize=static-threshold"],
+    "max_shift": ["data.max_shift=0", "data.max_shift=2"],
+    "injection": [f"network.injection={name}" for name in ("concatenate", "add", "modulate")],
+    "inject_into": [
+        f"network.inject_into={places}" for places in ("[encoder,decoder]", "[encoder]", "[decoder]", "[]")
+    ],
+    "precision": ["trainer.precision=32-true", "trainer.precision=bf16-mixed"],
+    "evaluators": [
+        "evaluators=default",
+        "evaluators=judged",
+        "evaluators=likelihood evaluators.nll.num_samples=5",
+        "evaluators=full evaluators.nll.num_samples=5",
+        "evaluators=claims evaluators.gradients.num_draws=2",
+    ],
+    "latent_dim": ["latent_dim=1", "latent_dim=2", "latent_dim=7"],
+    "batch_size": [f"batch_size={size}" for size in (TRAIN + 60, TRAIN, TRAIN - 1)],
+}
+FEW_SAMPLES = "evaluators.grader.samples_per_class=10"
+OF_A_GRAPH = ("model", "network", "likelihood", "prior", "sampler", "injection", "inject_into", "latent_dim")
+REFUSED = {
+    ("bound.free_bits=0.1", "prior=learned"): r"Expected 1 with free bits \(prior\.num_components\), got 10\.",
+}
+
+
+def allowed(values: list[str]) -> bool:
+    return not any(set(pair) <= set(values) for pair in REFUSED)
+
+
+def rows(names: tuple[str, ...]) -> list[str]:
+    """Overrides, such that each pair of values of two keys is in one of the rows, unless it is refused."""
+    return [" ".join(row) for row in AllPairs([KEYS[name] for name in names], filter_func=allowed)]
+
+
+def fast_and_slow(rows: list[str], num_fast: int) -> list[Any]:
+    """The first rows cover the most pairs; the others are left to make test-slow."""
+    return [pytest.param(row, marks=[pytest.mark.slow] if place >= num_fast else []) for place, row in enumerate(rows)]
+
+
+def begun(folder: Path, data_dir: Path, overrides: str) -> Run:
+    """A run of a sweep as its command begins it."""
+    given = [*overrides.split(), f"data_dir={data_dir}", "epochs=1", "accelerator=cpu"]
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        config = compose("config", given, return_hydra_config=True)
+    with open_dict(config):
+        hydra = config.pop("hydra")
+    folder.mkdir()
+    (folder / RECORD).write_text('{"command": [], "jobs": [[]], "composed_from": ""}')
+    return Run.begin(folder / "0", config, hydra=OmegaConf.create({"hydra": hydra}))
+
+
+@pytest.fixture(scope="module")
+def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Images, and the judges that are fitted to them once."""
+    folder = tmp_path_factory.mktemp("data")
+    write_idx_files(folder, TRAIN + OTHERS, OTHERS)
+    return folder
+
+
+@pytest.fixture
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pictures are made but not rendered; the judge is fitted in one epoch and reads few samples."""
+    monkeypatch.setattr(Figure, "savefig", lambda self, file, **_: Path(file).touch())
+    monkeypatch.setattr(SummaryWriter, "add_figure", lambda *_: None)
+    monkeypatch.setattr(judge_files, "fit", functools.partial(fit, epochs=1))
+    monkeypatch.setattr(judged, "SAMPLES_PER_CLASS", 10)
+
+
+@pytest.mark.usefixtures("_quick")
+@pytest.mark.parametrize("overrides", fast_and_slow(rows(tuple(KEYS)), num_fast=12))
+def test_a_run_goes_through_every_command(
+    tmp_path: Path, data_dir: Path, overrides: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    run = begun(tmp_path / "sweep", data_dir, f"{overrides} {FEW_SAMPLES}")
+    train(run)
+    check_record(run, overrides)
+    check_arrays(run, tmp_path / "drawn")
+    with caplog.at_level("INFO"):
+        check_explorer(run, tmp_path / "export")
+        evaluators = [override for override in overrides.split() if override.startswith("evaluators")]
+        evaluate(verb_config(evaluate, run, *evaluators, FEW_SAMPLES))
+    assert "All numbers that metrics.json has are the same, to the last digit." in caplog.text
+
+
+@pytest.mark.parametrize("overrides", fast_and_slow(rows(OF_A_GRAPH), num_fast=0))
+def test_a_model_leaves_as_onnx(tmp_path: Path, overrides: str) -> None:
+    """Each file is compared with PyTorch before it is written."""
+    model = untrained(*overrides.split(), "data=digits")
+    list(write_onnx_models(model, metrics_of(model), tmp_path))
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["decoder.onnx", "encoder.onnx", "sampler.onnx"]
+    label = {"label": torch.arange(10)} if model.num_classes else {}
+    noise = {"noise": torch.randn(10, model.latent_dim), "uniform": torch.rand(10)}
+    (latent,) = of_onnx(tmp_path / "sampler.onnx", **noise, **label)
+    (images,) = of_onnx(tmp_path / "decoder.onnx", latent=latent, **label)
+    assert images.shape == (10, 1, 28, 28)
+    assert images.min() >= 0
+    assert images.max() <= 1
+    if model.num_classes:
+        with pytest.raises(InvalidArgument):
+            of_onnx(tmp_path / "sampler.onnx", **noise, label=label["label"] - 1)
+
+
+@pytest.mark.parametrize("pair", REFUSED, ids=" ".join)
+def test_a_pair_that_means_nothing_is_refused_before_data_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pair: tuple[str, str]
+) -> None:
+    def read(*_: Any) -> None:
+        raise AssertionError("data were read")
+
+    monkeypatch.setattr(IdxSource, "prepare", read)
+    with pytest.raises(UserError, match=REFUSED[pair]):
+        train(begun(tmp_path / "sweep", tmp_path, " ".join(pair)))
+
+
+def check_record(run: Run, overrides: str) -> None:
+    """metrics.json names what was chosen, and the table of the sweep has its numbers."""
+    chosen = dict(override.split("=", 1) for override in overrides.split())
+    recorded = {key: value for key, value in chosen.items() if key in run.metrics}
+    assert recorded.keys() >= {"model", "network", "likelihood", "prior", "optimizer", "schedule", "sampler"}
+    assert {key: str(run.metrics[key]) for key in recorded} == recorded
+    (row,) = table_of(Sweep(run.path.parent)).to_dict("records")
+    assert (row["status"], row["model"]) == ("complete", chosen["model"])
+    for split in ("val", "test"):
+        numbers = {name: math.nan if value is None else value for name, value in run.metrics[split].items()}
+        assert {name: row[f"{split}/{name}"] for name in numbers} == pytest.approx(numbers, rel=0, nan_ok=True)
+
+
+def check_arrays(run: Run, out: Path) -> None:
+    """What the commands that draw write: finite, images in [0, 1], and of the right shapes."""
+    latents, conditional = run.config["latent_dim"], run.metrics["model"] == "cvae"
+    num = 20 if conditional else 2
+    labels = {"sample": (num,), "reconstruct": (3,), "interpolate": (2, 2)} if conditional else {}
+    drawn = {
+        sample: (["num=2"], {"images": (num, 1, 28, 28), "latents": (num, latents)}),
+        reconstruct: (
+            ["num=3"],
+            {"images": (3, 1, 28, 28), "reconstructions": (3, 1, 28, 28), "mse": (3,), "latents": (3, latents)},
+        ),
+        interpolate: (["num=2", "steps=3"], {"images": (2, 3, 1, 28, 28), "latents": (2, 3, latents)}),
+        traverse: (
+            ["labels=3", "steps=3"],
+            {
+                "images": (latents, 3, 1, 28, 28),
+                "latents": (latents, 3, latents),
+                "order": (latents,),
+                "kl": (latents,),
+                "values": (3,),
+            },
+        ),
+        embed: (
+            ["projector=false"],
+            {
+                "means": (OTHERS, latents),
+                "log_vars": (OTHERS, latents),
+                "labels": (OTHERS,),
+                "map": (OTHERS, 2),
+            },
+        ),
+    }
+    for verb, (overrides, shapes) in drawn.items():
+        if verb.__name__ in labels:
+            shapes["labels"] = labels[verb.__name__]
+        config = verb_config(verb, run, *overrides)
+        config.out = str(out / verb.__name__)
+        verb(config)
+        (file,) = (out / verb.__name__).glob("*.npz")
+        with np.load(file, allow_pickle=False) as arrays:
+            assert {name: arrays[name].shape for name in arrays.files} == shapes
+            assert all(np.isfinite(arrays[name]).all() for name in arrays.files)
+            for name in {"images", "reconstructions"} & set(arrays.files):
+                assert 0 <= arrays[name].min() <= arrays[name].max() <= 1
+
+
+def check_explorer(run: Run, out: Path) -> None:
+    """The page computes decoders of linear layers; for others, the command refuses and writes nothing."""
+    config = verb_config(export, run, "format=html")
+    config.out = str(out)
+    if run.metrics["network"] == "mlp":
+        export(config)
+        assert (out / "explorer.html").read_text().rstrip().endswith("</html>")
+    else:
+        with pytest.raises(UserError, match=r"Expected a decoder of linear layers .* use format=onnx\."):
+            export(config)
+        assert not out.exists()
+
+
+def verb_config(verb: Callable[[DictConfig], None], run: Run, *overrides: str) -> DictConfig:
+    config = _composed_once(verb.__name__, *overrides).copy()
+    config.run = str(run.path)
+    return config
+
+
+@functools.cache
+def _composed_once(name: str, *overrides: str) -> DictConfig:
+    return composed("run=later", *overrides, config_name=name)
