@@ -11,6 +11,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from cvae_lightning.command import Interrupted, log_to_file, run_command
+from cvae_lightning.locks import locked
 from cvae_lightning.mistakes import is_mistake, sentence
 from cvae_lightning.shell import path_argument
 
@@ -29,16 +30,21 @@ def train(config: DictConfig) -> float | None:
 
     hydra = HydraConfig.get()
     path = _shortest(Path(hydra.runtime.output_dir))
-    run = Run.begin(path, config, hydra.overrides.task, OmegaConf.create({"hydra": hydra}))
-    if run.raw_config.data.name != config.data.name:
-        log.warning("%s was begun on %s, and stays with them.", run.path, run.raw_config.data.name)
-    if hydra.mode == RunMode.MULTIRUN:
-        return _train_in_sweep(run)
-    try:
-        return _train(run)
-    except Exception:
-        run.discard_unless_begun()
-        raise
+    if config.data_dir:  # for whoever reads the run later, in another working directory
+        config.data_dir = str(Path(str(config.data_dir)).absolute())
+    in_sweep = hydra.mode == RunMode.MULTIRUN
+    # Before the seconds that the imports take, so that longer runs see it in time.
+    with locked(path, "hydra.run.dir", wait=in_sweep):
+        run = Run.begin(path, config, hydra.overrides.task, OmegaConf.create({"hydra": hydra}))
+        if run.raw_config.data.name != config.data.name:
+            log.warning("%s was begun on %s, and stays with them.", run.path, run.raw_config.data.name)
+        if in_sweep:
+            return _train_in_sweep(run)
+        try:
+            return _train(run)
+        except Exception:
+            run.discard_unless_begun()
+            raise
 
 
 def resume(config: DictConfig) -> None:
@@ -47,12 +53,15 @@ def resume(config: DictConfig) -> None:
     from cvae_lightning.runs import Run
     from cvae_lightning.sweeps import sweep_of
 
-    run = Run(config.resume, key="resume")
+    run = Run(config.resume, key="resume").with_data_in(config.data_dir)
     sweep = sweep_of(run)  # whose locks are used
     refuse_links_out_of(sweep.path if sweep else run.path, "resume", "Remove the link.")
-    if not run.complete:
+    if run.complete:
+        log.info("%s is complete: there is nothing to continue.", run.path)
+        return
+    with locked(run.path, "resume"):
         log_to_file(run.path / "train.log")
-    _train(run)
+        _train(run)
 
 
 def _train(run: "Run") -> float | None:
@@ -75,22 +84,19 @@ def _train(run: "Run") -> float | None:
 
 def _train_in_sweep(run: "Run") -> float | None:
     """An error is left with the run, for the report of the sweep."""
-    from cvae_lightning.sweeps import run_lock
-
     try:
-        with run_lock(run):  # before the seconds that the imports take, so that longer runs see it in time
-            from cvae_lightning.sources import check_data_are_the_same
-            from cvae_lightning.summary import one_line
-            from cvae_lightning.training import train as train_run
+        from cvae_lightning.sources import check_data_are_the_same
+        from cvae_lightning.summary import one_line
+        from cvae_lightning.training import train as train_run
 
-            if run.complete:
-                check_data_are_the_same(run)
-                log.info("%s is complete.", run.path)
-            else:
-                log.info("%s: %s", run.path, shlex.join(run.overrides))
-                train_run(run)
-                log.info("%s: %s", run.path, one_line(run.metrics))
-            return run.objective
+        if run.complete:
+            check_data_are_the_same(run)
+            log.info("%s is complete.", run.path)
+        else:
+            log.info("%s: %s", run.path, shlex.join(run.overrides))
+            train_run(run)
+            log.info("%s: %s", run.path, one_line(run.metrics))
+        return run.objective
     except Exception as error:
         message = sentence(error, "config")
         run.write_failure(message)

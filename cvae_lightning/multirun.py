@@ -1,11 +1,12 @@
 """What a multirun does beside its runs: it notes what was asked for, answers at once when all is done, and reports."""
 
+import atexit
 import hashlib
 import json
 import shlex
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,33 +14,39 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.experimental.callback import Callback
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, read_write
 
 from cvae_lightning.build import CONF
 from cvae_lightning.errors import UserError, refuse
 from cvae_lightning.files import refuse_links_out_of, write_whole
+from cvae_lightning.locks import locked, new_directory
+from cvae_lightning.mistakes import sentence
 from cvae_lightning.shell import path_argument
 from cvae_lightning.sweeps import RECORD, Sweep
 
 _directory: list[Path] = []  # of the multirun that this process has begun
+_lock = ExitStack()  # that of the directory, held until the report is written
+atexit.register(_lock.close)
 
 
 class Multirun(Callback):
-    """Writes sweep.json, from which a sweep directory is read, before the first run.
+    """Claims a new directory for a run or a sweep that is named by the time alone, before Hydra makes it.
 
-    It ends the process itself where nothing is to be done, and where a directory is refused, since Hydra turns the
-    exceptions of its callbacks into warnings.
+    Of a sweep it writes sweep.json, from which a sweep directory is read, before the first run. It ends the process
+    itself where nothing is to be done, and where a directory is refused, since Hydra turns the exceptions of its
+    callbacks into warnings.
     """
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Before Hydra opens train.log."""
-        with _mistakes_end_the_process():
-            refuse_links_out_of(Path(config.hydra.run.dir), "hydra.run.dir", "Name another directory.")
+        with _one_sentence():
+            _claim(config, "run")
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        path = Path(config.hydra.sweep.dir)
-        with _mistakes_end_the_process():
-            refuse_links_out_of(path, "hydra.sweep.dir", "Name another directory.")
+        with _one_sentence():
+            _claim(config, "sweep")
+            path = Path(config.hydra.sweep.dir)
+            _lock.enter_context(locked(path, "hydra.sweep.dir"))
             _begin(path, config)
         _directory[:] = [path]
 
@@ -59,24 +66,46 @@ def finish() -> bool:
     if not begun():
         return False
     sweep = Sweep(_directory[0])
-    if not sweep.runs:
-        sweep.discard()
-        return False
-    from cvae_lightning.report.pages import write_report
+    with _lock:
+        if not sweep.runs:
+            sweep.discard()
+            return False
+        from cvae_lightning.report.pages import write_report
 
-    print(write_report(sweep))
-    for path, overrides, sentence in sweep.failures:
-        print(f"{path} ({shlex.join(overrides)}): {sentence}", file=sys.stderr)
-    return bool(sweep.failures)
+        print(write_report(sweep))
+        failures = sweep.failures
+    for path, overrides, reason in failures:
+        print(f"{path} ({shlex.join(overrides)}): {reason}", file=sys.stderr)
+    return bool(failures)
 
 
 @contextmanager
-def _mistakes_end_the_process() -> Iterator[None]:
+def _one_sentence() -> Iterator[None]:
+    """End the process with exit status 1 and one sentence after a mistake."""
     try:
         yield
-    except UserError as error:
-        print(error, file=sys.stderr)
+    except (UserError, OSError) as error:
+        print(sentence(error, "config"), file=sys.stderr)
         sys.exit(1)
+
+
+def _claim(config: DictConfig, mode: str) -> None:
+    """Refuse a directory hydra.<mode>.dir with links that lead out of it; make it new where it is the default.
+
+    `config` then has the name that it got.
+    """
+    refuse_links_out_of(Path(config.hydra[mode].dir), f"hydra.{mode}.dir", "Name another directory.")
+    default = OmegaConf.load(CONF / "config.yaml").hydra
+    if _template(config.hydra, mode) != _template(default, mode):
+        return
+    path = new_directory(Path(config.hydra[mode].dir))
+    with read_write(config.hydra):
+        config.hydra[mode].dir = str(path)
+        config.hydra.overrides.hydra.append(f"hydra.{mode}.dir={path}")  # what the runs of a sweep are composed from
+
+
+def _template(hydra: DictConfig, mode: str) -> Any:
+    return OmegaConf.to_container(hydra[mode], resolve=False)["dir"]  # type: ignore[index,call-overload]  # a dict
 
 
 def _begin(path: Path, config: DictConfig) -> None:

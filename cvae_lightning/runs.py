@@ -13,6 +13,7 @@ from cvae_lightning.build import build, load_group
 from cvae_lightning.comparison import difference
 from cvae_lightning.errors import UserError, refuse
 from cvae_lightning.files import refuse_links_out_of, sha256_of, write_whole
+from cvae_lightning.locks import holder
 from cvae_lightning.metrics_file import read_metrics
 from cvae_lightning.resolvers import read_config, with_values
 from cvae_lightning.shell import path_argument
@@ -24,6 +25,7 @@ if TYPE_CHECKING:  # a run directory is read without waiting for torch
     from cvae_lightning.shapes import AnyImages, AnyLabels, Images, Latents
 
 CONFIG, METRICS, WEIGHTS, FAILURE = ".hydra/config.yaml", "metrics.json", "model.safetensors", "error.txt"
+DATA = "data.json"  # SHA-256 of each file that the training reads
 
 
 class Run:
@@ -88,8 +90,15 @@ class Run:
 
     @property
     def status(self) -> str:
-        """complete, failed or interrupted; a run that goes on at the moment reads as interrupted."""
-        return "complete" if self.complete else "failed" if self.failure else "interrupted"
+        """complete, running, failed or interrupted."""
+        if self.complete:
+            return "complete"
+        return "running" if self.trained_by else "failed" if self.failure else "interrupted"
+
+    @property
+    def trained_by(self) -> str | None:
+        """The process that trains it at the moment, such as "process 4242 on node7"."""
+        return holder(self.path)
 
     @cached_property
     def overrides(self) -> list[str]:
@@ -143,6 +152,8 @@ class Run:
         """metrics.json. Raises UserError while the run is incomplete, and where a value is not what it should be."""
         if not self.complete:
             remedy = f"Continue it: python -m cvae_lightning {path_argument('resume', self.path)}"
+            if process := self.trained_by:
+                remedy = f"It is being trained by {process}; wait for it to end."
             refuse("a complete run, which holds metrics.json", "run", str(self.path), remedy)
         return read_metrics(self.path / METRICS)
 
@@ -161,7 +172,8 @@ class Run:
         from safetensors.torch import load_file
 
         weights = self.path / WEIGHTS
-        if not weights.is_file() or sha256_of(weights) != self.metrics["weights_sha256"]:
+        digest = self.metrics["weights_sha256"]
+        if not weights.is_file() or sha256_of(weights) != digest:
             raise UserError(f"Expected the weights that metrics.json names, got others in {weights}. Train again.")
         try:
             state = load_file(weights)
@@ -232,12 +244,19 @@ class Run:
         """Remove what was written before the training began; a run that has a checkpoint is left alone."""
         if self.begun:
             return
-        for pattern in (".hydra/*.yaml", "train.log", "hparams.yaml", "events.out.tfevents.*"):
+        for pattern in (".hydra/*.yaml", DATA, "train.log", "hparams.yaml", "events.out.tfevents.*"):
             for file in self.path.glob(pattern):
                 file.unlink()
         for folder in (self.path / ".hydra", self.path):
             if not any(folder.iterdir()):
                 folder.rmdir()
+
+    def with_data_in(self, data_dir: str | None) -> "Run":
+        """The same run with its data in the folder `data_dir`; None: where they were. Nothing is written."""
+        moved = Run(self.path)
+        if data_dir is not None:
+            moved.raw_config.data_dir = str(data_dir)
+        return moved
 
     def fall_back(self) -> str:
         """Make the data set that `data.fallback` names the run's own, in its directory too; return its name."""

@@ -9,10 +9,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
-
 from cvae_lightning.errors import refuse
 from cvae_lightning.files import read_json
+from cvae_lightning.locks import holder, wait_until_free
 from cvae_lightning.metrics.sense import sense
 from cvae_lightning.runs import Run
 
@@ -67,7 +66,11 @@ class Sweep:
     def failures(self) -> list[tuple[Path, list[str], str]]:
         """Directory, overrides, and the sentence of what went wrong, of each run that did not end well."""
         killed = "It ended without a word: its process was killed, or the memory was full."
-        ended = [(run.path, run.overrides, run.failure or killed) for run in self.runs if not run.complete]
+        incomplete = [(run, run.trained_by) for run in self.runs if not run.complete]
+        ended = [
+            (run.path, run.overrides, f"It is being trained by {process}." if process else run.failure or killed)
+            for run, process in incomplete
+        ]
         return [*ended, *((self.path / number, given, "It was not started.") for number, given in self.missing)]
 
     def discard(self) -> None:
@@ -112,7 +115,9 @@ def chosen_run(path: str | Path) -> Run:
         objective = complete[0].raw_config.objective
         refuse(f"a run that has {objective}", "run", str(path), "metrics.json says why; name one of the sweep's runs.")
     if not runs:
-        refuse("a sweep with a complete run", "run", str(path), "Continue it with its own command.")
+        process = holder(Path(path))
+        remedy = f"It is being made by {process}; wait." if process else "Continue it with its own command."
+        refuse("a sweep with a complete run", "run", str(path), remedy)
     best = max(runs, key=lambda run: sense(run.raw_config.objective) * (run.objective or 0))
     log.info(
         "The best run of the sweep by %s: %s (%s).", best.raw_config.objective, best.path, shlex.join(best.overrides)
@@ -141,13 +146,6 @@ def longest_prefix(run: Run, digests: dict[str, str], environment: dict[str, Any
     return max(candidates, key=lambda other: other.metrics["epochs"], default=None)
 
 
-def run_lock(run: Run) -> FileLock:
-    """Held from before a run of a sweep trains until it has ended, and no longer than its process lives."""
-    folder = run.path.parent / ".locks"
-    folder.mkdir(exist_ok=True)
-    return FileLock(folder / f"{run.path.name}.lock", fallback_to_soft=False)  # a soft lock would outlive its process
-
-
 def wait_for_shorter_ones(run: Run) -> None:
     """Wait while other processes train shorter runs of the same family, with which `run` can then begin.
 
@@ -156,8 +154,7 @@ def wait_for_shorter_ones(run: Run) -> None:
     sweep = sweep_of(run)
     for other in sweep.runs if sweep else []:
         if not other.complete and other.raw_config.epochs < run.raw_config.epochs and other.family == run.family:
-            with run_lock(other):
-                pass
+            wait_until_free(other.path)
 
 
 def _are_overrides(value: Any) -> bool:

@@ -16,7 +16,6 @@ import pytest
 import torch
 import yaml
 from conftest import MakeRun, composed
-from filelock import Timeout
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from test_commands import QUICK, command, environment, execute, lines_until
@@ -27,12 +26,13 @@ from cvae_lightning.command import expanded
 from cvae_lightning.data.idx_source import IdxSource
 from cvae_lightning.data.splits import Split
 from cvae_lightning.errors import UserError
+from cvae_lightning.locks import locked
 from cvae_lightning.mistakes import sentence
 from cvae_lightning.multirun import _jobs, how_to_continue
 from cvae_lightning.report_numbers import TABLE_3
 from cvae_lightning.runs import Run
 from cvae_lightning.sources import check_data_are_the_same
-from cvae_lightning.sweeps import RECORD, Sweep, longest_prefix, run_lock, wait_for_shorter_ones
+from cvae_lightning.sweeps import RECORD, Sweep, longest_prefix, wait_for_shorter_ones
 from cvae_lightning.training import train
 
 MakeSweep = Callable[..., list[Run]]
@@ -130,7 +130,7 @@ def test_a_run_waits_for_a_shorter_one_of_its_family_that_is_being_trained(
 ) -> None:
     runs = make_sweep(["epochs=1"], ["epochs=2"], ["epochs=2", "seed=3"])
     trained = 1 if number == 0 else 0
-    with run_lock(runs[trained]):
+    with locked(runs[trained].path, "run"):
         waiting = threading.Thread(target=wait_for_shorter_ones, args=[runs[number]])
         waiting.start()
         waiting.join(0.5)
@@ -141,17 +141,9 @@ def test_a_run_waits_for_a_shorter_one_of_its_family_that_is_being_trained(
 
 def test_a_run_does_not_wait_for_a_shorter_one_that_nobody_trains(make_sweep: MakeSweep) -> None:
     shorter, longer = make_sweep(["epochs=1"], ["epochs=2"])
-    with run_lock(shorter):
+    with locked(shorter.path, "run"):
         pass
     wait_for_shorter_ones(longer)
-
-
-def test_no_two_processes_train_one_run(make_sweep: MakeSweep) -> None:
-    run, other = make_sweep(["epochs=1"], ["epochs=2"])
-    with run_lock(run):
-        with pytest.raises(Timeout):
-            run_lock(run).acquire(timeout=0)
-        run_lock(other).acquire(timeout=0)
 
 
 def test_the_data_are_read_once_a_process(make_run: MakeRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

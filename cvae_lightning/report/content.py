@@ -27,7 +27,7 @@ from cvae_lightning.report.table import COMPARED, ENVIRONMENT, TIMES, metrics_of
 from cvae_lightning.report.tables import readable
 from cvae_lightning.sweeps import Sweep
 
-STATUSES = ("complete", "failed", "interrupted", "missing")
+STATUSES = ("complete", "running", "failed", "interrupted", "missing")
 FEW = 5
 SHOWN = ["val/ssim", "val/mse", "val/fid_pixel", "val/score", "test/score"]
 
@@ -137,8 +137,8 @@ def _incomplete(frame: pd.DataFrame) -> Iterator[Section]:
     others = frame[frame["status"] != "complete"]
     if not others.empty:
         yield Section(
-            "Failed, interrupted and missing runs",
-            "The command that made the sweep, with hydra.sweep.dir=<its directory>, goes on with them.",
+            "Incomplete runs",
+            "The command that made the sweep, with hydra.sweep.dir=<its directory>, goes on with what is not running.",
             table=readable(others, ["run", "status", "name", "error"]),
         )
 
