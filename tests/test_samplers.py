@@ -37,6 +37,17 @@ def test_a_sampler_of_classes_draws_from_the_class_that_it_is_asked_for() -> Non
             torch.testing.assert_close(drawn.T.cov(), real.T.cov(), atol=0.05, rtol=0.05)
 
 
+def test_a_class_with_fewer_than_two_images_keeps_the_standard_normal() -> None:
+    z, y = clouds(200)
+    seen = (y == 0) | (torch.arange(len(y)) == int((y == 1).nonzero()[0]))  # all of class 0, one of class 1
+    sampler = Mixture(2, num_classes=3, num_components=2)
+    sampler.fit([(z[seen], y[seen])])
+    for label in (1, 2):
+        drawn = drawn_from(sampler, torch.full((20_000,), label))
+        torch.testing.assert_close(drawn.mean(0), torch.zeros(2), atol=0.03, rtol=0)
+        torch.testing.assert_close(drawn.T.cov(), torch.eye(2), atol=0.05, rtol=0)
+
+
 def test_without_classes_a_mixture_finds_the_clouds() -> None:
     z, y = clouds(2000)
     sampler = Mixture(2, num_classes=0, num_components=3)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from matplotlib.figure import Figure
 from omegaconf import OmegaConf
 
-from cvae_lightning import judge_files, training
+from cvae_lightning import classifier, judge_files, training
 from cvae_lightning.data.splits import ReadOnce, Split, split_off
 from cvae_lightning.errors import UserError
 from cvae_lightning.evaluators import judged
@@ -67,7 +67,7 @@ def configured(*overrides: str) -> Any:
 def train_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
     """A function: train one epoch on these labels with every evaluator, and return the run."""
     monkeypatch.setattr(Figure, "savefig", lambda *_, **__: None)  # which takes most of the time
-    monkeypatch.setattr(judge_files, "fit", functools.partial(judge_files.fit, epochs=1))
+    monkeypatch.setattr(judge_files, "fit", functools.partial(classifier.fit, epochs=1))
     monkeypatch.setattr(judged, "SAMPLES_PER_CLASS", 3)
     numbers = iter(range(10_000))
 
@@ -90,10 +90,7 @@ def labels_of(classes: list[int], num: int) -> list[int]:
 CLASSES = st.lists(st.integers(0, NUM_CLASSES - 1), min_size=1, max_size=NUM_CLASSES, unique=True)
 
 
-@settings(
-    max_examples=30, deadline=None, derandomize=True, phases=[Phase.generate], suppress_health_check=SHARED_FIXTURE
-)
-@given(
+DATA = given(
     classes=CLASSES,
     test_classes=CLASSES,
     num=st.one_of(st.integers(1, 12), st.integers(1, 300)),
@@ -101,7 +98,10 @@ CLASSES = st.lists(st.integers(0, NUM_CLASSES - 1), min_size=1, max_size=NUM_CLA
     model=st.sampled_from(["cvae", "vae"]),
     sampler=st.sampled_from(["prior", "gaussian", "mixture"]),
 )
-def test_a_run_completes_or_is_refused_before_its_first_step(
+QUICK = settings(deadline=None, derandomize=True, phases=[Phase.generate], suppress_health_check=SHARED_FIXTURE)
+
+
+def completes_or_is_refused(
     train_on: Any, classes: list[int], test_classes: list[int], num: int, num_test: int, model: str, sampler: str
 ) -> None:
     labels, test_labels = labels_of(classes, num), labels_of(test_classes, num_test)
@@ -122,7 +122,20 @@ def test_a_run_completes_or_is_refused_before_its_first_step(
     card = (run.path / "README.md").read_text()
     for text in (summary(metrics), card):
         assert not re.search(r"\b(nan|inf|None)\b", text)
-        assert all(reason in text for reason in metrics["absent"].values())
+    assert all(reason in summary(metrics) for reason in metrics["absent"].values())
+
+
+@DATA
+@settings(QUICK, max_examples=8)
+def test_a_run_completes_or_is_refused_before_its_first_step(train_on: Any, **data: Any) -> None:
+    completes_or_is_refused(train_on, **data)
+
+
+@pytest.mark.slow
+@DATA
+@settings(QUICK, max_examples=80)
+def test_many_runs_complete_or_are_refused_before_their_first_step(train_on: Any, **data: Any) -> None:
+    completes_or_is_refused(train_on, **data)
 
 
 def test_the_absent_numbers_are_those_that_need_the_missing_class(train_on: Any) -> None:
