@@ -132,6 +132,7 @@ def test_a_run_completes_or_is_refused_before_its_first_step(train_on: Any, **da
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 @DATA
 @settings(QUICK, max_examples=80)
 def test_many_runs_complete_or_are_refused_before_their_first_step(train_on: Any, **data: Any) -> None:
