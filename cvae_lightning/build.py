@@ -65,13 +65,19 @@ def part_named(target: Any) -> Callable[..., Any]:
 
 
 def load_group(group: str, name: str) -> DictConfig:
-    """The file conf/<group>/<name>.yaml. Raises FileNotFoundError where there is none in that folder."""
-    file = CONF / group / f"{name}.yaml"
-    if not file.resolve().is_relative_to((CONF / group).resolve()):  # the name may be that of somebody else's run
-        raise FileNotFoundError(file)
-    config = OmegaConf.load(file)
+    """The file conf/<group>/<name>.yaml. Raises FileNotFoundError for any other name, as a run may have one."""
+    files = _files_of(group)
+    if name not in files:
+        raise FileNotFoundError(f"conf/{group} has no {name}.yaml")
+    config = OmegaConf.load(files[name])
     assert isinstance(config, DictConfig)
     return config
+
+
+@functools.cache
+def _files_of(group: str) -> dict[str, Path]:
+    folder = CONF / group
+    return {str(file.relative_to(folder).with_suffix("")): file for file in folder.rglob("*.yaml")}
 
 
 def _built(node: Any, **arguments: Any) -> Any:

@@ -144,8 +144,9 @@ def test_a_preset_is_a_file_of_conf(tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_text("lr: 1\n")
     with pytest.raises(FileNotFoundError):
         load_group("experiment", os.path.relpath(tmp_path / "mine", CONF / "experiment"))
-    with pytest.raises(FileNotFoundError):
-        load_group("experiment", str(tmp_path / "mine"))
+    for name in (str(tmp_path / "mine"), "../config", "", "\0", "x" * 5000):
+        with pytest.raises(FileNotFoundError):
+            load_group("experiment", name)
 
 
 # ---- Resolvers
