@@ -61,7 +61,7 @@ def part_named(target: Any) -> Callable[..., Any]:
         if root == PACKAGE.name:  # which nobody should trust as a whole: some of it writes and deletes files
             remedy = "A part of this package is built where a file of conf/ names it."
         refuse("a class or function that conf/ names or that a plug-in defines", "_target_", target, remedy)
-    return part  # type: ignore[no-any-return]  # one of those
+    return part
 
 
 def load_group(group: str, name: str) -> DictConfig:

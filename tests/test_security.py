@@ -27,7 +27,7 @@ from hydra import compose, initialize_config_dir
 from markdown_it import MarkdownIt
 from omegaconf import OmegaConf
 
-from cvae_lightning import multirun
+from cvae_lightning import multirun, training
 from cvae_lightning.__main__ import resume
 from cvae_lightning.build import CONF, PACKAGE, PLUGINS, build, load_group, part_named, trust
 from cvae_lightning.callbacks.checkpoint import LAST
@@ -490,16 +490,18 @@ def test_events_stay_in_the_run(theirs: Path, tmp_path: Path, changes: dict[str,
     assert not list(theirs.glob("events*"))
 
 
-def test_a_trainer_writes_into_the_run(theirs: Path, tmp_path: Path) -> None:
-    trainer = {
-        **Run(theirs / "0").config["trainer"],
-        "profiler": "pytorch",
-        "default_root_dir": str(tmp_path / "elsewhere"),
-    }
-    changed_config(theirs, trainer=trainer)
+def test_a_trainer_writes_into_the_run(theirs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A profiler that the run asks for, for example."""
+    found: list[str] = []
+
+    def measure(trainer: Any, *_: Any) -> dict[str, Any]:
+        found.append(trainer.default_root_dir)
+        return {}
+
+    monkeypatch.setattr(training, "evaluate", measure)
+    changed_config(theirs, trainer={**Run(theirs / "0").config["trainer"], "default_root_dir": str(tmp_path)})
     COMMANDS["evaluate"](theirs)
-    assert [path.name for path in tmp_path.iterdir()] == ["theirs"]
-    assert [path.name for path in theirs.iterdir() if path.is_dir()] == ["0"]
+    assert found == [str(theirs / "0")]
 
 
 def test_a_picture_that_is_another_format_is_not_opened(theirs: Path) -> None:
@@ -591,7 +593,7 @@ def pages_with(text: str, original: Path, sweep: Path, name: str) -> dict[str, A
 def test_no_page_shows_markup_of_a_run(original: Path, tmp_path: Path) -> None:
     """Each page has the elements that it has for harmless text, and no other."""
     hostile = pages_with(MARKUP, original, tmp_path / "<b onclick=alert(1)>&lt;", "<img src=x onerror=alert(1)>`|")
-    harmless = pages_with(HARMLESS, original, tmp_path / "sweep", "1")
+    harmless = pages_with(HARMLESS, original, tmp_path / "sweep", HARMLESS)
     for name, page in hostile.items():
         assert Skeleton(page).found == Skeleton(harmless[name]).found, name
         assert "evil.example" in page or name == "explorer.html", "it is there, as text"
@@ -618,11 +620,8 @@ def test_metrics_of_another_type_are_refused_by_name(theirs: Path) -> None:
     numbers = ["epochs", "lr", "parameters", "seed"]
     wrong: list[tuple[str, dict[str, Any]]] = [(key, {key: MARKUP}) for key in numbers]
     wrong += [(part, {part: MARKUP}) for part in ("val", "test", "dataset", "time", "environment")]
-    wrong += [
-        (f"val/{key}", {"val": {**metrics["val"], key: value}})
-        for key in ("ssim", "new")
-        for value in (MARKUP, {}, True)
-    ]
+    values: list[Any] = [MARKUP, {}, True]
+    wrong += [(f"val/{key}", {"val": {**metrics["val"], key: value}}) for key in ("ssim", "new") for value in values]
     wrong += [(f"dataset/{key}", {"dataset": {**metrics["dataset"], key: [1]}}) for key in ("name", "train", "files")]
     wrong += [("model", {"model": {"a": 1}}), ("environment/torch", {"environment": {"torch": {}}})]
     for key, changes in wrong:
