@@ -36,5 +36,9 @@ def one_cycle(epochs: int, rising_fraction: float = 0.1) -> Schedule:
 
 
 def _one_cycle(epochs: int, rising_fraction: float, optimizer: Optimizer, steps_per_epoch: int) -> LRScheduler:
-    lr = optimizer.defaults["lr"]
-    return OneCycleLR(optimizer, lr, total_steps=epochs * steps_per_epoch, pct_start=rising_fraction)
+    steps = epochs * steps_per_epoch
+    if steps == 1:  # the peak; OneCycleLR has its end, a learning rate of nearly 0
+        return constant()(optimizer, steps_per_epoch)
+    if rising_fraction * steps == 1:  # the rise from step 0 to step 0, by whose length OneCycleLR would divide
+        rising_fraction *= 1 - 1e-6
+    return OneCycleLR(optimizer, optimizer.defaults["lr"], total_steps=steps, pct_start=rising_fraction)

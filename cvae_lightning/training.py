@@ -37,6 +37,8 @@ from cvae_lightning.sweeps import longest_prefix, sweep_of, wait_for_shorter_one
 
 log = logging.getLogger(__name__)
 
+PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
+
 for library in ("pytorch_lightning", "lightning_fabric"):  # hints about other products, and about devices
     logging.getLogger(library).setLevel(logging.WARNING)
 # With torch 2.14, once for each tree that Lightning 2.6 looks through.
@@ -166,10 +168,13 @@ def build_trainer(config: DictConfig, callbacks: Sequence[Callback], **arguments
             config.accelerator,
             f"Use accelerator=auto. ({error})",
         )
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, ImportError) as error:
         raise UserError(f"Expected arguments that fit (trainer), got: {error}. --cfg job shows all keys.") from error
     if trainer.world_size != 1:
         refuse("one device", "trainer.devices", trainer.world_size, "A sweep may use several: hydra/launcher=joblib.")
+    if trainer.precision not in PRECISIONS:
+        remedy = "The weights and the images are in float32."
+        refuse(f"one of {', '.join(PRECISIONS)}", "trainer.precision", trainer.precision, remedy)
     if trainer.max_epochs != config.epochs:
         refuse("the number of epochs", "trainer.max_epochs", trainer.max_epochs, "Set epochs instead.")
     return trainer

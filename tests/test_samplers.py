@@ -158,6 +158,14 @@ def test_one_cycle_rises_to_the_learning_rate_and_falls_to_nearly_nothing() -> N
     assert rates[-1] < 1e-6
 
 
+@pytest.mark.parametrize("epochs", [1, 2, 5, 10])
+def test_the_shortest_cycles_train_too(epochs: int) -> None:
+    """One step per epoch, as where a batch holds all images. The rise of ten steps has no length at the default."""
+    rates = rates_of(one_cycle(epochs), epochs, steps_per_epoch=1)
+    assert max(rates) > 0.005
+    assert rates == sorted(rates, reverse=True)
+
+
 @pytest.mark.parametrize(("arguments", "key"), [({"epochs": 0}, "epochs"), ({"rising_fraction": 1}, "rising_fraction")])
 def test_a_schedule_that_is_none_is_refused(arguments: dict[str, Any], key: str) -> None:
     with pytest.raises(UserError, match=rf"\(schedule\.{key}\), got"):

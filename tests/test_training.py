@@ -419,6 +419,9 @@ REFUSALS = {
     "trainer.devices=2": r"Expected one device \(trainer\.devices\), got 2\. A sweep may use several",
     "trainer.max_epochs=7": r"Expected the number of epochs \(trainer\.max_epochs\), got 7\. Set epochs instead\.",
     "trainer.precision=17": r"Expected arguments that fit \(trainer\), got: ",
+    "trainer.precision=bf16-true": r"Expected one of 32-true, .* \(trainer\.precision\), got 'bf16-true'",
+    "trainer.precision=64-true": r"Expected one of 32-true, .* \(trainer\.precision\), got '64-true'",
+    "trainer.precision=transformer-engine": r"Expected arguments that fit \(trainer\), got: .*transformer_engine",
     "~callbacks.history": r"Expected the callbacks history and checkpoint \(callbacks\), got 'none named history'",
     "model._target_=os.getcwd": r"\(_target_\), got 'os.getcwd'",
 }

@@ -6,7 +6,7 @@ import logging
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -65,20 +65,9 @@ def write_onnx_models(model: VAE, metrics: dict[str, Any], folder: Path) -> Iter
         raise UserError(f"Expected the extra export (format=onnx), got no {missing[0]}. {install}")
     folder.mkdir(parents=True, exist_ok=True)
     facts = metadata(model, metrics)
-    with random_stream(0):
-        image, latent, noise = (torch.rand(8, *model.image_shape), *torch.randn(2, 8, model.latent_dim))
-        uniform = torch.rand(8)
-    sampler = Draw(sampler_of(model).by_class(model.num_classes))
-    parts: dict[str, tuple[nn.Module, dict[str, Tensor], list[str]]] = {
-        "encoder": (Encoder(model), {"image": image}, ["mean", "log_var"]),
-        "decoder": (Decoder(model), {"latent": latent}, ["image"]),
-        "sampler": (sampler, {"noise": noise, "uniform": uniform}, ["latent"]),
-    }
-    for name, (part, inputs, outputs) in parts.items():
-        if model.num_classes:
-            inputs["label"] = torch.arange(8) % model.num_classes
+    for name, (part, inputs, outputs) in parts_of(model).items():
         file = folder / f"{name}.onnx"
-        graph = onnx_graph(part.eval(), inputs, outputs, facts)
+        graph = onnx_graph(part, inputs, outputs, facts)
         difference = largest_difference(graph, part, inputs)
         if not difference <= CLOSE:
             raise UserError(
@@ -88,6 +77,28 @@ def write_onnx_models(model: VAE, metrics: dict[str, Any], folder: Path) -> Iter
         write_whole(file, graph)
         told = f"{', '.join(inputs)} -> {', '.join(outputs)}"
         yield f"{file}: {told}; {file.stat().st_size / 1e6:.2f} MB, within {difference:.1g} of PyTorch."
+
+
+class Part(NamedTuple):
+    """A part of a model as a function of tensors by name, with inputs to try it on."""
+
+    function: nn.Module
+    inputs: dict[str, Tensor]
+    outputs: list[str]
+
+
+def parts_of(model: VAE) -> dict[str, Part]:
+    """Encoder, decoder and sampler, by the names of their files."""
+    with random_stream(0):
+        image, latent, noise = (torch.rand(8, *model.image_shape), *torch.randn(2, 8, model.latent_dim))
+        uniform = torch.rand(8)
+    label = {"label": torch.arange(8) % model.num_classes} if model.num_classes else {}
+    sampler = Draw(sampler_of(model).by_class(model.num_classes))
+    return {
+        "encoder": Part(Encoder(model).eval(), {"image": image, **label}, ["mean", "log_var"]),
+        "decoder": Part(Decoder(model).eval(), {"latent": latent, **label}, ["image"]),
+        "sampler": Part(sampler.eval(), {"noise": noise, "uniform": uniform, **label}, ["latent"]),
+    }
 
 
 def onnx_graph(part: nn.Module, inputs: dict[str, Tensor], outputs: Sequence[str], facts: dict[str, str]) -> bytes:
