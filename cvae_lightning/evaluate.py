@@ -14,15 +14,24 @@ log = logging.getLogger(__name__)
 
 def evaluate(config: DictConfig) -> None:
     """Print the run's metrics, measured again from its weights, and where they differ from metrics.json."""
-    from cvae_lightning.summary import summary
-    from cvae_lightning.training import evaluate_again
-
     run = chosen_run(str(config.run))
+    _ = run.metrics  # which refuses an incomplete run, before torch is imported
+
+    from cvae_lightning.sources import warn_of_other_data
+    from cvae_lightning.summary import summary
+    from cvae_lightning.training import evaluate_again, prepared_data
+
     given = OmegaConf.to_container(config, resolve=False)  # interpolations are those of the run's configuration
     assert isinstance(given, dict)
     overrides = {key: given[key] for key in ("evaluators", "accelerator", "data_dir") if given[key] is not None}
+    source = prepared_data(run.with_data_in(given["data_dir"]).raw_config, download=False).source
+    source.fit_splits()
+    source.test_split()
+    warning = warn_of_other_data(run, source.digests, "The numbers are of other images.")
     again = evaluate_again(run, overrides)
     log.info("%s\n", summary({**run.metrics, **again._asdict()}))
+    if warning:
+        log.warning(warning)
     differences = list(_differences(run.metrics, {"val": again.val, "test": again.test}))
     for difference in differences:
         log.info(difference)

@@ -1,14 +1,18 @@
-"""The data sets of runs, each read once a process."""
+"""The data sets of runs: each is read once per process, and known by the digests of its files."""
 
 import functools
 import json
+import logging
 
 from omegaconf import DictConfig, OmegaConf
 
 from cvae_lightning.build import build
 from cvae_lightning.data.splits import ReadOnce
 from cvae_lightning.errors import refuse
-from cvae_lightning.runs import Run
+from cvae_lightning.files import read_json, write_whole
+from cvae_lightning.runs import DATA, Run
+
+log = logging.getLogger(__name__)
 
 
 def source_of(config: DictConfig) -> ReadOnce:
@@ -22,9 +26,42 @@ def check_data_are_the_same(run: Run) -> None:
     source.prepare()
     source.fit_splits()
     source.test_split()
-    if source.digests != run.metrics["dataset"]["files"]:
-        remedy = f"{run.path} was trained on others. Name another directory."
+    if changed := _changed(run.metrics["dataset"]["files"], source.digests):
+        remedy = f"{run.path} was trained on others: {changed}. Name another directory."
         refuse("the data of the run", "data_dir", run.raw_config.data_dir, remedy)
+
+
+def note_data(run: Run, digests: dict[str, str], begun: bool) -> None:
+    """Note in data.json which files the training reads, before its first step.
+
+    Raises UserError where the training was `begun` on others. A run of an older version has no data.json.
+    """
+    file = run.path / DATA
+    if not (begun and file.is_file()):
+        write_whole(file, json.dumps(digests, indent=1) + "\n")
+    elif changed := _changed(read_json(file), digests):
+        remedy = f"These differ: {changed}. Restore the files, or train a new run on the others."
+        refuse("the data that the run was begun on", "data_dir", run.raw_config.data_dir, remedy)
+
+
+def warn_of_other_data(run: Run, digests: dict[str, str], consequence: str) -> str | None:
+    """Warn where files that were read differ from those that the complete run was trained and measured on."""
+    changed = _changed(run.metrics["dataset"]["files"], digests)
+    if not changed:
+        return None
+    warning = f"The data differ from those of {run.path}: {changed}. {consequence}"
+    log.warning(warning)
+    return warning
+
+
+def _changed(noted: dict[str, str], now: dict[str, str]) -> str:
+    """The files that differ, with both digests; those that only one side has read are not compared."""
+    names = noted.keys() & now.keys() or noted.keys() | now.keys()
+    return ", ".join(
+        f"{name} (SHA-256 {noted.get(name, 'none')[:12]} then, {now.get(name, 'none')[:12]} now)"
+        for name in sorted(names)
+        if noted.get(name) != now.get(name)
+    )
 
 
 @functools.cache

@@ -1,12 +1,15 @@
 """One run, from its configuration to metrics.json."""
 
 import logging
+import os
 import time
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import torch
+from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig
 from pytorch_lightning import Callback, Trainer
@@ -32,7 +35,7 @@ from cvae_lightning.models.vae import VAE
 from cvae_lightning.provenance import environment, settings, timing
 from cvae_lightning.random_streams import random_stream
 from cvae_lightning.runs import Run
-from cvae_lightning.sources import source_of
+from cvae_lightning.sources import note_data, source_of
 from cvae_lightning.sweeps import longest_prefix, sweep_of, wait_for_shorter_ones
 
 log = logging.getLogger(__name__)
@@ -64,12 +67,13 @@ def train(run: Run) -> dict[str, Any]:
         refuse("a folder in the run directory", "logger", logger.log_dir, "Leave its name, version and sub_dir out.")
     trainer = build_trainer(config, callbacks, logger=logger, default_root_dir=str(run.path))
     datamodule = available_data(run)
+    _check_images(*datamodule.source.fit_splits(), model.num_classes)
+    checkpoint = last_checkpoint(run.path)
+    note_data(run, datamodule.source.digests, begun=checkpoint is not None)
     what_was_run = {**settings(run, model), "dataset": datamodule.source.name}
     logger.log_hyperparams(what_was_run)
 
-    _check_images(*datamodule.source.fit_splits(), model.num_classes)
     versions = environment(trainer)
-    checkpoint = last_checkpoint(run.path)
     if checkpoint is None:
         wait_for_shorter_ones(run)
         if prefix := longest_prefix(run, datamodule.source.digests, versions):
@@ -108,7 +112,7 @@ def evaluate_again(run: Run, overrides: dict[str, Any]) -> Results:
     config, model = run.config_with(overrides), run.model()
     where = str(run.path)  # of anything that the run's own `trainer` might write
     trainer = build_trainer(config, [], logger=False, enable_checkpointing=False, default_root_dir=where)
-    return evaluate(trainer, model, prepared_data(config), build_evaluators(config))
+    return evaluate(trainer, model, prepared_data(config, download=False), build_evaluators(config))
 
 
 def evaluate(trainer: Trainer, model: VAE, datamodule: DataModule, evaluators: Sequence[Evaluator]) -> Results:
@@ -156,11 +160,17 @@ def metric_names(evaluators: Iterable[Evaluator]) -> list[str]:
 
 
 def build_trainer(config: DictConfig, callbacks: Sequence[Callback], **arguments: Any) -> Trainer:
-    """Raises UserError where the machine lacks the accelerator, and for what Lightning or this project refuses."""
+    """A trainer of one process on one device, whatever a scheduler has told the process of its place among others.
+
+    Raises UserError where the machine lacks the accelerator, and for what Lightning or this project refuses.
+    """
     if config.accelerator not in ("auto", "cpu", "gpu", "cuda", "mps"):
         refuse("auto, cpu or gpu", "accelerator", config.accelerator, "auto takes a GPU where there is one.")
+    alone = LightningEnvironment()
+    alone.set_global_rank(0)  # Lightning has taken RANK or SLURM_PROCID for it, and other ranks write no files
     try:
-        trainer: Trainer = build(config.trainer)(callbacks=list(callbacks), **arguments)
+        with _without_defaults_from_the_environment():
+            trainer: Trainer = build(config.trainer)(callbacks=list(callbacks), plugins=[alone], **arguments)
     except MisconfigurationException as error:
         refuse(
             "an accelerator that this machine has",
@@ -180,6 +190,16 @@ def build_trainer(config: DictConfig, callbacks: Sequence[Callback], **arguments
     return trainer
 
 
+@contextmanager
+def _without_defaults_from_the_environment() -> Iterator[None]:
+    """Hide PL_TRAINER_MAX_TIME and the like from Lightning: a run is what its configuration says."""
+    hidden = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith("PL_TRAINER_")}
+    try:
+        yield
+    finally:
+        os.environ.update(hidden)
+
+
 def available_data(run: Run) -> DataModule:
     """The data module of the run; where its data can't be had, and nothing was trained yet, that of `data.fallback`.
 
@@ -195,11 +215,17 @@ def available_data(run: Run) -> DataModule:
         return prepared_data(run.raw_config)
 
 
-def prepared_data(config: DictConfig) -> DataModule:
-    """Raises DataUnavailable where its files are missing and can't be fetched."""
+def prepared_data(config: DictConfig, download: bool = True) -> DataModule:
+    """Raises DataUnavailable where its files are missing and can't be fetched; for a finished run none are fetched."""
     module = config.data.module.copy()
     module.pop("source")
-    datamodule: DataModule = build(module, source=source_of(config))
+    source = source_of(config)
+    if not download and not source.available():
+        raise DataUnavailable(
+            f"Expected the files of {source.name}, on which the run was trained, in {config.data_dir} (data_dir), "
+            "got none or not all of them. Name the folder that holds them: data_dir=<folder>."
+        )
+    datamodule: DataModule = build(module, source=source)
     datamodule.prepare_data()
     return datamodule
 

@@ -103,12 +103,14 @@ def asked_images(config: DictConfig, verb: Verb, model: "VAE", num: int) -> "Bat
 
 def split_of(run: "Run", split: str, data_dir: str | None) -> "Split":
     """The images of train, val or test as the run had them."""
+    from cvae_lightning.sources import warn_of_other_data
     from cvae_lightning.training import prepared_data
 
     if split not in ("train", "val", "test"):
         refuse("train, val or test", "split", split, "val is the default.")
-    data = prepared_data(run.config_with({} if data_dir is None else {"data_dir": str(data_dir)}))
+    data = prepared_data(run.with_data_in(data_dir).raw_config, download=False)
     data.setup("test" if split == "test" else "fit")
+    warn_of_other_data(run, data.source.digests, "The run was not trained on these images.")
     return data.splits[split]
 
 

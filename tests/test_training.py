@@ -4,13 +4,16 @@ import copy
 import itertools
 import json
 import logging
+import os
 import re
+import signal
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 import torch
 from conftest import MakeRun, composed
+from lightning_fabric.utilities.rank_zero import _get_rank, rank_zero_only
 from omegaconf import OmegaConf
 from pytorch_lightning import Callback, LightningModule, Trainer
 from safetensors.torch import load_file
@@ -500,3 +503,59 @@ def test_metrics_json_has_no_nan(make_run: MakeRun) -> None:
     assert not run.complete
     run.write_result({"weight": torch.zeros(1)}, {"val": {"elbo": None}})
     assert json.loads((run.path / "metrics.json").read_text())["val"]["elbo"] is None
+
+
+INHERITED = {
+    "torchrun": {
+        "RANK": "1",
+        "LOCAL_RANK": "1",
+        "WORLD_SIZE": "4",
+        "GROUP_RANK": "1",
+        "NODE_RANK": "1",
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": "29500",
+        "TORCHELASTIC_RUN_ID": "none",
+    },
+    "Slurm": {
+        "SLURM_PROCID": "2",
+        "SLURM_LOCALID": "2",
+        "SLURM_NODEID": "1",
+        "SLURM_NTASKS": "4",
+        "SLURM_NTASKS_PER_NODE": "4",
+        "SLURM_JOB_ID": "7",
+        "SLURM_JOB_NAME": "train",
+        "SLURM_NODELIST": "n[1-2]",
+    },
+    "LSF": {
+        "LSB_JOBID": "7",
+        "LSB_DJOB_RANKFILE": "/nowhere",
+        "JSM_NAMESPACE_RANK": "3",
+        "JSM_NAMESPACE_LOCAL_RANK": "3",
+        "JSM_NAMESPACE_SIZE": "4",
+    },
+    "Lightning": {"PL_TRAINER_MAX_STEPS": "1", "PL_TRAINER_NUM_NODES": "2", "PL_GLOBAL_SEED": "9"},
+}
+
+
+@pytest.mark.parametrize("scheduler", INHERITED)
+def test_a_run_on_one_device_ignores_the_ranks_that_it_inherits(
+    make_run: MakeRun, monkeypatch: pytest.MonkeyPatch, scheduler: str
+) -> None:
+    for name, value in INHERITED[scheduler].items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(rank_zero_only, "rank", _get_rank() or 0)  # as Lightning does when it is imported
+    run = make_run("run")
+    train(run)
+    assert rank_zero_only.rank == 0
+    assert list(run.path.glob("events.out.tfevents.*"))
+    assert (run.path / "hparams.yaml").is_file()
+    assert [event.step for event in events(run).Scalars("val/elbo")][:2] == [4, 9], "both epochs are whole"
+    trainer = training.build_trainer(run.raw_config, [], logger=False)
+    handlers = {signum: signal.getsignal(signum) for signum in (signal.SIGUSR1, signal.SIGUSR2, signal.SIGTERM)}
+    connector = trainer._signal_connector
+    connector.register_signal_handlers()
+    assert signal.getsignal(signal.SIGUSR1) == handlers[signal.SIGUSR1], "submitit puts a job into the queue again"
+    connector.teardown()
+    assert handlers == {signum: signal.getsignal(signum) for signum in handlers}
+    for name, value in INHERITED[scheduler].items():
+        assert os.environ[name] == value

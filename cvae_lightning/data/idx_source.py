@@ -33,9 +33,12 @@ class IdxSource:
         if not data_dir or not all(path.is_dir() for path in self.directory.parents if path.exists()):
             refuse("a folder", "data_dir", data_dir, "Name a folder, or leave data_dir out to use data/.")
 
-    def prepare(self) -> None:
+    def available(self) -> bool:
         names = [f"{part}-{kind}" for part in ("train", "t10k") for kind in NUM_DIMS]
-        if all(find(self.directory, name) for name in names):
+        return all(find(self.directory, name) for name in names)
+
+    def prepare(self) -> None:
+        if self.available():
             return
         from torchvision import datasets  # seconds to import, and only its addresses are needed
 

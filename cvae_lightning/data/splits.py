@@ -27,6 +27,10 @@ class Source(Protocol):
     digests: dict[str, str]
     """SHA-256 of each file that was read."""
 
+    def available(self) -> bool:
+        """Whether all files are on this machine."""
+        ...
+
     def prepare(self) -> None:
         """Make the data available on this machine. Raises errors.DataUnavailable."""
         ...
@@ -45,6 +49,7 @@ class ReadOnce:
         self.source = source
         self.name = source.name
         self.digests = source.digests
+        self.available = source.available
         self.prepare = source.prepare
 
     def fit_splits(self) -> tuple[Split, Split]:

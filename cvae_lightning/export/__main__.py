@@ -20,8 +20,10 @@ def export(config: DictConfig) -> None:
     if config.format not in FORMATS:
         refuse(f"one of {', '.join(FORMATS)}", "format", config.format, "html is a page to explore.")
     run = chosen_run(str(config.run))
+    _ = run.metrics  # which refuses an incomplete run, before torch is imported
     if config.out is None:
         refuse_links_out_of(Path(str(config.run)), "run", "Remove the link, or name another folder with out.")
+
     from cvae_lightning.export.explorer import write_explorer
     from cvae_lightning.export.onnx_models import write_onnx_models
 
