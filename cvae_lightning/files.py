@@ -3,6 +3,8 @@
 import hashlib
 import json
 import os
+import posixpath
+import re
 from pathlib import Path
 from typing import Any
 
@@ -46,9 +48,29 @@ def sha256_of(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
+DIGEST_LINES = (
+    re.compile(r"(?P<escaped>\\?)(?P<digest>[0-9a-fA-F]{64})\s+\*?(?P<name>.+)"),  # sha256sum, shasum -a 256
+    re.compile(r"(?P<escaped>\\?)SHA(2-)?256 ?\((?P<name>.+)\) ?= ?(?P<digest>[0-9a-fA-F]{64})"),  # --tag, openssl
+)
+ESCAPED = {"\\": "\\", "n": "\n", "r": "\r"}  # in the names of lines that begin with a backslash
+
+
 def listed_digests(sums: Path) -> dict[str, str]:
-    """File name -> SHA-256, from lines `<digest>  <name>`; empty where there is no such file."""
+    """File name -> SHA-256 in lower case, from all that sha256sum, shasum and openssl write; empty without the file.
+
+    Blank lines and comments (#) are skipped. Raises UserError, naming the line, for any other.
+    """
     if not sums.is_file():
         return {}
-    pairs = (line.split(maxsplit=1) for line in sums.read_text().splitlines() if line.strip())
-    return {name.strip().removeprefix("*"): digest for digest, name in pairs}
+    digests = {}
+    for number, line in enumerate(sums.read_text("utf-8-sig", errors="replace").split("\n"), 1):
+        text = line.strip()
+        if not text or text.startswith("#"):
+            continue
+        entry = next(filter(None, (pattern.fullmatch(text) for pattern in DIGEST_LINES)), None)
+        if entry is None:
+            got = f"{text[:40]!r} in line {number} of {sums}"
+            raise UserError(f"Expected lines `<SHA-256>  <file name>`, got {got}. Correct or remove that line.")
+        name = re.sub(r"\\(.)", lambda found: ESCAPED[found[1]], entry["name"]) if entry["escaped"] else entry["name"]
+        digests[posixpath.normpath(name)] = entry["digest"].lower()
+    return digests

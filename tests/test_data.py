@@ -265,7 +265,7 @@ DAMAGES: dict[str, tuple[Damage, str]] = {
     "a label too large": (lambda content: content[:-1] + b"\x0b", r"Expected labels in 0\.\.9, got 11 in .*train"),
     "fewer labels": (
         lambda content: content[:4] + struct.pack(">I", 359) + content[8:-1],
-        "Expected a label an image, got 359 for 360 in .*train",
+        "Expected one label per image, got 359 for 360 in .*train",
     ),
 }
 

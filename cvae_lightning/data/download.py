@@ -1,5 +1,6 @@
 """Downloading the files of a data set: with a time limit, checked, whole or not at all, one process at a time."""
 
+import contextlib
 import gzip
 import hashlib
 import http.client
@@ -15,6 +16,7 @@ from filelock import FileLock
 log = logging.getLogger(__name__)
 
 SECONDS_WITHOUT_DATA = 20
+LOCK = ".lock"
 
 
 class DownloadFailed(Exception):
@@ -25,17 +27,29 @@ def download_missing(directory: Path, archives: dict[str, str], mirrors: Sequenc
     """Fetch what `directory` lacks of `archives` (file name ending in .gz -> MD5) and unpack it there.
 
     Processes that want the same directory wait for the first, and then find the files. Each digest is noted in
-    SHA256SUMS. Raises DownloadFailed.
+    SHA256SUMS. Raises DownloadFailed; folders that were made for it and are empty then are removed.
     """
+    made = [folder for folder in (directory, *directory.parents) if not folder.exists()]
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        with FileLock(directory / ".lock"):
+        with FileLock(directory / LOCK):
             for archive, md5 in archives.items():
                 target = directory / archive.removesuffix(".gz")
                 if not target.exists() and not (directory / archive).exists():
                     _unpack(_fetch(archive, md5, mirrors), target)
     except OSError as error:
         raise DownloadFailed(f"{directory} can't be written: {error.strerror or error}") from error
+    finally:
+        _remove_empty(made)
+
+
+def _remove_empty(folders: Sequence[Path]) -> None:
+    """Remove `folders`, the innermost first, up to one that holds more than the lock."""
+    with contextlib.suppress(OSError):
+        for folder in folders:
+            if [path.name for path in folder.iterdir()] == [LOCK]:
+                (folder / LOCK).unlink()
+            folder.rmdir()
 
 
 def _fetch(archive: str, md5: str, mirrors: Sequence[str]) -> bytes:

@@ -17,6 +17,8 @@ NUM_DIMS = {"images-idx3-ubyte": 3, "labels-idx1-ubyte": 1}
 class IdxSource:
     """A data set of torchvision's MNIST family: `<data_dir>/<dataset>/raw/*-ubyte`, raw or .gz.
 
+    Kaggle's names, such as train-images.idx3-ubyte, are read too, and recorded under the usual ones.
+
     `dataset` is torchvision's class name; its mirrors are asked for missing files. `sha256` gives official digests of
     uncompressed files. The official training set is split 5:1 into train and val by a permutation with `split_seed`.
     """
@@ -26,20 +28,26 @@ class IdxSource:
     ) -> None:
         self.name = name
         self.dataset = dataset
-        self.directory = Path(str(data_dir)) / dataset / "raw"
+        self.data_dir = Path(str(data_dir))
+        self.directory = self.data_dir / dataset / "raw"
         self.official = sha256 or {}
         self.split_seed = split_seed
         self.digests: dict[str, str] = {}
-        if not data_dir or not all(path.is_dir() for path in self.directory.parents if path.exists()):
+        places = (self.directory, *self.directory.parents)
+        if not data_dir or not all(path.is_dir() for path in places if path.exists()):
             refuse("a folder", "data_dir", data_dir, "Name a folder, or leave data_dir out to use data/.")
 
     def available(self) -> bool:
-        names = [f"{part}-{kind}" for part in ("train", "t10k") for kind in NUM_DIMS]
-        return all(find(self.directory, name) for name in names)
+        return not self._missing()
 
     def prepare(self) -> None:
-        if self.available():
+        missing = self._missing()
+        if not missing:
             return
+        for folder in (self.directory.parent, self.data_dir):
+            if misplaced := find(folder, missing[0]):
+                what = f"the files of {self.name} in {self.directory}"
+                refuse(what, "data_dir", str(misplaced), "Move them there, or name another data_dir.")
         from torchvision import datasets  # seconds to import, and only its addresses are needed
 
         family = getattr(datasets, self.dataset, None)
@@ -48,10 +56,16 @@ class IdxSource:
         try:
             download_missing(self.directory, dict(family.resources), family.mirrors)
         except DownloadFailed as error:
+            lacking = "none" if missing == names else f"no {', '.join(missing)}"
             raise DataUnavailable(
-                f"Expected the files of {self.name} in {self.directory} (data_dir), got none ({error}). "
+                f"Expected the files of {self.name} in {self.directory} (data_dir), got {lacking} ({error}). "
                 "Put them there, or run once with a network."
             ) from error
+
+    def _missing(self) -> list[str]:
+        """The names of the files that are not in the directory."""
+        names = [f"{part}-{kind}" for part in ("train", "t10k") for kind in NUM_DIMS]
+        return [name for name in names if find(self.directory, name) is None]
 
     def fit_splits(self) -> tuple[Split, Split]:
         return split_off(self._read("train"), 1 / 6, self.split_seed)
@@ -63,10 +77,10 @@ class IdxSource:
         images, labels = (self._read_file(f"{part}-{kind}", num_dims) for kind, num_dims in NUM_DIMS.items())
         where = f"{self.directory / part}-*"
         if len(images) != len(labels):
-            raise UserError(f"Expected a label an image, got {len(labels)} for {len(images)} in {where}.")
+            raise UserError(f"Expected one label per image, got {len(labels)} for {len(images)} in {where}.")
         if images.shape[1:] != (28, 28):
             raise UserError(f"Expected images of 28x28 pixels, got {images.shape[1:]} in {where}.")
-        if labels.max() > 9:
+        if len(labels) and labels.max() > 9:
             raise UserError(f"Expected labels in 0..9, got {labels.max()} in {where}.")
         return Split(torch.from_numpy(images[:, None].copy()), torch.from_numpy(labels.astype("i8")))
 
