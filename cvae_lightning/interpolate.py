@@ -55,6 +55,8 @@ def ends(config: DictConfig, verb: Verb, model: "VAE", num: int) -> tuple["Laten
     if config.between != "images":
         refuse("images or samples", "between", config.between, "images is the default.")
     x, y = asked_images(config, verb, model, 2 * num)
+    if config.images is None and config.index is None:  # a split that is smaller than 2 * num may be odd
+        x, y = (part[: len(part) // 2 * 2] for part in (x, y))
     if len(x) < 2 or len(x) % 2:
         raise UserError(f"Expected pairs of images, the first of each and then the last of each, got {len(x)} images.")
     return drawing.encode(model, x, y).mean, y

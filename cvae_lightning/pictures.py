@@ -13,6 +13,7 @@ from torch import Tensor
 from cvae_lightning.shapes import Images, Labels
 
 INK, GREY, ACCENT = "#1a1a2e", "#8a8a99", "#d1495b"
+MOST_IN_LEGEND = 30  # more labels are taller than the figure
 
 
 def image_table(images: Images, columns: int, row_names: Sequence[str], title: str) -> Figure:
@@ -69,17 +70,19 @@ def scatter(points: Tensor, labels: Labels, title: str) -> Figure:
     """Points of a plane, (batch, 2), coloured by their labels, whose names stand at their medians."""
     figure = Figure(figsize=(6.4, 6), dpi=160, layout="constrained")
     axes = figure.add_subplot()
-    colours = colormaps["tab10" if int(labels.max()) < 10 else "nipy_spectral"]
-    for place, label in enumerate(labels.unique().tolist()):
+    num_colours = max(10, 1 + int(labels.max()))
+    colours = colormaps["tab10" if num_colours == 10 else "nipy_spectral"].resampled(num_colours)
+    for label in labels.unique().tolist():
         of_label = points[labels == label].cpu()
-        look: dict[str, Any] = {"s": 5, "alpha": 0.5, "linewidths": 0, "color": colours(place), "label": str(label)}
+        look: dict[str, Any] = {"s": 5, "alpha": 0.5, "linewidths": 0, "color": colours(label), "label": str(label)}
         axes.scatter(of_label[:, 0].numpy(), of_label[:, 1].numpy(), **look)
         x, y = of_label.median(0).values.tolist()
         outline = [withStroke(linewidth=2.5, foreground="white")]
         axes.text(
             x, y, str(label), fontsize=13, weight="bold", color=INK, ha="center", va="center", path_effects=outline
         )
-    axes.legend(frameon=False, fontsize=8, markerscale=2.5, loc="center left", bbox_to_anchor=(1, 0.5))
+    if num_colours <= MOST_IN_LEGEND:
+        axes.legend(frameon=False, fontsize=8, markerscale=2.5, loc="center left", bbox_to_anchor=(1, 0.5))
     axes.set_title(title, fontsize=10, color=INK, loc="left")
     axes.set_aspect("equal", adjustable="datalim")
     axes.tick_params(labelsize=8)

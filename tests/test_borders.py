@@ -25,13 +25,13 @@ LEVELS = np.arange(2 * 28 * 28, dtype="u1").reshape(2, 1, 28, 28)
 X = torch.from_numpy(LEVELS) / 255
 
 
-def untrained(path: Path, *overrides: str) -> Run:
-    """A complete run, but for what nobody reads here."""
+def untrained(path: Path, *overrides: str, **metrics: Any) -> Run:
+    """A complete run whose metrics.json holds `metrics` and a version."""
     (path / ".hydra").mkdir(parents=True)
     OmegaConf.save(composed("network.hidden=[4]", "latent_dim=3", *overrides), path / ".hydra" / "config.yaml")
     run = Run(path)
     torch.manual_seed(0)
-    run.write_result(build(run.raw_config.model).state_dict(), {"environment": {"cvae_lightning": "0.0.9"}})
+    run.write_result(build(run.raw_config.model).state_dict(), {"environment": {"cvae_lightning": "0.0.9"}, **metrics})
     return run
 
 
