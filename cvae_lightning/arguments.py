@@ -2,20 +2,24 @@
 
 import re
 from argparse import ArgumentError
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 from hydra._internal.utils import get_args_parser
 from omegaconf import DictConfig, OmegaConf
 
 from cvae_lightning.build import CONF
-from cvae_lightning.errors import refuse
-from cvae_lightning.keys import files_of
+from cvae_lightning.errors import check_seed, refuse
+from cvae_lightning.keys import choices_of
 
 OF_HYDRA = r"(run\.|sweep\.|sweeper\.|launcher\.|job\.|job_logging\.|hydra_logging\.).+|searchpath|verbose"
 PARTS = {  # below a group
     "model": ("network", "likelihood", "optimizer", "bound", "schedule", "sampler", "prior"),
     "data": ("module", "module.source"),
 }
+NO_NAME = r"(?i)(^|[,(\[])\s*(null\b|true\b|false\b|[-+.\d])"  # of a file; Hydra answers with a traceback
+SEVERAL = r"(^|[,(])\s*\["  # of which Hydra merges the files
+NAMES = ("data.name", "data.module.source.name", "data.module.source.dataset")
 COLLECTIONS = ("callbacks", "evaluators")  # of parts, each under a name of its own
 
 
@@ -54,9 +58,11 @@ def check_added_keys(overrides: Sequence[str], config_name: str) -> None:
 def check_choices(arguments: Sequence[str]) -> None:
     """Raises UserError for several files of a group that chooses one, and for what replaces a part of Hydra itself."""
     for word in arguments:
-        key, _, value = word.lstrip("+~").partition("=")
-        if _is_group(key) and key != "sweep" and re.search(r"(^|,|\()\s*\[", value):
-            refuse(f"one of {', '.join(files_of(key))}", key, value, "Choose one; -m key=a,b sweeps over several.")
+        key, equals, value = word.lstrip("+~").partition("=")
+        if equals and not key:
+            refuse("key=value", "before =", word, "--help lists the keys.")
+        if _is_group(key) and (re.search(NO_NAME, value) or (key != "sweep" and re.search(SEVERAL, value))):
+            refuse(f"one of {', '.join(choices_of(key))}", key, value, "Choose one of these, or leave it out.")
         if key.startswith("hydra.") and not re.fullmatch(OF_HYDRA, key.removeprefix("hydra.")):
             remedy = "Set keys below it, choose hydra/launcher=<name> or hydra/sweeper=<name>, or leave it out."
             refuse("hydra.run.dir, hydra.sweep.dir or another key that a command may set", key, value, remedy)
@@ -69,6 +75,11 @@ def check_parts(config: DictConfig, config_name: str) -> None:
         for name in config[group] if group in COLLECTIONS else PARTS.get(group, ()):
             if (group, config[group].get(name)) != ("callbacks", None):  # null leaves a callback out
                 _check_part(config, f"{group}.{name}")
+    for key, value in _leaves(config):
+        if key.endswith("seed"):
+            check_seed(key, value)
+        elif key in NAMES and not (isinstance(value, str) and value):
+            refuse("a name", key, value, "For example mnist, or MNIST for a class of torchvision.datasets.")
 
 
 def per_job(arguments: Sequence[str]) -> list[str]:
@@ -93,11 +104,22 @@ def _is_group(key: str) -> bool:
     return bool(key) and (CONF / key).is_dir()
 
 
+def _leaves(node: DictConfig, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Full key and value of all that is set by itself, not by reference to another key."""
+    for name in node:
+        key = f"{prefix}{name}"
+        if OmegaConf.is_interpolation(node, name) or OmegaConf.is_missing(node, name):
+            continue
+        if isinstance(node[name], DictConfig):
+            yield from _leaves(node[name], f"{key}.")
+        else:
+            yield key, node[name]
+
+
 def _groups(config_name: str) -> list[str]:
     """The groups of which the command needs a file."""
-    entries = (
-        entry for entry in OmegaConf.load(CONF / f"{config_name}.yaml").defaults if isinstance(entry, DictConfig)
-    )
+    defaults = OmegaConf.load(CONF / f"{config_name}.yaml").defaults
+    entries = (entry for entry in defaults if isinstance(entry, DictConfig))
     choices = ((str(group), choice) for entry in entries for group, choice in entry.items())
     return [str(group) for group, choice in choices if choice not in (None, "none") and " " not in str(group)]
 
@@ -105,5 +127,5 @@ def _groups(config_name: str) -> list[str]:
 def _check_part(config: DictConfig, key: str, has_target: bool = True) -> None:
     part = OmegaConf.select(config, key)
     if not isinstance(part, DictConfig) or (has_target and "_target_" not in part):
-        remedy = f"Choose one of {', '.join(files_of(key))}." if _is_group(key) else "Leave it as it is."
+        remedy = f"Choose one of {', '.join(choices_of(key))}." if _is_group(key) else "Leave it as it is."
         refuse("a part of the configuration", key, part, remedy)

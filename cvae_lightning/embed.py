@@ -25,12 +25,11 @@ def embed(config: DictConfig) -> None:
     verb = Verb(config)  # a mistake there is told before torch is imported
 
     from cvae_lightning import drawing
-    from cvae_lightning.errors import refuse
+    from cvae_lightning.errors import check_boolean
     from cvae_lightning.maps import map_of
     from cvae_lightning.pictures import scatter
 
-    if not isinstance(config.projector, bool):
-        refuse("true or false", "projector", config.projector, "true is the default.")
+    check_boolean("projector", config.projector, "true is the default.")
     model = verb.run.model()
     split = split_of(verb.run, config.split, config.data_dir)
     posterior = drawing.encode(model, split.images / 255, split.labels)

@@ -28,6 +28,13 @@ def check_integer(key: str, value: Any, minimum: int, remedy: str) -> int:
     return int(value)
 
 
+def check_boolean(key: str, value: Any, remedy: str) -> bool:
+    """`value`, where it is true or false."""
+    if not isinstance(value, bool):
+        refuse("true or false", key, value, remedy)
+    return value
+
+
 def check_seed(key: str, value: Any) -> int:
     """`value`, where all random streams can begin with it."""
     if check_integer(key, value, 0, "Any other seed will do.") >= 2**32:

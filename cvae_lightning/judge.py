@@ -14,15 +14,16 @@ log = logging.getLogger(__name__)
 def train_judge(config: DictConfig) -> None:
     """Fit a judge to the train split of `data`, keep it in the folder `out`, and print its accuracy."""
     from cvae_lightning.classifier import fit
-    from cvae_lightning.errors import check_integer, check_not_negative, check_seed, refuse
+    from cvae_lightning.errors import check_boolean, check_integer, check_not_negative, check_seed, refuse
     from cvae_lightning.judge_files import digest_of, keep
     from cvae_lightning.sources import source_of
 
     check_integer("epochs", config.epochs, 1, "The judge of MNIST has 20.")
     check_seed("seed", config.seed)
     check_not_negative("distortion", config.distortion, "The judge of MNIST has 0.15.")
-    if not isinstance(config.mirrored, bool):
-        refuse("true or false", "mirrored", config.mirrored, "The judge of Fashion-MNIST has mirrored=true.")
+    check_boolean("mirrored", config.mirrored, "The judge of Fashion-MNIST has mirrored=true.")
+    if config.out is None:
+        refuse("a folder", "out", None, "Leave it out to keep the judge beside the data.")
     source = source_of(config)
     source.prepare()
     Path(config.out).mkdir(parents=True, exist_ok=True)  # which may fail: better now than after the training

@@ -55,6 +55,11 @@ def files_of(group: str) -> list[str]:
     return sorted(str(file.relative_to(folder).with_suffix("")) for file in folder.rglob("*.yaml"))
 
 
+def choices_of(group: str) -> list[str]:
+    """`files_of`, those in a folder together as folder/..."""
+    return list(dict.fromkeys(name.partition("/")[0] + "/..." if "/" in name else name for name in files_of(group)))
+
+
 def _paths(node: Any, prefix: str = "") -> Iterator[str]:
     """Of all values, not of the nodes above them."""
     if not isinstance(node, DictConfig):

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from cvae_lightning.distributions import DiagonalNormal
-from cvae_lightning.errors import check_integer, check_not_negative, refuse
+from cvae_lightning.errors import check_boolean, check_integer, check_not_negative, refuse
 from cvae_lightning.generative import LatentVariableModel
 from cvae_lightning.shapes import AnyLabels, Images, Latents, PerImage, as_labels
 
@@ -81,7 +81,7 @@ class IWAEBound:
 
     def __init__(self, num_samples: int = 5, dreg: bool = True, beta: float = 1.0) -> None:
         self.num_samples = check_integer("bound.num_samples", num_samples, 1, "Burda et al. 2016 use 5 and 50.")
-        self.dreg = dreg
+        self.dreg = check_boolean("bound.dreg", dreg, "true has gradients of less noise.")
         self.beta = beta
         if beta != 1:
             refuse("1, as importance weights have no KL term", "beta", beta, "Use bound=elbo.")

@@ -14,7 +14,7 @@ DIRECTORIES_OF_RUNS = ("resume", "hydra.run.dir", "hydra.sweep.dir")  # Lightnin
 INTERPOLATED = (*DIRECTORIES_OF_RUNS, "data_dir", "data.module.source.data_dir")
 INTERPOLATED += ("evaluators.judged.folder", "evaluators.inception.weights")  # Hydra resolves these a second time
 KEYS = {*INTERPOLATED, "hydra.sweep.subdir", "run", "directory", "out", "images"}
-MAY_BE_NULL = ("out", "images", "data_dir", "evaluators.inception.weights")
+MAY_BE_NULL = ("out", "images", "data_dir")
 
 QUOTED = r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\""""  # one value in quotes for Hydra
 ELEMENT = rf"(?:^|,)(\s*(?:{QUOTED})\s*(?=,|$)|[^,]*)"

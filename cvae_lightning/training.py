@@ -6,6 +6,7 @@ import time
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from inspect import signature
 from typing import Any, NamedTuple
 
 import torch
@@ -14,6 +15,7 @@ from lightning_fabric.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig
 from pytorch_lightning import Callback, Trainer
 from pytorch_lightning.loggers import TensorBoardLogger
+from torch.utils.tensorboard.writer import SummaryWriter
 
 from cvae_lightning.build import CONF, build
 from cvae_lightning.callbacks.checkpoint import last_checkpoint
@@ -62,7 +64,7 @@ def train(run: Run) -> dict[str, Any]:
     callbacks = list(filter(None, build(config.callbacks).values()))
     sweep = sweep_of(run)
     name = sweep.folder_of(run.overrides) if sweep else ""
-    logger: TensorBoardLogger = build(config.logger, save_dir=str(run.path), version=name)
+    logger = build_logger(config, save_dir=str(run.path), version=name)
     if not is_inside(logger.log_dir, run.path):
         refuse("a folder in the run directory", "logger", logger.log_dir, "Leave its name, version and sub_dir out.")
     trainer = build_trainer(config, callbacks, logger=logger, default_root_dir=str(run.path))
@@ -166,25 +168,27 @@ def build_trainer(config: DictConfig, callbacks: Sequence[Callback], **arguments
     """
     if config.accelerator not in ("auto", "cpu", "gpu", "cuda", "mps"):
         refuse("auto, cpu or gpu", "accelerator", config.accelerator, "auto takes a GPU where there is one.")
+    if set_here := config.trainer.keys() & {"callbacks", "logger", "default_root_dir", "plugins"}:
+        refuse("keys that the training does not set itself", "trainer", sorted(set_here), "Leave them out.")
     alone = LightningEnvironment()
     alone.set_global_rank(0)  # Lightning has taken RANK or SLURM_PROCID for it, and other ranks write no files
     try:
         with _without_defaults_from_the_environment():
             trainer: Trainer = build(config.trainer)(callbacks=list(callbacks), plugins=[alone], **arguments)
-    except MisconfigurationException as error:
-        refuse(
-            "an accelerator that this machine has",
-            "accelerator",
-            config.accelerator,
-            f"Use accelerator=auto. ({error})",
-        )
-    except (TypeError, ValueError, ImportError) as error:
+    except (MisconfigurationException, TypeError, ValueError, ImportError) as error:
+        if isinstance(error, MisconfigurationException) and config.accelerator not in ("auto", "cpu"):
+            what, remedy = "an accelerator that this machine has", f"Use accelerator=auto. ({error})"
+            refuse(what, "accelerator", config.accelerator, remedy)
         raise UserError(f"Expected arguments that fit (trainer), got: {error}. --cfg job shows all keys.") from error
     if trainer.world_size != 1:
         refuse("one device", "trainer.devices", trainer.world_size, "A sweep may use several: hydra/launcher=joblib.")
     if trainer.precision not in PRECISIONS:
         remedy = "The weights and the images are in float32."
         refuse(f"one of {', '.join(PRECISIONS)}", "trainer.precision", trainer.precision, remedy)
+    check_integer("trainer.log_every_n_steps", config.trainer.log_every_n_steps, 1, "1 logs each step.")
+    check_integer("trainer.num_sanity_val_steps", config.trainer.num_sanity_val_steps, -1, "0 is the default.")
+    if trainer.accumulate_grad_batches < 1:
+        refuse("at least 1", "trainer.accumulate_grad_batches", trainer.accumulate_grad_batches, "1 is the default.")
     if trainer.max_epochs != config.epochs:
         refuse("the number of epochs", "trainer.max_epochs", trainer.max_epochs, "Set epochs instead.")
     return trainer
@@ -198,6 +202,14 @@ def _without_defaults_from_the_environment() -> Iterator[None]:
         yield
     finally:
         os.environ.update(hidden)
+
+
+def build_logger(config: DictConfig, **arguments: Any) -> TensorBoardLogger:
+    """Raises UserError for an argument that it lacks, which TensorBoard would refuse at the first event only."""
+    known = {**signature(TensorBoardLogger).parameters, **signature(SummaryWriter).parameters}
+    if unknown := sorted(config.logger.keys() - known.keys() - {"_target_"}):
+        refuse("arguments of TensorBoardLogger", "logger", unknown, "Leave them out.")
+    return build(config.logger, **arguments)
 
 
 def available_data(run: Run) -> DataModule:

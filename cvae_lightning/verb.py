@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, ListConfig
 
-from cvae_lightning.errors import UserError, check_seed, refuse
+from cvae_lightning.errors import UserError, check_boolean, check_seed, refuse
 from cvae_lightning.files import refuse_links_out_of, write_whole
 from cvae_lightning.sweeps import chosen_run
 
@@ -82,6 +82,7 @@ def asked_images(config: DictConfig, verb: Verb, model: "VAE", num: int) -> "Bat
 
     `labels` says what own images show, and chooses among those of a split. Raises UserError where there are none.
     """
+    check_boolean("invert", config.invert, "true is for images that are dark on light.")
     if config.images is not None:
         return _own_images(config, model)
     import torch
@@ -118,8 +119,6 @@ def _own_images(config: DictConfig, model: "VAE") -> "Batch":
     from cvae_lightning.data.image_files import read_images
     from cvae_lightning.shapes import as_labels
 
-    if not isinstance(config.invert, bool):
-        refuse("true or false", "invert", config.invert, "true is for dark on light.")
     if not _listed(config.images):
         refuse("a file or a list of files", "images", [], "null takes images of the split.")
     height, width = model.image_shape[1:]
@@ -133,7 +132,7 @@ def _own_images(config: DictConfig, model: "VAE") -> "Batch":
 
 def _integers(key: str, value: Any) -> list[int]:
     given = _listed(value)
-    if not given or not all(type(number) is int for number in given):
+    if not given or not all(type(number) is int and abs(number) < 2**63 for number in given):
         refuse("an integer or a list of integers", key, value, f"For example {key}=[2,7,9].")
     return given
 

@@ -56,7 +56,7 @@ class IdxSource:
         try:
             download_missing(self.directory, dict(family.resources), family.mirrors)
         except DownloadFailed as error:
-            lacking = "none" if missing == names else f"no {', '.join(missing)}"
+            lacking = "none" if len(missing) == 2 * len(NUM_DIMS) else f"no {', '.join(missing)}"
             raise DataUnavailable(
                 f"Expected the files of {self.name} in {self.directory} (data_dir), got {lacking} ({error}). "
                 "Put them there, or run once with a network."

@@ -12,6 +12,8 @@ class CVAE(VAE):
     The label's one-hot is injected into the encoder and into the decoder.
     """
 
+    MIN_CLASSES = 1
+
     def context(self, y: AnyLabels, num: int) -> Context:
         labels = as_labels(y, num, self.num_classes, self.device)
         return F.one_hot(labels, self.num_classes).float()

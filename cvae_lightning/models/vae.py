@@ -9,7 +9,7 @@ from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 
 from cvae_lightning.distributions import DiagonalNormal, PixelDistribution
-from cvae_lightning.errors import NonFiniteLoss, check_integer
+from cvae_lightning.errors import NonFiniteLoss, check_integer, refuse
 from cvae_lightning.metrics.mean_elbo import MeanELBO
 from cvae_lightning.objectives import ELBO, Bound, ELBOBound
 from cvae_lightning.optimizers import OptimizerFactory
@@ -38,6 +38,8 @@ class VAE(LightningModule):
     Wherever labels go in, one label may stand for the whole batch; this model uses their number only.
     """
 
+    MIN_CLASSES = 0
+
     def __init__(
         self,
         network: Network,
@@ -53,8 +55,12 @@ class VAE(LightningModule):
     ) -> None:
         """`num_classes` labels are told apart, and are the width of the context; 0: labels are ignored."""
         super().__init__()
-        self.num_classes = num_classes
-        self.image_shape = tuple(image_shape)
+        remedy = "MNIST has 10; model=vae needs no labels."
+        self.num_classes = check_integer("data.num_classes", num_classes, self.MIN_CLASSES, remedy)
+        if not isinstance(image_shape, list | tuple) or len(image_shape) != 3:
+            refuse("channels, height and width", "data.image_shape", image_shape, "MNIST has [1,28,28].")
+        sizes = (check_integer("data.image_shape", size, 1, "MNIST has [1,28,28].") for size in image_shape)
+        self.image_shape = tuple(sizes)
         self.latent_dim = check_integer("latent_dim", latent_dim, 1, "The report uses 10 to 50.")
         self.optimizer = optimizer
         self.schedule = schedule or constant()

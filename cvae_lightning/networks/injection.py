@@ -88,10 +88,10 @@ class Told:
     """Which injections a network has, by the names that a configuration uses."""
 
     def __init__(self, injection: str, inject_into: Sequence[str]) -> None:
-        if injection not in AT_INPUT:
+        if not isinstance(injection, str) or injection not in AT_INPUT:
             remedy = "The report concatenates."
             refuse(f"one of {', '.join(AT_INPUT)}", "network.injection", injection, remedy)
-        if isinstance(inject_into, str) or not set(inject_into) <= set(PLACES):
+        if not isinstance(inject_into, list | tuple) or not all(place in PLACES for place in inject_into):
             refuse("a list of encoder, decoder", "network.inject_into", inject_into, "The report injects into both.")
         self.injection = injection
         self.inject_into = tuple(inject_into)

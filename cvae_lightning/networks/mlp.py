@@ -20,7 +20,7 @@ class MLP:
         injection: str = "concatenate",
         inject_into: Sequence[str] = PLACES,
     ) -> None:
-        if isinstance(hidden, int | str):
+        if not isinstance(hidden, list | tuple):
             refuse("a list of widths", "network.hidden", hidden, "The report uses [400,400].")
         self.hidden = [check_integer("network.hidden", width, 1, "The report uses [400,400].") for width in hidden]
         self.told = Told(injection, inject_into)
