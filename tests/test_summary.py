@@ -1,16 +1,14 @@
 """What stands at the end of a run, and when the report's numbers stand beside ours."""
 
 import re
-import shlex
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from cvae_lightning.report_numbers import TABLE_2, TABLE_3, best_run, same_settings
-from cvae_lightning.summary import next_commands, override, summary
+from cvae_lightning.summary import next_commands, summary
 
 NUMBERS = {"ssim": 0.65, "mse": 0.03, "fid_pixel": 8.8, "score": 17.1, "score_uncapped": 17.1}
 NUMBERS |= {"elbo": -478.2, "log_likelihood": -473.0, "kl": 5.2, "loss": 478.2}
@@ -85,10 +83,3 @@ def test_the_next_commands_are_three_with_the_run_filled_in() -> None:
 def test_the_next_commands_exist() -> None:
     for module in re.findall(r"python -m (\S+)", next_commands(Path("run"))):
         assert find_spec(module), module
-
-
-@pytest.mark.parametrize("name", ["my runs/a", "seed=0,best", "it's", "a(1)", "50%", "ä", "a$b"])
-def test_a_path_is_written_so_that_shell_and_hydra_read_it(name: str) -> None:
-    (word,) = shlex.split(override("run", Path(name)))
-    (parsed,) = OverridesParser.create().parse_overrides([word])
-    assert parsed.value() == name

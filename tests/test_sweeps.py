@@ -3,6 +3,7 @@
 import copy
 import json
 import re
+import shlex
 import signal
 import subprocess
 import threading
@@ -353,7 +354,7 @@ def test_one_failing_run_does_not_cost_the_others(tmp_path: Path) -> None:
     answer = execute("-m", *QUICK, "epochs=1", "lr=-1,0.01", "hydra.sweep.dir=sweep", cwd=tmp_path)
     assert answer.returncode == 1
     sentence = "Expected a finite number above 0 (lr), got -1. The report searches 0.001 to 0.02."
-    overrides = " ".join([*QUICK, "epochs=1", "lr=-1"])
+    overrides = shlex.join([*QUICK, "epochs=1", "lr=-1"])
     assert answer.stderr.splitlines()[-1] == f"sweep/0 ({overrides}): {sentence}"
     assert Run(tmp_path / "sweep" / "0").failure == sentence
     assert Run(tmp_path / "sweep" / "1").complete
