@@ -8,6 +8,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import jaxtyping
 import pytest
 from conftest import composed
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -218,6 +219,7 @@ def check_sentence(message: str, word: str, folder: Path) -> None:
 @pytest.fixture
 def empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # else the tests' own checks come before ours
     monkeypatch.delenv("CVAE_DATA_DIR", raising=False)
     return tmp_path
 
