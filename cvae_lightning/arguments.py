@@ -106,7 +106,7 @@ def _is_group(key: str) -> bool:
 
 def _leaves(node: DictConfig, prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Full key and value of all that is set by itself, not by reference to another key."""
-    for name in node:
+    for name in map(str, node):
         key = f"{prefix}{name}"
         if OmegaConf.is_interpolation(node, name) or OmegaConf.is_missing(node, name):
             continue

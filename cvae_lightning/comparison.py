@@ -5,6 +5,8 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+KEPT_IN_FALLBACK = ("binarize", "max_shift")  # of `data`, when a run falls back to another data set
+
 
 def difference(asked: DictConfig, begun: DictConfig) -> str | None:
     """Where the configuration `asked` for differs from that of the run that was begun, in a sentence; None: nowhere.
@@ -13,7 +15,7 @@ def difference(asked: DictConfig, begun: DictConfig) -> str | None:
     """
     if asked.data.fallback == begun.data.name:
         asked = OmegaConf.merge(asked, {})  # type: ignore[assignment]  # a copy
-        asked.data = OmegaConf.merge(begun.data, {"binarize": asked.data.binarize})
+        asked.data = OmegaConf.merge(begun.data, {key: asked.data.get(key) for key in KEPT_IN_FALLBACK})
     theirs, ours = (dict(_leaves(OmegaConf.to_container(config, resolve=True))) for config in (begun, asked))
     for key in sorted(theirs | ours, key=lambda key: key.count(".")):
         if theirs.get(key) != ours.get(key):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig, OmegaConf
 
 from cvae_lightning.build import build, load_group
-from cvae_lightning.comparison import difference
+from cvae_lightning.comparison import KEPT_IN_FALLBACK, difference
 from cvae_lightning.errors import UserError, refuse
 from cvae_lightning.files import refuse_links_out_of, sha256_of, write_whole
 from cvae_lightning.locks import holder
@@ -260,8 +260,10 @@ class Run:
 
     def fall_back(self) -> str:
         """Make the data set that `data.fallback` names the run's own, in its directory too; return its name."""
-        name, binarize = str(self.raw_config.data.fallback), self.raw_config.data.binarize
+        asked = self.raw_config.data
+        name = str(asked.fallback)
         self.raw_config.data = load_group("data", name)
-        self.raw_config.data.binarize = binarize
+        for key in KEPT_IN_FALLBACK:
+            self.raw_config.data[key] = asked[key]
         write_whole(self.path / CONFIG, OmegaConf.to_yaml(self.raw_config))
         return name

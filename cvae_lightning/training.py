@@ -17,7 +17,7 @@ from pytorch_lightning import Callback, Trainer
 from pytorch_lightning.loggers import TensorBoardLogger
 from torch.utils.tensorboard.writer import SummaryWriter
 
-from cvae_lightning.build import CONF, build
+from cvae_lightning.build import CONF, build, load_group
 from cvae_lightning.callbacks.checkpoint import last_checkpoint
 from cvae_lightning.data.datamodule import DataModule
 from cvae_lightning.data.splits import Split
@@ -260,9 +260,10 @@ def _check(config: DictConfig, metrics: list[str]) -> None:
     split, _, objective = str(config.objective).partition("/")
     if split != "val" or objective not in metrics:
         refuse(f"val/ and one of {', '.join(metrics)}", "objective", config.objective, "Test may not steer a sweep.")
-    data = sorted(path.stem for path in (CONF / "data").glob("*.yaml"))
-    if config.data.fallback not in (None, *data):
-        refuse(f"null or one of {', '.join(data)}", "data.fallback", config.data.fallback, "digits needs no files.")
+    data = {path.stem: load_group("data", path.stem) for path in sorted((CONF / "data").glob("*.yaml"))}
+    embedded = [name for name, part in data.items() if part.get("fallback", name) is None]  # needs none itself
+    if config.data.fallback not in (None, *embedded):
+        refuse(f"null or {' or '.join(embedded)}", "data.fallback", config.data.fallback, "digits needs no files.")
     if missing := [name for name in ("history", "checkpoint") if not config.callbacks.get(name)]:
         refuse("the callbacks history and checkpoint", "callbacks", f"none named {missing[0]}", "Leave it in.")
     check_integer("epochs", config.epochs, 1, "The report uses 10 to 50.")

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -262,7 +262,7 @@ def test_whoever_reads_a_run_that_is_being_trained_hears_of_it(
     run, process = trained_elsewhere
     before = snapshot(run.path)
     assert run.status == "running"
-    readers = {
+    readers: dict[str, Callable[[], Any]] = {
         "evaluate": lambda: evaluate(composed(f"run={run.path}", config_name="evaluate")),
         "export": lambda: export(composed(f"run={run.path}", config_name="export")),
         "model": run.model,

@@ -103,7 +103,8 @@ def test_a_limit_is_named_where_it_holds_and_only_there(
 
 
 def test_a_model_without_classes_is_asked_for_none() -> None:
-    text = card("model=vae", model="vae", val={"fid_pixel": None, "accuracy": None})
+    nothing = {"fid_pixel": None, "accuracy": None}
+    text = card("model=vae", model="vae", val=nothing, test=nothing)
     assert "A variational autoencoder. It draws images, and codes" in text
     assert "labels=" not in text
     assert "The latents tell the label" not in text, "there is none to contradict"
