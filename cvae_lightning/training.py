@@ -207,8 +207,8 @@ def _without_defaults_from_the_environment() -> Iterator[None]:
 def build_logger(config: DictConfig, **arguments: Any) -> TensorBoardLogger:
     """Raises UserError for an argument that it lacks, which TensorBoard would refuse at the first event only."""
     known = {**signature(TensorBoardLogger).parameters, **signature(SummaryWriter).parameters}
-    if unknown := sorted(config.logger.keys() - known.keys() - {"_target_"}):
-        refuse("arguments of TensorBoardLogger", "logger", unknown, "Leave them out.")
+    if unknown := sorted(config.logger.keys() - (known.keys() - {"save_dir"}) - {"_target_"}):
+        refuse("other arguments of TensorBoardLogger", "logger", unknown, "Leave them out.")
     return build(config.logger, **arguments)
 
 
