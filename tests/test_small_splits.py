@@ -11,13 +11,14 @@ from matplotlib.collections import PathCollection
 from matplotlib.colors import to_hex
 from test_borders import untrained
 
+from cvae_lightning.build import build
+from cvae_lightning.data.datamodule import DataModule
 from cvae_lightning.embed import embed
 from cvae_lightning.errors import UserError
 from cvae_lightning.interpolate import interpolate
 from cvae_lightning.maps import map_of
 from cvae_lightning.pictures import scatter
 from cvae_lightning.reconstruct import reconstruct
-from cvae_lightning.training import prepared_data
 
 
 @pytest.mark.parametrize("method", ["pca", "tsne"])
@@ -50,7 +51,7 @@ def test_classes_have_colours_of_their_own_however_many(labels: Sequence[int], t
 @pytest.mark.parametrize("num", [1, 5])
 def test_the_commands_draw_what_a_small_split_has(tmp_path: Path, num: int) -> None:
     write_idx_files(tmp_path, train=6 * num)
-    data = prepared_data(composed(f"data_dir={tmp_path}"))
+    data: DataModule = build(composed(f"data_dir={tmp_path}").data.module)
     data.setup("fit")
     data.setup("test")
     run = untrained(tmp_path / "run", f"data_dir={tmp_path}", dataset=data.description())
