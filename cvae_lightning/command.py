@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
@@ -47,6 +48,7 @@ def run_command(task: Callable[[DictConfig], Any], config_name: str) -> None:
     guard_standard_streams()
     show_traceback = os.environ.get(FULL_ERROR) == "1"
     os.environ[FULL_ERROR] = "1"  # Hydra is to pass exceptions on, not to print them
+    tell_errors_once()
     sys.argv[1:] = in_order([expanded(word) for word in sys.argv[1:]])
     prefer_our_presets()
 
@@ -85,6 +87,16 @@ def for_hydra(arguments: list[str], config_name: str) -> list[str]:
     check_choices(arguments)
     check_surroundings(config_name)
     return per_job(quoted_paths(arguments))
+
+
+def tell_errors_once() -> None:
+    """Keep tracebacks of a full disk from the terminal that come beside the sentence about it.
+
+    TensorBoard's thread prints one, and raises the same error in whoever writes next; logging prints one for each line
+    that train.log does not take.
+    """
+    threading.excepthook = lambda told: None if isinstance(told.exc_value, OSError) else threading.__excepthook__(told)
+    logging.raiseExceptions = False
 
 
 def expanded(argument: str) -> str:

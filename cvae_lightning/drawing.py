@@ -14,6 +14,7 @@ from cvae_lightning.random_streams import random_stream
 from cvae_lightning.shapes import AnyImages, AnyLabels, Images, Labels, Latents, as_images, as_labels
 
 BATCH = 1000
+DRAWS = 100 * BATCH  # latents drawn at a time: a mixture gathers latent_dim ** 2 numbers for each
 MANY = 5 * BATCH  # from here on there is a progress bar
 
 
@@ -50,16 +51,28 @@ def sample(model: Model, labels: AnyLabels, temperature: float | None = None, se
         refuse("at least one label", "labels", "none", "Pass for example [2, 7, 9].")
     if temperature is not None:
         temperature = check_not_negative("temperature", temperature, "1 is the spread that was fitted.")
-    seed = check_seed("seed", seed)
-    with random_stream(seed), torch.no_grad():
-        z = model.sample_latents(y, temperature)
+    z = sample_latents(model, y, temperature, check_seed("seed", seed))
     return Sample(decode(model, z, y), y, z)
 
 
 @torch.no_grad()
+def sample_latents(model: Model, y: Labels, temperature: float | None = None, seed: int = 0) -> Latents:
+    """One z per label from the sampler, all from one random stream."""
+    with random_stream(seed):
+        return torch.cat([model.sample_latents(part, temperature) for part in y.split(DRAWS)])
+
+
 def decode(model: Model, z: Latents, y: Labels) -> Images:
     """The mean of p(x | z, y)."""
-    return torch.cat([model.likelihood(*part).mean for part in _in_batches(z, y)])
+    return torch.cat(list(decoded(model, z, y)))
+
+
+def decoded(model: Model, z: Latents, y: Labels) -> Iterator[Images]:
+    """The mean of p(x | z, y), batch by batch."""
+    for part in _in_batches(z, y):
+        with torch.no_grad():
+            image = model.likelihood(*part).mean
+        yield image
 
 
 @torch.no_grad()
@@ -82,5 +95,8 @@ def reconstruct(model: Model, x: AnyImages, labels: AnyLabels, seed: int = 0) ->
 
 def _in_batches(first: Tensor, second: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
     """Both side by side, with a progress bar where that takes seconds."""
-    parts = list(zip(first.split(BATCH), second.split(BATCH), strict=True))
-    return iter(tqdm(parts, unit_scale=BATCH, unit=" images", leave=False, disable=len(first) < MANY or None))
+    parts = zip(first.split(BATCH), second.split(BATCH), strict=True)
+    total = -(-len(first) // BATCH)
+    return iter(
+        tqdm(parts, total=total, unit_scale=BATCH, unit=" images", leave=False, disable=len(first) < MANY or None)
+    )

@@ -49,9 +49,11 @@ def write_projector(folder: "Path", means: "Latents", split: "Split") -> None:
 
     from torch.utils.tensorboard.writer import SummaryWriter
 
+    from cvae_lightning.capacity import full_disk_explained
+
     if (folder / "projector_config.pbtxt").is_file():  # of an earlier call, whose points would stand beside these
         rmtree(folder)
-    with SummaryWriter(str(folder)) as writer:
+    with full_disk_explained(folder), SummaryWriter(str(folder)) as writer:
         sprites = 1 - split.images[:NUM_SPRITES] / 255
         writer.add_embedding(means[:NUM_SPRITES], split.labels[:NUM_SPRITES].tolist(), sprites, tag="posterior_means")
 

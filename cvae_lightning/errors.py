@@ -22,10 +22,12 @@ def refuse(what: str, key: str, got: object, remedy: str) -> NoReturn:
 
 
 def check_integer(key: str, value: Any, minimum: int, remedy: str) -> int:
-    """`value`, where it is an integer of at least `minimum`."""
-    if isinstance(value, bool) or not isinstance(value, Integral) or value < minimum:
+    """`value`, where it is an integer of at least `minimum` that torch can count to."""
+    if isinstance(value, bool) or not isinstance(value, Integral) or (number := int(value)) < minimum:
         refuse(f"an integer of at least {minimum}", key, value, remedy)
-    return int(value)
+    if number >= 2**63:
+        refuse("an integer below 2 ** 63", key, value, remedy)
+    return number
 
 
 def check_boolean(key: str, value: Any, remedy: str) -> bool:

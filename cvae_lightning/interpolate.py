@@ -1,5 +1,6 @@
 """python -m cvae_lightning.interpolate run=<run directory>: from one image to another, through the latents."""
 
+from math import prod
 from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig
@@ -20,12 +21,14 @@ def interpolate(config: DictConfig) -> None:
 
     from cvae_lightning.errors import check_integer
     from cvae_lightning.latent_paths import spherical
-    from cvae_lightning.pictures import image_table
+    from cvae_lightning.pictures import MOST, evenly, image_table
 
     steps = check_integer("steps", config.steps, 2, "12 is the default.")
     model = verb.run.model()
     z, y = ends(config, verb, model, check_integer("num", config.num, 1, "8 is the default."))
     (first, last), (start, end) = z.unflatten(0, (2, -1)), y.unflatten(0, (2, -1))
+    size = 4 * len(first) * steps * prod(model.image_shape)
+    verb.check_capacity(f"steps={steps}", size, 2 * size)
     paths = spherical(first, last, steps)
     with torch.no_grad():
         between = [
@@ -34,8 +37,11 @@ def interpolate(config: DictConfig) -> None:
         ]
     images = torch.stack(between, 1)
     pairs = torch.stack([start, end], 1)
-    names = [f"{a} to {b}" if a != b else str(a) for a, b in pairs.tolist()] if model.num_classes else [""] * len(pairs)
-    figure = image_table(images.flatten(0, 1), steps, names, "Interpolation along the arc between two latents")
+    shown = images[:MOST, evenly(steps)]
+    names = [f"{a} to {b}" if a != b else str(a) for a, b in pairs[:MOST].tolist()]
+    names = names if model.num_classes else [""] * len(shown)
+    title = "Interpolation along the arc between two latents"
+    figure = image_table(shown.flatten(0, 1), shown.shape[1], names, title)
     known = {"labels": pairs} if model.num_classes else {}
     verb.write("interpolations", figure, images=images, **known, latents=paths)
 
@@ -46,6 +52,8 @@ def ends(config: DictConfig, verb: Verb, model: "VAE", num: int) -> tuple["Laten
     from cvae_lightning.errors import UserError, refuse
 
     if config.between == "samples":
+        images = 4 * num * prod(model.image_shape)  # two of each pair, at least
+        verb.check_capacity(f"num={num}", 2 * images, 4 * images)
         known = asked_labels(model, config.labels) or [0]
         if config.labels is not None and len(known) > num + 1:
             refuse(f"at most {num + 1} labels for num={num}", "labels", known, "Leave some out, or raise num.")

@@ -21,7 +21,7 @@ from cvae_lightning.keys import Keys, choices_of, files_of
 MISTAKES = (UserError, HydraException, OmegaConfBaseException, yaml.YAMLError, OSError, MemoryError)
 OTHER_NAMES = {"learning_rate": "lr", "max_epochs": "epochs", "dataset": "data", "z_dim": "latent_dim"}
 BAD_LOGGING = "^Unable to configure "
-NO_MEMORY = r"out of memory|can't allocate memory"
+NO_MEMORY = r"out of memory|can't allocate memory|Storage size calculation overflowed"
 
 
 def is_mistake(error: Exception) -> bool:

@@ -1,6 +1,8 @@
 """Pictures: tables of images, curves, and maps."""
 
+import io
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -10,10 +12,25 @@ from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
+from cvae_lightning.files import write_whole
 from cvae_lightning.shapes import Images, Labels
 
 INK, GREY, ACCENT = "#1a1a2e", "#8a8a99", "#d1495b"
 MOST_IN_LEGEND = 30  # more labels are taller than the figure
+
+MOST = 100  # rows, and columns, of a table of images
+
+
+def evenly(num: int) -> Tensor:
+    """Index of `num` columns; of the `MOST` that are spread evenly among them, where they are more."""
+    return torch.linspace(0, num - 1, min(num, MOST)).round().long()
+
+
+def write_png(figure: Figure, path: Path) -> None:
+    """Write the figure as a PNG file, atomically."""
+    content = io.BytesIO()
+    figure.savefig(content, format="png")
+    write_whole(path, content.getbuffer())
 
 
 def image_table(images: Images, columns: int, row_names: Sequence[str], title: str) -> Figure:

@@ -1,7 +1,6 @@
 """A run directory, which explains itself: read by whoever wants a result, written by the training."""
 
 import json
-import os
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -228,11 +227,9 @@ class Run:
 
     def write_result(self, weights: "dict[str, Tensor]", metrics: dict[str, Any]) -> None:
         """Write model.safetensors, then metrics.json with its digest: with that, the run is complete."""
-        from safetensors.torch import save_file
+        from safetensors.torch import save  # not save_file, whose files nobody but their owner can read
 
-        partial = (self.path / WEIGHTS).with_suffix(".part")
-        save_file(weights, partial)
-        os.replace(partial, self.path / WEIGHTS)
+        write_whole(self.path / WEIGHTS, save(weights))
         result = {**metrics, "weights_sha256": sha256_of(self.path / WEIGHTS)}
         write_whole(self.path / METRICS, json.dumps(result, indent=1, allow_nan=False) + "\n")
 

@@ -1,5 +1,7 @@
 """python -m cvae_lightning.sample run=<run directory>: draw images from a trained model."""
 
+from math import prod
+
 from omegaconf import DictConfig
 
 from cvae_lightning.command import run_command
@@ -12,9 +14,12 @@ def sample(config: DictConfig) -> None:
     """`num` images of each label: a picture with a row a label, and arrays images, labels, latents."""
     verb = Verb(config)  # a mistake there is told before torch is imported
 
+    import torch
+
     from cvae_lightning import drawing
+    from cvae_lightning.archives import Parts
     from cvae_lightning.errors import check_integer, check_not_negative
-    from cvae_lightning.pictures import image_table
+    from cvae_lightning.pictures import MOST, image_table
 
     num = check_integer("num", config.num, 1, "12 is the default.")
     temperature = config.temperature
@@ -22,14 +27,19 @@ def sample(config: DictConfig) -> None:
         check_not_negative("temperature", temperature, "1 is the spread that was fitted.")
     model = verb.run.model()
     rows = asked_labels(model, config.labels)
-    labels = [label for label in rows or [0] for _ in range(num)]
-    images, y, latents = drawing.sample(model, labels, temperature, verb.seed)
+    total = num * max(len(rows), 1)
+    verb.check_capacity(f"num={num}", 4 * total * prod(model.image_shape), 8 * total * (1 + model.latent_dim))
+    y = torch.tensor(rows or [0]).repeat_interleave(num)
+    latents = drawing.sample_latents(model, y, temperature, verb.seed)
     columns = min(num, 2 * COLUMNS if rows else COLUMNS)
-    shown = images.unflatten(0, (-1, num))[:, :columns].flatten(0, 1) if rows else images[: ROWS * columns]
-    names = [str(label) for label in rows] or [""] * (len(shown) // columns)
-    figure = image_table(shown, columns, names, f"Samples, seed {verb.seed}")
+    by_label = torch.arange(0, total, num)[:MOST, None] + torch.arange(columns)
+    shown = by_label.flatten() if rows else torch.arange(min(num, ROWS * columns))
+    names = [str(label) for label in rows[:MOST]] or [""] * (len(shown) // columns)
+    picture = drawing.decode(model, latents[shown], y[shown])
+    figure = image_table(picture, columns, names, f"Samples, seed {verb.seed}")
     known = {"labels": y} if rows else {}
-    verb.write("samples", figure, images=images, **known, latents=latents)
+    parts = (part.numpy() for part in drawing.decoded(model, latents, y))
+    verb.write("samples", figure, images=Parts((total, *model.image_shape), parts), **known, latents=latents)
 
 
 if __name__ == "__main__":

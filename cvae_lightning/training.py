@@ -1,6 +1,7 @@
 """One run, from its configuration to metrics.json."""
 
 import logging
+import math
 import os
 import time
 import warnings
@@ -19,6 +20,7 @@ from torch.utils.tensorboard.writer import SummaryWriter
 
 from cvae_lightning.build import CONF, build, load_group
 from cvae_lightning.callbacks.checkpoint import last_checkpoint
+from cvae_lightning.capacity import check_memory, full_disk_explained
 from cvae_lightning.data.datamodule import DataModule
 from cvae_lightning.data.splits import Split
 from cvae_lightning.errors import DataUnavailable, UserError, check_integer, check_seed, refuse
@@ -54,11 +56,17 @@ def train(run: Run) -> dict[str, Any]:
     """Train and evaluate what the run's configuration says; return metrics.json.
 
     It goes on from the run's checkpoint, or from the end of a run of the same sweep that is a prefix of it. Raises
-    UserError for what the configuration can't mean, before any data is read.
+    UserError for what the configuration can't mean, before any data is read, and where the disk is full.
     """
+    with full_disk_explained(run.path):
+        return _train(run)
+
+
+def _train(run: Run) -> dict[str, Any]:
     config = run.raw_config
     evaluators = build_evaluators(config)
     _check(config, metric_names(evaluators))
+    check_model_fits(config)
     torch.manual_seed(config.seed)
     model: VAE = build(config.model)
     callbacks = list(filter(None, build(config.callbacks).values()))
@@ -75,6 +83,7 @@ def train(run: Run) -> dict[str, Any]:
     what_was_run = {**settings(run, model), "dataset": datamodule.source.name}
     logger.log_hyperparams(what_was_run)
 
+    check_batch_fits(config, len(datamodule.source.fit_splits()[0].labels))
     versions = environment(trainer)
     if checkpoint is None:
         wait_for_shorter_ones(run)
@@ -159,6 +168,31 @@ def build_evaluators(config: DictConfig) -> list[Evaluator]:
 def metric_names(evaluators: Iterable[Evaluator]) -> list[str]:
     """The keys of a split in metrics.json, the same for every model."""
     return [*mean_elbo.NAMES, *(name for evaluator in evaluators for name in evaluator.names)]
+
+
+def check_model_fits(config: DictConfig) -> None:
+    """Raises UserError where memory lacks room for the weights; on a CPU for their gradients and Adam's moments too."""
+    try:
+        with torch.device("meta"):  # shapes without memory
+            model: VAE = build(config.model)
+    except RuntimeError:  # from a part of one's own that computes with its weights: no size is known
+        return
+    weights, buffers = (sum(value.nbytes for value in values) for values in (model.parameters(), model.buffers()))
+    needed = (4 if _trains_on_cpu(config) else 1) * weights + buffers
+    check_memory(needed, "The model", "Lower latent_dim, or the sizes of network, prior or sampler.")
+
+
+def check_batch_fits(config: DictConfig, num_images: int) -> None:
+    """Raises UserError where the pixels of a batch, for each draw of the bound, need more memory than there is."""
+    draws = config.bound.get("num_samples", 1)
+    batch_size = min(config.batch_size, num_images)
+    needed = 16 * batch_size * draws * math.prod(config.data.image_shape)  # in float32: image, mean, error, gradient
+    if _trains_on_cpu(config):
+        check_memory(needed, f"A batch of {batch_size} images, {draws} draws each,", "Lower bound.num_samples.")
+
+
+def _trains_on_cpu(config: DictConfig) -> bool:
+    return config.accelerator == "cpu" or not torch.cuda.is_available()
 
 
 def build_trainer(config: DictConfig, callbacks: Sequence[Callback], **arguments: Any) -> Trainer:

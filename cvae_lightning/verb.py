@@ -1,20 +1,21 @@
 """What the commands that draw from a finished run have in common: which run, whose labels, and where it is written."""
 
-import io
 import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, ListConfig
 
+from cvae_lightning.capacity import check_memory, check_room
 from cvae_lightning.errors import UserError, check_boolean, check_seed, refuse
-from cvae_lightning.files import refuse_links_out_of, write_whole
+from cvae_lightning.files import refuse_links_out_of
 from cvae_lightning.sweeps import chosen_run
 
 if TYPE_CHECKING:  # --help doesn't wait for them
     from matplotlib.figure import Figure
     from torch import Tensor
 
+    from cvae_lightning.archives import Parts
     from cvae_lightning.data.splits import Split
     from cvae_lightning.models.vae import VAE
     from cvae_lightning.runs import Run
@@ -42,20 +43,25 @@ class Verb:
             refuse_links_out_of(Path(str(config.run)), "run", "Remove the link, or name another folder with out.")
         self.folder = Path(str(config.out)) if config.out is not None else self.run.path / "samples"
 
-    def write(self, name: str, figure: "Figure", **arrays: "Tensor") -> None:
+    def check_capacity(self, what: str, arrays: int, memory: int) -> None:
+        """Raises UserError where `arrays`, in bytes, do not fit on the disk, or the work needs too much memory."""
+        if "npz" in self.formats:
+            check_room(self.folder, arrays, what, "Lower it, or name a folder on a larger disk (out).")
+        check_memory(memory, what, "Lower it.")
+
+    def write(self, name: str, figure: "Figure", **arrays: "Tensor | Parts") -> None:
         """<name>.png and <name>.npz, as asked for; say where they are."""
-        import numpy as np
+        from cvae_lightning.archives import Parts, write_npz
+        from cvae_lightning.pictures import write_png
 
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             if "png" in self.formats:
-                figure.savefig(self.folder / f"{name}.png")
+                write_png(figure, self.folder / f"{name}.png")
                 log.info("%s", self.folder / f"{name}.png")
             if "npz" in self.formats:
-                content: dict[str, Any] = {key: array.numpy() for key, array in arrays.items()}
-                buffer = io.BytesIO()
-                np.savez_compressed(buffer, **content)
-                write_whole(self.folder / f"{name}.npz", buffer.getvalue())
+                content = {key: array if isinstance(array, Parts) else array.numpy() for key, array in arrays.items()}
+                write_npz(self.folder / f"{name}.npz", content)
                 log.info("%s (%s)", self.folder / f"{name}.npz", ", ".join(arrays))
         except OSError as error:
             raise UserError(f"Expected a folder to write to (out), got {str(self.folder)!r} ({error}).") from error

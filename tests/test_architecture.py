@@ -15,7 +15,7 @@ from cvae_lightning.command import expanded
 from cvae_lightning.errors import UserError
 
 FLOORS = [
-    {"errors", "escaping", "files", "locks", "random_streams", "shapes", "shell"},
+    {"archives", "capacity", "errors", "escaping", "files", "locks", "random_streams", "shapes", "shell"},
     {
         *("continuous_bernoulli", "distributions", "objectives", "optimizers", "schedules", "samplers", "priors"),
         *("metrics", "classifier", "judge_files", "generative", "gradient_estimators", "pictures", "drawing"),

@@ -346,12 +346,6 @@ def test_saved_weights_are_those_of_the_last_checkpoint(make_run: MakeRun) -> No
     assert checkpoint["epoch"] == 1
 
 
-def test_a_write_that_was_denied_is_an_error(make_run: MakeRun, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Trainer, "save_checkpoint", lambda *_: None)
-    with pytest.raises(OSError, match=r"last\.part could not be written"):
-        train(make_run("run"))
-
-
 def test_without_files_and_network_the_digits_are_trained_on(
     make_run: MakeRun, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -1,53 +1,64 @@
 """The checkpoint from which an interrupted run goes on."""
 
-import os
+import io
 import pickle
 from pathlib import Path
 from typing import Any
 
 import torch
+from lightning_fabric.plugins import TorchCheckpointIO
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import Checkpoint
 from torch import Tensor
 
+from cvae_lightning.capacity import check_room
 from cvae_lightning.errors import UserError
+from cvae_lightning.files import write_whole
 from cvae_lightning.random_streams import get_states, set_states
 
 LAST = Path("checkpoints", "last.ckpt")
+OTHER_FILES = 5_000_000  # bytes: pictures, as files and in TensorBoard, and logs
+
+
+class WholeCheckpointIO(TorchCheckpointIO):
+    """Writes checkpoints atomically, beside their place; Lightning itself stages them in TMPDIR."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
+        content = io.BytesIO()
+        torch.save(checkpoint, content)
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        write_whole(Path(path), content.getbuffer())
 
 
 class LastCheckpoint(Checkpoint):
     """Writes checkpoints/last.ckpt at the start of `fit` and after each epoch, with the random streams in it.
 
-    The file is whole at any time: it is written beside its place and then renamed. Being a `Checkpoint`, it comes
-    after all other callbacks, so that what they noted of the epoch is in it.
+    Being a `Checkpoint`, it comes after all other callbacks, so that what they noted of the epoch is in it.
     """
 
     _restored_states: list[Tensor] | None = None
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Raises UserError where the disk lacks the room for what the run will leave."""
         if self._restored_states:
             set_states(self._restored_states)
-        self._save(trainer)
+        path = Path(trainer.default_root_dir)
+        weights = sum(parameter.nbytes for parameter in pl_module.parameters())
+        there = (path / LAST).stat().st_size if (path / LAST).exists() else 0
+        remedy = "Free some space, or name a folder on a larger disk (hydra.run.dir)."
+        # Weights and both moments of Adam, twice, since a new checkpoint is written beside the old one.
+        check_room(path, 2 * 3 * weights - there + OTHER_FILES, "The training", remedy)
+        trainer.strategy.checkpoint_io = WholeCheckpointIO()
+        trainer.save_checkpoint(path / LAST)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._save(trainer)
+        trainer.save_checkpoint(Path(trainer.default_root_dir) / LAST)
 
     def state_dict(self) -> dict[str, Any]:
         return {"random_states": get_states()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self._restored_states = state_dict["random_states"]
-
-    @staticmethod
-    def _save(trainer: Trainer) -> None:
-        path = Path(trainer.default_root_dir) / LAST
-        partial = path.with_suffix(".part")
-        partial.unlink(missing_ok=True)
-        trainer.save_checkpoint(partial)
-        if not partial.exists():  # Lightning reports a write that was denied with a warning only
-            raise OSError(f"{partial} could not be written")
-        os.replace(partial, path)
 
 
 def last_checkpoint(run_dir: Path) -> Path | None:

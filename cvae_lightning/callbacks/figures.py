@@ -12,7 +12,7 @@ from pytorch_lightning.trainer.states import TrainerFn
 
 from cvae_lightning.callbacks.history import history_of
 from cvae_lightning.generative import Generative
-from cvae_lightning.pictures import curves, image_table, paired_table
+from cvae_lightning.pictures import curves, image_table, paired_table, write_png
 from cvae_lightning.random_streams import random_stream
 from cvae_lightning.shapes import Batch
 
@@ -38,7 +38,7 @@ class Figures(Callback):
         folder = Path(trainer.default_root_dir) / "figures"
         folder.mkdir(exist_ok=True)
         for name, figure in figures.items():
-            figure.savefig(folder / f"{name}.png")
+            write_png(figure, folder / f"{name}.png")
             for logger in trainer.loggers:
                 if isinstance(logger, TensorBoardLogger):
                     logger.experiment.add_figure(name, figure, trainer.global_step)

@@ -5,13 +5,14 @@ import gzip
 import hashlib
 import http.client
 import logging
-import os
 import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from filelock import FileLock
+
+from cvae_lightning.files import write_whole
 
 log = logging.getLogger(__name__)
 
@@ -78,6 +79,4 @@ def _unpack(content: bytes, target: Path) -> None:
     raw = gzip.decompress(content)
     with target.with_name("SHA256SUMS").open("a") as sums:
         sums.write(f"{hashlib.sha256(raw).hexdigest()}  {target.name}\n")
-    partial = target.with_name(target.name + ".part")
-    partial.write_bytes(raw)
-    os.replace(partial, target)
+    write_whole(target, raw)

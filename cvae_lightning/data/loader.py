@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import torch
 import torch.nn.functional as F
 
+from cvae_lightning.capacity import check_memory
 from cvae_lightning.data.binarize import drawn
 from cvae_lightning.data.splits import Split
 from cvae_lightning.random_streams import seed_of
@@ -31,6 +32,8 @@ class Loader:
         draw_seed: int | None = None,
         max_shift: int = 0,
     ) -> None:
+        order = 16 * passes * len(split.labels)  # of each pass, and of all passes
+        check_memory(order, f"data.passes_per_epoch={passes}", "1 is the usual epoch.")
         self.split = split
         self.batch_size = batch_size
         self.shuffle_seed = shuffle_seed

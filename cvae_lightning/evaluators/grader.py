@@ -6,6 +6,7 @@ from collections.abc import Iterable
 import torch
 from torchmetrics import MeanSquaredError
 
+from cvae_lightning.capacity import check_memory
 from cvae_lightning.data.splits import Split
 from cvae_lightning.errors import check_integer
 from cvae_lightning.evaluators.evaluator import (
@@ -36,6 +37,8 @@ class Grader(Evaluator):
         self.samples_per_class = check_integer(
             "evaluators.grader.samples_per_class", samples_per_class, 1, "The report's FID uses 100."
         )
+        pixels = 8 * 28 * 28 * samples_per_class  # drawn at once, in float32 and on 8 bits
+        check_memory(pixels, f"evaluators.grader.samples_per_class={samples_per_class}", "The report's FID uses 100.")
 
     def evaluate(self, model: Generative, batches: Iterable[Batch], train: Split) -> Measured:
         ssim, mse, pixel_fid = SSIM(), MeanSquaredError(), PixelFID(model.num_classes, math.prod(model.image_shape))

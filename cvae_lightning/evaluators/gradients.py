@@ -6,6 +6,7 @@ from copy import deepcopy
 import torch
 from torch import nn
 
+from cvae_lightning.capacity import check_memory
 from cvae_lightning.data.splits import Split
 from cvae_lightning.errors import check_integer
 from cvae_lightning.evaluators.evaluator import NO_LATENTS, Evaluator, Measured
@@ -31,6 +32,8 @@ class GradientVariance(Evaluator):
         super().__init__(seed)
         self.num_images = check_integer("evaluators.gradients.num_images", num_images, 1, "The default is 128.")
         self.num_draws = check_integer("evaluators.gradients.num_draws", num_draws, 2, "The default is 50.")
+        draws = 16 * num_draws * num_images  # noise, reward and slope of each, of one latent at least
+        check_memory(draws, f"evaluators.gradients.num_draws={num_draws}", "The default is 50.")
 
     def evaluate(self, model: Generative, batches: Iterable[Batch], train: Split) -> Measured:
         if not isinstance(model, LatentVariableModel):

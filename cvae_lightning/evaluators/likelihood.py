@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 import torch
 
+from cvae_lightning.capacity import check_memory
 from cvae_lightning.data.splits import Split
 from cvae_lightning.errors import check_integer
 from cvae_lightning.evaluators.evaluator import NO_LATENTS, Evaluator, Measured
@@ -36,6 +37,7 @@ class ImportanceWeighting(Evaluator):
     ) -> None:
         super().__init__(seed)
         self.num_samples = check_integer("evaluators.nll.num_samples", num_samples, 1, "The literature uses 5000.")
+        check_memory(16 * num_samples, f"evaluators.nll.num_samples={num_samples}", "The literature uses 5000.")
         if num_images is not None:
             check_integer("evaluators.nll.num_images", num_images, 1, "null takes all images.")
         if control_samples is not None:

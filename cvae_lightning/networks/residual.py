@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from cvae_lightning.capacity import check_memory
 from cvae_lightning.errors import check_integer
 from cvae_lightning.networks.conv import num_places
 from cvae_lightning.networks.injection import PLACES, Injection, Layers, Told
@@ -30,6 +31,7 @@ class Residual:
         """`channels` on the fine grid, twice as many on the coarse one; `blocks` on each grid of each network."""
         self.channels = check_integer("network.channels", channels, 1, "The default is network.channels=32.")
         self.blocks = check_integer("network.blocks", blocks, 0, "The default is network.blocks=1.")
+        check_memory(100_000 * self.blocks, f"network.blocks={blocks}", "The default is network.blocks=1.")
         self.told = Told(injection, inject_into)
 
     def encoder(self, image_shape: Sequence[int], context_dim: int, output_dim: int) -> nn.Module:
