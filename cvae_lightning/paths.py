@@ -11,10 +11,10 @@ from hydra.core.override_parser.types import Quote, QuotedString
 from cvae_lightning.errors import refuse
 
 DIRECTORIES_OF_RUNS = ("resume", "hydra.run.dir", "hydra.sweep.dir")  # Lightning and TensorBoard write there
-INTERPOLATED = (  # Hydra resolves these a second time
+INTERPOLATED = {  # Hydra resolves these a second time
     *(*DIRECTORIES_OF_RUNS, "data_dir", "data.module.source.data_dir"),
     *("evaluators.judged.folder", "evaluators.inception.weights"),
-)
+}
 KEYS = {*INTERPOLATED, "hydra.sweep.subdir", "run", "directory", "out", "images"}
 MAY_BE_NULL = ("out", "images", "data_dir")
 
