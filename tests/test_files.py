@@ -1,5 +1,6 @@
-"""What is written: whole or not at all, beside its place, for whoever the umask lets read it, and on a full disk too."""
+"""Files are written atomically, beside their place, with the mode of the umask; a full disk is told in a sentence."""
 
+import contextlib
 import errno
 import json
 import os
@@ -105,9 +106,8 @@ def test_nothing_is_staged_in_the_folder_for_temporary_files(
 
 def test_a_write_that_fails_leaves_the_old_content_alone_and_names_the_file(tmp_path: Path) -> None:
     write_whole(tmp_path / "file", "old")
-    with pytest.raises(KeyError), whole_file(tmp_path / "file", 3) as file:
-        file.write(b"new")
-        raise KeyError
+    with pytest.raises(TypeError), whole_file(tmp_path / "file", 6) as file:
+        file.writelines([b"new", "text"])  # type: ignore[list-item]
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"file": "old"}
     (tmp_path / "folder").mkdir()
     with pytest.raises(OSError, match=r"/folder'$"):
@@ -175,13 +175,11 @@ def test_a_run_that_a_full_disk_stopped_goes_on_to_the_same_weights(
 
         monkeypatch.setattr(os, "fsync", full)
         stopped = Run(stopped.path)
-        try:
+        with contextlib.suppress(UserError):
             train(stopped)
-        except UserError as error:
-            assert "There is no room" in str(error), error
-            assert not list(stopped.path.rglob("*.part"))
-            continue
-        break
+        assert not list(stopped.path.rglob("*.part"))
+        if stopped.complete:
+            break
     assert most > 5
     assert stopped.metrics["weights_sha256"] == whole.metrics["weights_sha256"]
 
