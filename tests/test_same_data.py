@@ -43,7 +43,7 @@ def swap(data_dir: Path, name: str = FILE) -> None:
     """Other images in the file's place, as a new process would find them."""
     file = data_dir / "MNIST" / "raw" / name
     file.write_bytes(idx_bytes(255 - read_array(file, 3)))
-    (file.parent / "SHA256SUMS").unlink()
+    (file.parent / "SHA256SUMS").unlink(missing_ok=True)
     sources._source.cache_clear()
 
 

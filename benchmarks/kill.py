@@ -1,0 +1,289 @@
+"""Ends trainings at random instants and lets them go on: the table of docs/reliability.md.
+
+    python benchmarks/kill.py [--kills 100] [--signals 20] [--disks 20] [--seed 0]
+
+A trial starts a run or a sweep, ends it by SIGKILL, by SIGTERM or Ctrl-C, or by a disk that fills, and then gives the
+same command again, or `resume=`. It passes where no file was left half written, the exit statuses are those that are
+promised, and in the end weights and metrics have the bits of an undisturbed run. A third of the kills are aimed at a
+moment at which a file is being written. Nine of ten trials are forks of this process, which has imported torch and
+never used it; every tenth is a fresh `python -m cvae_lightning`. The exit status is 1 where a trial does not pass.
+"""
+
+import argparse
+import json
+import os
+import platform
+import random
+import runpy
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+import zipfile
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+SMALL = ["data=digits", "data.module.passes_per_epoch=1", "network.hidden=[16]", "latent_dim=3", "accelerator=cpu"]
+COMMANDS = {
+    "run": [*SMALL, "epochs=3", "batch_size=256", "hydra.run.dir=out"],
+    "sweep": ["-m", *SMALL, "epochs=1,2", "batch_size=256", "hydra.sweep.dir=out"],
+}
+FRESH_EVERY = 10
+GROWING = ("train.log", "events.out.tfevents.*", "multirun.yaml")  # written line by line, or by Hydra
+
+
+class Undisturbed(NamedTuple):
+    """What a command ends with where nothing happens to it, and how long it takes."""
+
+    result: dict[str, Any]
+    seconds: float
+    size: int  # bytes
+
+
+class Trial(NamedTuple):
+    kind: str
+    phase: str
+    problems: list[str]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for name, number in (("kills", 100), ("signals", 20), ("disks", 20), ("seed", 0)):
+        parser.add_argument(f"--{name}", type=int, default=number)
+    asked = parser.parse_args()
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # threads don't survive a fork
+    import cvae_lightning.training  # noqa: F401  # the seconds that each fork is spared
+
+    draw = random.Random(asked.seed)
+    with tempfile.TemporaryDirectory() as folder:
+        whole = {kind: undisturbed(Path(folder), kind) for kind in COMMANDS}
+        trials = list(trials_of(asked, Path(folder), whole, draw))
+    print(table(trials))
+    print(f"\nSeed {asked.seed}; {platform.platform()}, {os.cpu_count()} CPUs, Python {platform.python_version()}.")
+    for trial in trials:
+        for problem in trial.problems:
+            print(f"{trial.kind}, {trial.phase}: {problem}", file=sys.stderr)
+    sys.exit(any(trial.problems for trial in trials))
+
+
+def undisturbed(folder: Path, kind: str) -> Undisturbed:
+    """Of a fork, whose bits are those of a fresh process."""
+    results = []
+    for fresh in (True, False):
+        place = new_folder(folder)
+        start = time.monotonic()
+        status = status_of(begin(COMMANDS[kind], place, fresh))
+        seconds = time.monotonic() - start
+        if status:
+            sys.exit(f"Expected a {kind} that ends well, got status {status}:\n{output_of(place).read_text()}")
+        results.append(result_of(place / "out"))
+    if results[0] != results[1]:
+        sys.exit(f"Expected a fork to end with the bits of a fresh process, got others for a {kind}.")
+    size = sum(file.stat().st_size for file in (place / "out").rglob("*") if file.is_file())
+    return Undisturbed(results[0], seconds, size)
+
+
+def trials_of(
+    asked: argparse.Namespace, folder: Path, whole: dict[str, Undisturbed], draw: random.Random
+) -> Iterator[Trial]:
+    """All trials, one after the other; each in a folder of its own."""
+    ends = [signal.SIGKILL] * asked.kills + [signal.SIGTERM, signal.SIGINT] * (asked.signals // 2)
+    for number, signum in enumerate(ends):
+        kind = "sweep" if number % 4 == 3 else "run"
+        trial = signalled(folder, kind, whole[kind], signum, draw, number)
+        print(f"{number + 1}/{len(ends)} {trial}", file=sys.stderr, flush=True)
+        yield trial
+    for number in range(asked.disks):
+        yield filled(folder, whole["run"], draw, number)
+
+
+def signalled(
+    folder: Path, kind: str, whole: Undisturbed, signum: signal.Signals, draw: random.Random, number: int
+) -> Trial:
+    """Until the signal has met a process that was still at work."""
+    fresh, aimed = number % FRESH_EVERY == FRESH_EVERY - 1, signum == signal.SIGKILL and number % 3 == 0
+    earliest = 0.0 if signum == signal.SIGKILL else 0.5  # until Python has the handlers
+    while True:
+        place = new_folder(folder)
+        process = begin(COMMANDS[kind], place, fresh)
+        instant = time.monotonic() + draw.uniform(earliest, 1.1 * whole.seconds)
+        while time.monotonic() < instant or (aimed and time.monotonic() < instant + 1 and not writing(place / "out")):
+            time.sleep(0 if time.monotonic() > instant else 0.001)
+        os.kill(process, signum)
+        status = status_of(process)
+        if status != 0:
+            break
+        shutil.rmtree(place)
+    problems = list(half_written(place))
+    expected = -signum if signum == signal.SIGKILL else 128 + signum
+    if status != expected and status != -signum:
+        problems.append(f"exit status {status}, not {expected}: {last_line(place)}")
+    phase = phase_of(place / "out", kind)
+    return Trial(f"{signum.name}, {kind}", phase, [*problems, *continued(place, kind, whole, number)])
+
+
+def filled(folder: Path, whole: Undisturbed, draw: random.Random, number: int) -> Trial:
+    """On a file system that is too small, where this process may mount one; otherwise with a limit on each file."""
+    place = new_folder(folder)
+    (place / "out").mkdir()
+    room = draw.randrange(20_000, whole.size)
+    mounted = mount(place / "out", f"size={room}")
+    status = status_of(begin(COMMANDS["run"], place, False, None if mounted else room // 4))
+    phase = phase_of(place / "out", "run")
+    problems = [] if status in (0, 1) else [f"exit status {status}: {last_line(place)}"]
+    if "Traceback" in output_of(place).read_text():
+        problems.append(f"a traceback: {last_line(place)}")
+    if mounted:
+        mount(place / "out", f"remount,size={10 * whole.size}")
+    problems += [*half_written(place), *continued(place, "run", whole, number)]
+    if mounted:
+        subprocess.run(["umount", place / "out"], check=True)
+    return Trial("full disk, run", phase if status else "enough room", problems)
+
+
+def continued(place: Path, kind: str, whole: Undisturbed, number: int) -> Iterator[str]:
+    """What is wrong after the same command again, or for every other run after resume=."""
+    resumable = kind == "run" and (place / "out" / ".hydra" / "config.yaml").exists()
+    command = ["resume=out"] if resumable and number % 2 else COMMANDS[kind]
+    if status := status_of(begin(command, place, fresh=False)):
+        yield f"continued with status {status}: {last_line(place)}"
+        return
+    result = result_of(place / "out")
+    yield from (f"{name} has other bits" for name in whole.result if result.get(name) != whole.result[name])
+    yield from (f"{file.name} is left behind" for file in (place / "out").rglob("*.part"))
+    if kind == "sweep" and not (place / "out" / "report.html").exists():
+        yield "no report"
+
+
+def begin(command: list[str], place: Path, fresh: bool, file_size: int | None = None) -> int:
+    """The id of a process that runs `python -m cvae_lightning` in the folder."""
+    sys.stdout.flush()
+    if process := os.fork():
+        return process
+    status = 1
+    try:
+        os.chdir(place)
+        output = os.open(output_of(place), os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        os.dup2(output, 1)
+        os.dup2(output, 2)
+        if file_size:
+            import resource
+
+            resource.setrlimit(resource.RLIMIT_FSIZE, (file_size, file_size))
+        if fresh:
+            os.execv(sys.executable, [sys.executable, "-m", "cvae_lightning", *command])
+        sys.argv = ["cvae_lightning", *command]
+        runpy.run_module("cvae_lightning", run_name="__main__")
+        status = 0
+    except SystemExit as end:
+        status = end.code if isinstance(end.code, int) else int(end.code is not None)
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+
+
+def status_of(process: int) -> int:
+    """Its exit status, once it has ended; -signal where one has killed it."""
+    return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+
+
+def result_of(out: Path) -> dict[str, Any]:
+    """The bytes of all weights and, without their times, all metrics; by their paths."""
+    weights = {str(file.relative_to(out)): file.read_bytes() for file in out.rglob("model.safetensors")}
+    metrics = {str(file.relative_to(out)): json.loads(file.read_text()) for file in out.rglob("metrics.json")}
+    return {**weights, **{path: {**content, "time": None} for path, content in metrics.items()}}
+
+
+def half_written(place: Path) -> Iterator[str]:
+    """Files that are not what their names say. A .part is what a writer was at; nobody reads it."""
+    for file in (place / "out").rglob("*"):
+        skipped = file.is_dir() or file.suffix == ".part" or any(file.match(pattern) for pattern in GROWING)
+        if not skipped and not is_whole(file, file.read_bytes()):
+            yield f"{file.relative_to(place)} is half written ({file.stat().st_size} bytes)"
+
+
+def is_whole(file: Path, content: bytes) -> bool:
+    """By how a file of its kind ends."""
+    match file.suffix:
+        case ".json":
+            return content.endswith((b"}", b"}\n"))
+        case ".ckpt":
+            return zipfile.is_zipfile(file)
+        case ".png":
+            return content.endswith(b"IEND\xaeB`\x82")
+        case ".safetensors":
+            header = int.from_bytes(content[:8], "little")
+            tensors = json.loads(content[8 : 8 + header])
+            return len(content) == 8 + header + max(tensor["data_offsets"][1] for tensor in tensors.values())
+        case ".html":
+            return content.rstrip().endswith(b"</html>")
+    return True
+
+
+def writing(out: Path) -> bool:
+    """Whether a file is being written at this moment."""
+    return any(
+        part.name.endswith(".part") for folder in (out, out / "checkpoints", out / "0") for part in files(folder)
+    )
+
+
+def files(folder: Path) -> Iterator[Path]:
+    try:
+        yield from folder.iterdir()
+    except OSError:
+        return
+
+
+def phase_of(out: Path, kind: str) -> str:
+    """How far the process got, as its files tell it."""
+    runs = [out] if kind == "run" else [out / "0", out / "1"]
+    for run in runs:
+        if not (run / "metrics.json").exists():
+            if next(run.rglob("*.part"), None):
+                return "a file"
+            if not (run / "checkpoints" / "last.ckpt").exists():
+                return "start"
+            history = (run / "train.log").read_text() if (run / "train.log").exists() else ""
+            done = [line.split()[4] for line in history.splitlines() if ": epoch " in line and len(line.split()) > 4]
+            numbers = done[-1].split("/") if done and "/" in done[-1] else ["0", "1"]
+            return "evaluation" if numbers[0] == numbers[1] else "an epoch"
+    return "end" if kind == "run" else "report"
+
+
+def table(trials: list[Trial]) -> str:
+    """Markdown: a row for each kind and phase."""
+    counts = Counter((trial.kind, trial.phase) for trial in trials)
+    passed = Counter((trial.kind, trial.phase) for trial in trials if not trial.problems)
+    rows = [f"| {kind} | {phase} | {counts[kind, phase]} | {passed[kind, phase]} |" for kind, phase in sorted(counts)]
+    total = f"| all | | {len(trials)} | {sum(passed.values())} |"
+    return "\n".join(["| ended by | during | trials | identical |", "|---|---|---:|---:|", *rows, total])
+
+
+def mount(folder: Path, options: str) -> bool:
+    """Whether this process may mount a file system in memory there, and has."""
+    command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
+    return subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+
+def new_folder(folder: Path) -> Path:
+    return Path(tempfile.mkdtemp(dir=folder))
+
+
+def output_of(place: Path) -> Path:
+    return place.with_suffix(".txt")
+
+
+def last_line(place: Path) -> str:
+    return (output_of(place).read_text().strip().splitlines() or [""])[-1]
+
+
+if __name__ == "__main__":
+    main()
