@@ -154,7 +154,8 @@ def continued(place: Path, kind: str, whole: Undisturbed, number: int) -> Iterat
         yield f"continued with status {status}: {last_line(place)}"
         return
     result = result_of(place / "out")
-    yield from (f"{name} has other bits" for name in whole.result if result.get(name) != whole.result[name])
+    names = whole.result | result
+    yield from (f"{name} has other bits" for name in names if result.get(name) != whole.result.get(name))
     yield from (f"{file.name} is left behind" for file in (place / "out").rglob("*.part"))
     if kind == "sweep" and not (place / "out" / "report.html").exists():
         yield "no report"
@@ -196,10 +197,13 @@ def status_of(process: int) -> int:
 
 
 def result_of(out: Path) -> dict[str, Any]:
-    """The bytes of all weights and, without their times, all metrics; by their paths."""
-    weights = {str(file.relative_to(out)): file.read_bytes() for file in out.rglob("model.safetensors")}
-    metrics = {str(file.relative_to(out)): json.loads(file.read_text()) for file in out.rglob("metrics.json")}
-    return {**weights, **{path: {**content, "time": None} for path, content in metrics.items()}}
+    """The bytes of all weights, and all that metrics.json says but for times and the commit; by path and key."""
+    result: dict[str, Any] = {str(file.relative_to(out)): file.read_bytes() for file in out.rglob("model.safetensors")}
+    for file in out.rglob("metrics.json"):
+        metrics = json.loads(file.read_text())
+        del metrics["time"], metrics["environment"]["commit"]  # which changes where somebody commits meanwhile
+        result |= {f"{file.relative_to(out)}, {key}": value for key, value in metrics.items()}
+    return result
 
 
 def half_written(place: Path) -> Iterator[str]:
