@@ -4,6 +4,7 @@ import errno
 import os
 import re
 import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -57,7 +58,9 @@ def free_room(place: Path) -> int | None:
 
 def available_memory() -> int:
     """Bytes of memory that are available: to the system, or within the limit of a container."""
-    limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
+    limits = [sys.maxsize]  # where the system does not say
+    if hasattr(os, "sysconf"):
+        limits += [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
     if MEMINFO.exists():
         limits += [1024 * int(size) for size in re.findall(r"^MemAvailable: +(\d+) kB$", MEMINFO.read_text(), re.M)]
     if CGROUP_LIMIT.exists():  # "max" where there is none

@@ -1,7 +1,6 @@
 """One process at a time works in a directory: a lock that is released when its process ends, however that ends."""
 
 import errno
-import fcntl
 import itertools
 import logging
 import os
@@ -12,6 +11,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from cvae_lightning.errors import refuse
+
+try:
+    import fcntl
+except ModuleNotFoundError:  # on Windows, where nothing is locked
+    fcntl = None  # type: ignore[assignment]
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +32,7 @@ def locked(directory: Path, key: str, wait: bool = False) -> Iterator[None]:
     Raises UserError, naming the `key` that the directory came from, where another process holds the lock, unless this
     one is to `wait` for it. A directory that this process can only read needs no lock.
     """
-    file = _locked_file(directory, wait)
+    file = _locked_file(directory, wait) if fcntl else -1
     if file is None:
         what = "a directory in which no other process is working"
         remedy = f"{(holder(directory) or 'another process').capitalize()} is; wait for it to end, or stop it."
@@ -49,6 +53,8 @@ def holder(directory: Path) -> str | None:
 
     Nothing is written, so that this works in a directory that can only be read.
     """
+    if not fcntl:
+        return None
     with suppress(OSError), os.fdopen(os.open(directory / LOCK, os.O_RDONLY | os.O_NOFOLLOW)) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -59,6 +65,8 @@ def holder(directory: Path) -> str | None:
 
 def wait_until_free(directory: Path) -> None:
     """Wait while another process holds the lock of `directory`."""
+    if not fcntl:
+        return
     with suppress(OSError), os.fdopen(os.open(directory / LOCK, os.O_RDONLY | os.O_NOFOLLOW)) as file:
         fcntl.flock(file, fcntl.LOCK_SH)
 
