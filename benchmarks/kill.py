@@ -14,6 +14,7 @@ import json
 import os
 import platform
 import random
+import re
 import runpy
 import shutil
 import signal
@@ -256,9 +257,7 @@ def phase_of(out: Path, kind: str) -> str:
             if not (run / "checkpoints" / "last.ckpt").exists():
                 return "start"
             history = (run / "train.log").read_text() if (run / "train.log").exists() else ""
-            done = [line.split()[4] for line in history.splitlines() if ": epoch " in line and len(line.split()) > 4]
-            numbers = done[-1].split("/") if done and "/" in done[-1] else ["0", "1"]
-            return "evaluation" if numbers[0] == numbers[1] else "an epoch"
+            return "evaluation" if re.search(r"epoch (\d+)/\1 ", history) else "an epoch"
     return "end" if kind == "run" else "report"
 
 
