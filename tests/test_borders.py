@@ -31,7 +31,8 @@ def untrained(path: Path, *overrides: str, **metrics: Any) -> Run:
     OmegaConf.save(composed("network.hidden=[4]", "latent_dim=3", *overrides), path / ".hydra" / "config.yaml")
     run = Run(path)
     torch.manual_seed(0)
-    run.write_result(build(run.raw_config.model).state_dict(), {"environment": {"cvae_lightning": "0.0.9"}, **metrics})
+    facts = {"environment": {"cvae_lightning": "0.0.9"}, "dataset": {"files": {}}}
+    run.write_result(build(run.raw_config.model).state_dict(), {**facts, **metrics})
     return run
 
 

@@ -246,7 +246,7 @@ def complete(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A complete run of an untrained model, on which no command has to compute anything."""
     config = composed("data=digits", "network.hidden=[4]", "accelerator=cpu")
     run = Run.begin(tmp_path_factory.mktemp("runs") / "run", config)
-    run.write_result(build(config.model).state_dict(), {"val": {"score_uncapped": 1.0}})
+    run.write_result(build(config.model).state_dict(), {"val": {"score_uncapped": 1.0}, "dataset": {"files": {}}})
     return run.path
 
 
