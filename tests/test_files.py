@@ -120,10 +120,15 @@ def test_content_reaches_the_disk_before_the_file_gets_its_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A power cut then finds the old content or the new one, never an empty file."""
-    calls = []
+    calls: list[str] = []
     for name in ("fsync", "replace"):
         real = getattr(os, name)
-        monkeypatch.setattr(os, name, lambda *place, name=name, real=real: (calls.append(name), real(*place)))
+
+        def noted(*place: Any, name: str = name, real: Any = real) -> None:
+            calls.append(name)
+            real(*place)
+
+        monkeypatch.setattr(os, name, noted)
     write_whole(tmp_path / "file", "new")
     assert calls == ["fsync", "replace"]
 
@@ -166,7 +171,7 @@ def test_a_run_that_a_full_disk_stopped_goes_on_to_the_same_weights(
     train(whole)
     real = os.fsync
     for most in range(1, 30, 4):
-        written = []
+        written: list[int] = []
 
         def full(number: int, most: int = most, written: list[int] = written) -> None:
             written.append(number)
