@@ -3,6 +3,7 @@
 import logging
 import shlex
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from cvae_lightning.command import Interrupted, log_to_file, run_command
+from cvae_lightning.errors import UserError
 from cvae_lightning.locks import locked
 from cvae_lightning.mistakes import is_mistake, sentence
 from cvae_lightning.shell import path_argument
@@ -99,7 +101,8 @@ def _train_in_sweep(run: "Run") -> float | None:
         return run.objective
     except Exception as error:
         message = sentence(error, "config")
-        run.write_failure(message)
+        with suppress(UserError, OSError):  # of a full disk, of which the sentence tells too
+            run.write_failure(message)
         log.error("%s failed: %s", run.path, message, exc_info=not is_mistake(error))
         raise
 

@@ -74,11 +74,21 @@ def run_command(task: Callable[[DictConfig], Any], config_name: str) -> None:
     except Exception as error:
         if show_traceback or not (multirun.begun() or is_mistake(error)):
             raise
-        if not multirun.finish():
+        if not _report_failures(config_name):
             _end(sentence(error, config_name), 1)
         sys.exit(1)
-    if multirun.finish():
+    if _report_failures(config_name):
         sys.exit(1)
+
+
+def _report_failures(config_name: str) -> bool:
+    """Whether a run of the multirun failed, of which the report is written; a full disk is a mistake like any other."""
+    try:
+        return multirun.finish()
+    except Exception as error:
+        if not is_mistake(error):
+            raise
+        _end(sentence(error, config_name), 1)
 
 
 def for_hydra(arguments: list[str], config_name: str) -> list[str]:

@@ -88,7 +88,8 @@ def _of_choice(file: str, options: list[str]) -> str:
 
 def _of_key(key: str, config_name: str) -> str:
     if config_name == "resume":
-        return f"Expected resume=<run directory> alone, got {key!r} too. The run goes on with its own keys."
+        what = "resume=<run directory>, and data_dir=<folder> if its data have moved"
+        return f"Expected {what}, got {key!r} too. The run goes on with its own keys."
     group, _, name = key.partition(".")
     if choices := [
         f"{group}={file.stem}" for file in sorted((CONF / group).glob("*.yaml")) if name in OmegaConf.load(file)

@@ -77,7 +77,7 @@ class Run:
     @property
     def begun(self) -> bool:
         """Whether something was trained that would be lost."""
-        return self.complete or (self.path / "checkpoints").exists()
+        return self.complete or any(self.path.glob("checkpoints/*.ckpt"))
 
     @property
     def failure(self) -> str | None:
@@ -244,8 +244,8 @@ class Run:
         for pattern in (".hydra/*.yaml", DATA, "train.log", "hparams.yaml", "events.out.tfevents.*"):
             for file in self.path.glob(pattern):
                 file.unlink()
-        for folder in (self.path / ".hydra", self.path):
-            if not any(folder.iterdir()):
+        for folder in (self.path / ".hydra", self.path / "checkpoints", self.path):
+            if folder.is_dir() and not any(folder.iterdir()):
                 folder.rmdir()
 
     def with_data_in(self, data_dir: str | None) -> "Run":

@@ -18,7 +18,8 @@ TOLD = {
     ("sample", "seed=1,2"): "Expected one value (seed), got '1,2'. Give one alone.",
     ("config", "experiment=table2/gan"): "Expected one of table2/cvae, table2/vae (experiment), got 'table2/gan'. "
     "Choose one of these.",
-    ("resume", "lr=0.1"): "Expected resume=<run directory> alone, got 'lr' too. The run goes on with its own keys.",
+    ("resume", "lr=0.1"): "Expected resume=<run directory>, and data_dir=<folder> if its data have moved, got 'lr' "
+    "too. The run goes on with its own keys.",
 }
 
 

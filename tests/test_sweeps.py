@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from conftest import MakeRun, composed
+from conftest import MakeRun, composed, leave_checkpoint
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from test_commands import QUICK, command, environment, execute, lines_until
@@ -180,7 +180,7 @@ def test_a_directory_belongs_to_the_configuration_that_was_begun_in_it(make_run:
     assert Run.begin(run.path, same).raw_config.lr == 0.01
     assert Run.begin(run.path, other).raw_config.lr == 0.5, "nothing was trained yet"
     run = Run.begin(run.path, same)
-    (run.path / "checkpoints").mkdir()
+    leave_checkpoint(run)
     before = {path: path.stat().st_mtime_ns for path in run.path.rglob("*")}
     sentence = (
         r"Expected the configuration .* \(hydra\.run\.dir\), got .* There, lr is 0\.01, not 0\.5\. Name another\."
@@ -195,7 +195,7 @@ def test_a_run_that_fell_back_to_the_digits_is_continued_as_such(make_run: MakeR
     run = make_run("run")
     asked = copy.deepcopy(run.raw_config)
     assert run.fall_back() == "digits"
-    (run.path / "checkpoints").mkdir()
+    leave_checkpoint(run)
     assert Run.begin(run.path, asked).raw_config.data.name == "digits"
     asked.data.fallback = None
     with pytest.raises(UserError, match=r"There, data\."):

@@ -12,7 +12,7 @@ from typing import Any, cast
 
 import pytest
 import torch
-from conftest import MakeRun, composed
+from conftest import MakeRun, composed, leave_checkpoint
 from lightning_fabric.utilities.rank_zero import _get_rank, rank_zero_only
 from omegaconf import OmegaConf
 from pytorch_lightning import Callback, LightningModule, Trainer
@@ -368,7 +368,7 @@ def test_the_digits_are_treated_as_the_data_they_stand_for(make_run: MakeRun, tm
     assert training.prepared_data(run.raw_config).binarize == "dynamic"
     assert training.prepared_data(run.raw_config).max_shift == 1
     assert Run(run.path).config["data"]["binarize"] == "dynamic"
-    (run.path / "checkpoints").mkdir()
+    leave_checkpoint(run)
     assert Run.begin(run.path, asked).raw_config.data.name == "digits"
     asked.data.binarize = None
     with pytest.raises(UserError, match=r"There, data\.binarize is dynamic, not None"):
@@ -460,7 +460,7 @@ def test_a_readme_that_is_no_card_is_not_overwritten(make_run: MakeRun, tmp_path
 
 def test_discarding_spares_begun_runs_and_other_files(make_run: MakeRun) -> None:
     begun, strange = make_run("begun"), make_run("strange")
-    (begun.path / "checkpoints").mkdir()
+    leave_checkpoint(begun)
     (strange.path / "thesis.tex").touch()
     for run in (begun, strange):
         run.discard_unless_begun()
