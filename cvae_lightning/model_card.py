@@ -69,8 +69,6 @@ CARD = """\
 
 {table}
 
-{absences}
-
 On {val:,} images of val and {test:,} of test. *Real images* is what as many images of train get in the samples' place;
 for accuracy, images of the split itself.
 
@@ -127,8 +125,7 @@ def model_card(
         title=escaped(title_of(metrics)),
         description=_description(metrics, num_classes),
         samples=shown.pop("samples", ""),
-        table="\n".join(_table(metrics, config)),
-        absences="\n".join(f"* {line[0].upper()}{line[1:]}." for line in absences(metrics)),
+        table="\n".join([*_table(metrics, config), *_absences(metrics)]),
         pictures="\n\n".join(shown.values()),
         command=fenced(_command(overrides)),
         settings=fenced("\n".join(_settings(metrics)), "yaml"),
@@ -167,6 +164,12 @@ def _table(metrics: dict[str, Any], config: dict[str, Any]) -> Iterator[str]:
             pairs = [text for split in (val, test) for text in (_value(name, split), _value(measure.real, split))]
             cells = [code(name), *pairs, _samples(name, measure, metrics, config), measure.meaning]
             yield f"| {' | '.join(cells)} |"
+
+
+def _absences(metrics: dict[str, Any]) -> list[str]:
+    """The lines of a list of what the table lacks, set off by an empty one; none where it lacks nothing."""
+    lines = [f"* {escaped(line[0].upper() + line[1:])}." for line in absences(metrics)]
+    return ["", *lines] if lines else []
 
 
 def _value(name: str, numbers: dict[str, float | None]) -> str:
