@@ -6,7 +6,9 @@ runs; a test of its own shows that it is refused before any data are read.
 
 import functools
 import itertools
+import json
 import math
+import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -35,6 +37,8 @@ from cvae_lightning.export.__main__ import export
 from cvae_lightning.export.onnx_models import CLOSE, largest_difference, onnx_graph, parts_of
 from cvae_lightning.interpolate import interpolate
 from cvae_lightning.reconstruct import reconstruct
+from cvae_lightning.report.content import content_of
+from cvae_lightning.report.markdown import markdown
 from cvae_lightning.report.table import table_of
 from cvae_lightning.runs import Run
 from cvae_lightning.sample import sample
@@ -117,8 +121,8 @@ def begun(folder: Path, data_dir: Path, overrides: str) -> Run:
     with open_dict(config):
         hydra = config.pop("hydra")
     folder.mkdir()
-    (folder / RECORD).write_text('{"command": [], "jobs": [[]], "composed_from": ""}')
-    return Run.begin(folder / "0", config, hydra=OmegaConf.create({"hydra": hydra}))
+    (folder / RECORD).write_text(json.dumps({"command": given, "jobs": [given], "composed_from": ""}))
+    return Run.begin(folder / "0", config, given, OmegaConf.create({"hydra": hydra}))
 
 
 def test_every_pair_that_is_not_refused_is_in_a_run() -> None:
@@ -188,12 +192,18 @@ def test_a_pair_that_means_nothing_is_refused_before_data_are_read(
 
 
 def check_record(run: Run, overrides: str) -> None:
-    """metrics.json names what was chosen, and the table of the sweep has its numbers."""
+    """metrics.json names what was chosen, and the report of the sweep has its numbers."""
     chosen = dict(override.split("=", 1) for override in overrides.split())
     recorded = {key: value for key, value in chosen.items() if key in run.metrics}
     assert recorded.keys() >= {"model", "network", "likelihood", "prior", "optimizer", "schedule", "sampler"}
     assert {key: str(run.metrics[key]) for key in recorded} == recorded
-    (row,) = table_of(Sweep(run.path.parent)).to_dict("records")
+    sweep = Sweep(run.path.parent)
+    frame = table_of(sweep)
+    (run.path / "figures" / "samples.png").unlink()  # which was not rendered
+    page = markdown(content_of(sweep, frame))
+    assert "1 complete" in page
+    assert not re.search(r"\b(nan|None)\b", page.partition("## All complete runs")[2])
+    (row,) = frame.to_dict("records")
     assert (row["status"], row["model"]) == ("complete", chosen["model"])
     for split in ("val", "test"):
         numbers = {name: math.nan if value is None else value for name, value in run.metrics[split].items()}
