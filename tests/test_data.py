@@ -100,9 +100,6 @@ class Grey:
 
     name, digests = "grey", dict[str, str]()
 
-    def available(self) -> bool:
-        return True
-
     def prepare(self) -> None:
         pass
 

@@ -43,9 +43,6 @@ class InMemory:
         noise = torch.randint(128, (len(labels), 1, 28, 28), generator=generator)
         return Split((noise + 10 * labels[:, None, None, None]).byte(), labels)
 
-    def available(self) -> bool:
-        return True
-
     def prepare(self) -> None: ...
 
     def fit_splits(self) -> tuple[Split, Split]:

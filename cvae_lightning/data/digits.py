@@ -16,9 +16,6 @@ class Digits:
         self.split_seed = split_seed
         self.digests: dict[str, str] = {}
 
-    def available(self) -> bool:
-        return True
-
     def prepare(self) -> None:
         """Nothing to do: the digits come with scikit-learn."""
 

@@ -21,15 +21,14 @@ class Split(NamedTuple):
 
 
 class Source(Protocol):
-    """A data set that knows how it is split 5:1:1."""
+    """A data set that knows how it is split 5:1:1.
+
+    One that may have to be downloaded also has a method `available`, which says whether all its files are here.
+    """
 
     name: str
     digests: dict[str, str]
     """SHA-256 of each file that was read."""
-
-    def available(self) -> bool:
-        """Whether all files are on this machine."""
-        ...
 
     def prepare(self) -> None:
         """Make the data available on this machine. Raises errors.DataUnavailable."""
@@ -49,8 +48,11 @@ class ReadOnce:
         self.source = source
         self.name = source.name
         self.digests = source.digests
-        self.available = source.available
         self.prepare = source.prepare
+
+    def available(self) -> bool:
+        """Whether all files are on this machine."""
+        return getattr(self.source, "available", lambda: True)()
 
     def fit_splits(self) -> tuple[Split, Split]:
         return self._fit
