@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -73,7 +74,7 @@ def test_an_engine_makes_the_runs_that_would_be_made_alone(
 
     assert answer.returncode == int(bool(failed))
     assert {run.failure for run in failed} <= {SENTENCE}
-    listed = [f"sweep/{run.path.name} ({' '.join(run.overrides)}): {SENTENCE}" for run in failed]
+    listed = [f"sweep/{run.path.name} ({shlex.join(run.overrides)}): {SENTENCE}" for run in failed]
     assert [line for line in answer.stderr.splitlines() if line in listed] == listed
 
     before = times(sweep)
