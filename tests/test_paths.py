@@ -145,7 +145,7 @@ def test_with_m_keys_of_a_swept_group_are_set_in_each_run() -> None:
 
 
 def test_a_long_name_is_a_folder_of_its_own(tmp_path: Path) -> None:
-    (tmp_path / RECORD).write_text('{"jobs": []}')
+    (tmp_path / RECORD).write_text('{"command": [], "jobs": []}')
     sweep = Sweep(tmp_path)
     names = [sweep.folder_of([f"key{n}={'ä' * 20}" for n in range(20)] + [last]) for last in ("seed=1", "seed=2")]
     assert len(set(names)) == 2
