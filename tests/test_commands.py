@@ -118,7 +118,7 @@ def test_the_main_job_runs_from_a_wheel_in_an_empty_folder(tmp_path: Path) -> No
         command("epochs=2", *QUICK[2:]), cwd=folder, env=environment(site), capture_output=True, text=True
     )
     assert run.returncode == 0, run.stderr
-    assert "Expected the files of mnist in data/MNIST/raw (data_dir), got none" in run.stdout
+    assert f"Expected the files of mnist in {folder}/data/MNIST/raw (data_dir), got none" in run.stdout
     assert "Training on the embedded digits instead" in run.stdout
     assert len(re.findall(r"epoch \d/2  train loss [\d.]+  val ELBO -[\d.]+ nats  [\d,]+ images/s", run.stdout)) == 2
     assert "cvae (mlp) on digits: epochs 2, latent_dim 20, lr 0.005" in run.stdout
