@@ -13,7 +13,7 @@ from cvae_lightning.data.splits import Split
 from cvae_lightning.distributions import DiagonalNormal, Gaussian
 from cvae_lightning.errors import UserError
 from cvae_lightning.evaluators import likelihood
-from cvae_lightning.evaluators.evaluator import Evaluator
+from cvae_lightning.evaluators.evaluator import NO_LATENTS, Evaluator
 from cvae_lightning.evaluators.latents import LatentSpace, held_out_accuracy
 from cvae_lightning.evaluators.likelihood import ImportanceWeighting
 from cvae_lightning.models.cvae import CVAE
@@ -123,7 +123,7 @@ def speaking(latent_dim: int, mean: Any, log_var: float = 0.0) -> Any:
 
 def test_active_units_are_the_latents_whose_mean_varies() -> None:
     scales = torch.tensor([1.0, 0.5, 0.11, 0.09, 0.01, 0.0])
-    x, y = torch.randn(5000, 1, 1, 6), torch.zeros(5000, dtype=torch.long)
+    x, y = torch.randn(5000, 1, 1, 6), torch.arange(5000) % 2
     model = speaking(6, lambda x, y: 7 + x[:, 0, 0] * scales)
     assert measured(LatentSpace(), model, x, y)["active_units"] == 3
 
@@ -155,7 +155,8 @@ def test_the_probe_is_as_good_as_logistic_regression_and_does_not_remember() -> 
 def test_a_model_without_latents_has_none_of_these() -> None:
     model: Any = SimpleNamespace(num_classes=10, latent_dim=0, image_shape=(1, 28, 28))
     for evaluator in (ImportanceWeighting(), LatentSpace()):
-        assert measured(evaluator, model, *images_and_labels()) == {}
+        x, y = images_and_labels()
+        assert evaluator.evaluate(model, batches_of(x, y, 100), TRAIN) == dict.fromkeys(evaluator.names, NO_LATENTS)
 
 
 def test_numbers_of_samples_and_images_that_are_none_are_refused() -> None:

@@ -87,7 +87,7 @@ def test_pixel_fid_of_pixels_that_never_change_is_the_distance_of_their_means() 
     metric = PixelFID(num_classes=1, num_pixels=256)
     metric.update(torch.arange(256, dtype=torch.uint8).expand(100, 1, 1, 256), torch.zeros(100).long(), real=False)
     metric.update(torch.zeros(7, 1, 1, 256, dtype=torch.uint8), torch.zeros(7).long(), real=True)
-    expected = (torch.arange(256) / 255).square().sum()
+    expected = (torch.arange(256).double() / 255).square().sum()
     torch.testing.assert_close(metric.compute(), expected)
 
 
