@@ -26,6 +26,7 @@ import traceback
 import zipfile
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -35,6 +36,8 @@ COMMANDS = {
     "sweep": ["-m", *SMALL, "epochs=1,2", "batch_size=256", "hydra.sweep.dir=out"],
 }
 FRESH_EVERY = 10
+FILLER = "filler"
+ROOM = 15_000_000  # bytes beside what a run leaves: more than it asks for before its first step
 GROWING = ("train.log", "events.out.tfevents.*", "multirun.yaml")  # written line by line, or by Hydra
 
 
@@ -129,18 +132,20 @@ def signalled(
 
 
 def filled(folder: Path, whole: Undisturbed, draw: random.Random, number: int) -> Trial:
-    """On a file system that is too small, where this process may mount one; otherwise with a limit on each file."""
+    """On a file system that another file fills at a random instant; where it cannot be mounted, limited files."""
     place = new_folder(folder)
     (place / "out").mkdir()
-    room = draw.randrange(20_000, whole.size)
-    mounted = mount(place / "out", f"size={room}")
-    status = status_of(begin(COMMANDS["run"], place, False, None if mounted else room // 4))
+    mounted = mount(place / "out", f"size={whole.size + ROOM}")
+    process = begin(COMMANDS["run"], place, False, None if mounted else draw.randrange(5_000, whole.size // 4))
+    if mounted:
+        time.sleep(draw.uniform(0, whole.seconds))
+        fill(place / "out" / FILLER)
+    status = status_of(process)
     phase = phase_of(place / "out", "run")
     problems = [] if status in (0, 1) else [f"exit status {status}: {last_line(place)}"]
     if "Traceback" in output_of(place).read_text():
         problems.append(f"a traceback: {last_line(place)}")
-    if mounted:
-        mount(place / "out", f"remount,size={10 * whole.size}")
+    (place / "out" / FILLER).unlink(missing_ok=True)
     problems += [*half_written(place), *continued(place, "run", whole, number)]
     if mounted:
         subprocess.run(["umount", place / "out"], check=True)
@@ -274,6 +279,13 @@ def mount(folder: Path, options: str) -> bool:
     """Whether this process may mount a file system in memory there, and has."""
     command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
     return subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+
+def fill(file: Path) -> None:
+    """Write until the disk is full."""
+    with suppress(OSError), file.open("wb", buffering=0) as whole:
+        while True:
+            whole.write(bytes(4096))
 
 
 def new_folder(folder: Path) -> Path:

@@ -70,7 +70,7 @@ def run_command(task: Callable[[DictConfig], Any], config_name: str) -> None:
         sys.argv[1:] = for_hydra(sys.argv[1:], config_name)
         hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(job)()
     except Interrupted as interruption:
-        _end(f"{interruption}{multirun.how_to_continue()}", 128 + interruption.signum)
+        _end_interrupted(interruption)
     except Exception as error:
         if show_traceback or not (multirun.begun() or is_mistake(error)):
             raise
@@ -85,6 +85,8 @@ def _report_failures(config_name: str) -> bool:
     """Whether a run of the multirun failed, of which the report is written; a full disk is a mistake like any other."""
     try:
         return multirun.finish()
+    except Interrupted as interruption:
+        _end_interrupted(interruption)
     except Exception as error:
         if not is_mistake(error):
             raise
@@ -138,6 +140,10 @@ def log_to_file(path: Path) -> None:
 def _interrupt(signum: int, frame: FrameType | None) -> NoReturn:
     signal.signal(signum, signal.SIG_DFL)  # a second one ends the process at once
     raise Interrupted(signum)
+
+
+def _end_interrupted(interruption: Interrupted) -> NoReturn:
+    _end(f"{interruption}{multirun.how_to_continue()}", 128 + interruption.signum)
 
 
 def _end(message: str, status: int) -> NoReturn:

@@ -1,10 +1,15 @@
 """Mistakes on the command line, each told in one sentence."""
 
+import signal
+from pathlib import Path
+
 import pytest
 from conftest import composed
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
+from cvae_lightning import command, multirun
+from cvae_lightning.command import Interrupted
 from cvae_lightning.mistakes import is_mistake, sentence
 
 TOLD = {
@@ -39,3 +44,18 @@ def test_what_the_machine_lacks_is_a_mistake_too() -> None:
         "Expected to read or write /there, got: Permission denied. Name another place."
     )
     assert not is_mistake(RuntimeError("a fault of the program"))
+
+
+@pytest.mark.parametrize(("signum", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_during_the_report_of_a_sweep_ends_as_any_other(
+    signum: signal.Signals, status: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted() -> bool:
+        raise Interrupted(signum)
+
+    monkeypatch.setattr(multirun, "finish", interrupted)
+    monkeypatch.setattr(multirun, "_directory", [Path("sweep")])
+    with pytest.raises(SystemExit) as end:
+        command._report_failures("config")
+    assert end.value.code == status
+    assert f"Interrupted by {signum.name}. Continue with" in capsys.readouterr().err
