@@ -24,7 +24,7 @@ def evaluate(config: DictConfig) -> None:
     given = OmegaConf.to_container(config, resolve=False)  # interpolations are those of the run's configuration
     assert isinstance(given, dict)
     overrides = {key: given[key] for key in ("evaluators", "accelerator", "data_dir") if given[key] is not None}
-    source = prepared_data(run.with_data_in(given["data_dir"]).raw_config, download=False).source
+    source = prepared_data(run.config_with(overrides), download=False).source
     source.fit_splits()
     source.test_split()
     warning = warn_of_other_data(run, source.digests, "The numbers are of other images.")

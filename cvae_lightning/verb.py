@@ -115,7 +115,7 @@ def split_of(run: "Run", split: str, data_dir: str | None) -> "Split":
 
     if split not in ("train", "val", "test"):
         refuse("train, val or test", "split", split, "val is the default.")
-    data = prepared_data(run.with_data_in(data_dir).raw_config, download=False)
+    data = prepared_data(run.config_with({} if data_dir is None else {"data_dir": data_dir}), download=False)
     data.setup("test" if split == "test" else "fit")
     warn_of_other_data(run, data.source.digests, "The run was not trained on these images.")
     return data.splits[split]
