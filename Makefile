@@ -8,7 +8,7 @@ READY := .venv/.ready
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-run: $(READY) ## the main job: train and evaluate the report's CVAE (on embedded digits where MNIST can't be had)
+run: $(READY) ## the main job: train and evaluate the paper's CVAE (on embedded digits where MNIST can't be had)
 	.venv/bin/python -m cvae_lightning
 
 test: $(READY) ## all tests but the slow ones and those that need the extra cluster
@@ -25,10 +25,11 @@ else
 endif
 	.venv/bin/python -m pytest -m "slow or not slow"
 
-lint: $(READY) ## ruff and mypy
+lint: $(READY) ## ruff, mypy, and the layers of the package
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
+	.venv/bin/lint-imports --no-cache
 
 claims: $(READY) ## docs/claims.md and its pictures, from multirun/reference/claims
 	.venv/bin/python benchmarks/claims.py

@@ -17,19 +17,19 @@ from matplotlib.figure import Figure
 from page_data import DOCS, REFERENCE, read_csv, rows_of, write_csv
 from page_text import Difference, paired, spread, table
 
-from cvae_lightning.report.plots import ACCENT, GREY, finish, png_of
-from cvae_lightning.runs import Run
-from cvae_lightning.sweeps import Sweep
+from cvae_lightning.reports.plots import ACCENT, GREY, finish, png_of
+from cvae_lightning.runs.run import Run
+from cvae_lightning.runs.sweep import Sweep
 
 ABLATION = REFERENCE / "ablation" / "sweep.csv"
 LONG = REFERENCE / "ablation" / "long.csv"
-AT_THE_REPORTS = REFERENCE / "ablation" / "report_settings.csv"
+AT_THE_PAPERS = REFERENCE / "ablation" / "paper_settings.csv"
 WAYS_TO_DRAW = REFERENCE / "ablation" / "samplers.csv"
 COMMAND = "python -m cvae_lightning -m 'experiment=glob(ablation/*)' +sweep=seeds"
 COMMAND_LONG = (
     "python -m cvae_lightning -m experiment=ablation/no_shift,ablation/no_weight_decay epochs=50 +sweep=seeds"
 )
-COMMAND_AT_THE_REPORTS = "python -m cvae_lightning -m bound.warmup_epochs=0,5 bound.free_bits=0,0.1 +sweep=seeds"
+COMMAND_AT_THE_PAPERS = "python -m cvae_lightning -m bound.warmup_epochs=0,5 bound.free_bits=0,0.1 +sweep=seeds"
 BEST = "best"
 
 TAKEN_AWAY = {
@@ -68,7 +68,7 @@ WAYS = {
 }
 GROUPS = {"taken": TAKEN_AWAY, "tried": TRIED}
 
-SCORE, MSE, FID = "val/score_uncapped", "val/mse", "val/fid_digit"
+SCORE, MSE, FID = "val/score_uncapped", "val/mse", "val/fid_judge"
 COLUMNS = {SCORE: 2, "val/ssim": 4, MSE: 5, "val/fid_pixel": 2, FID: 3, "val/accuracy": 4}
 HEAD = [
     "",
@@ -76,18 +76,18 @@ HEAD = [
     "SSIM",
     "MSE",
     "fid_pixel",
-    "fid_digit",
+    "fid_judge",
     "accuracy",
     "training (s)",
     "for MSE",
-    "for fid_digit",
+    "for fid_judge",
 ]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("sweeps", nargs="*", type=Path, help="sweep directories; without, the csv files are read")
-    for directory, csv in zip(parser.parse_args().sweeps, (ABLATION, LONG, AT_THE_REPORTS), strict=False):
+    for directory, csv in zip(parser.parse_args().sweeps, (ABLATION, LONG, AT_THE_PAPERS), strict=False):
         write_csv(csv, measured(Sweep(directory)))
     rows = read_csv(ABLATION)
     (DOCS / "figures").mkdir(exist_ok=True)
@@ -109,12 +109,12 @@ def page(rows: pd.DataFrame) -> str:
         for name, group in GROUPS.items()
     }
     first = rows.iloc[0]
-    commands = {"command": COMMAND, "command_long": COMMAND_LONG, "command_at_the_reports": COMMAND_AT_THE_REPORTS}
+    commands = {"command": COMMAND, "command_long": COMMAND_LONG, "command_at_the_papers": COMMAND_AT_THE_PAPERS}
     versions = f"torch {first['torch'].partition('+')[0]}, {first['threads']} thread"
     text = Path(__file__).with_name("ablation_page.md").read_text()
     others = {
         "at_50_epochs": at_50_epochs(read_csv(LONG), pd.read_csv(REFERENCE / "best" / "sweep.csv")),
-        "at_the_reports": at_the_reports(pd.read_csv(AT_THE_REPORTS)),
+        "at_the_papers": at_the_papers(pd.read_csv(AT_THE_PAPERS)),
         "ways": ways(pd.read_csv(WAYS_TO_DRAW)),
     }
     return Template(text).substitute(tables, **others, **commands, versions=versions)
@@ -132,9 +132,9 @@ def at_50_epochs(rows: pd.DataFrame, best: pd.DataFrame) -> str:
     return table(["", *digits], body)
 
 
-def at_the_reports(rows: pd.DataFrame) -> str:
+def at_the_papers(rows: pd.DataFrame) -> str:
     """A row for each warm-up and number of free bits."""
-    digits = {"score": 2, "elbo": 2, "kl": 2, "mse": 4, "fid_digit": 2, "accuracy": 3}
+    digits = {"score": 2, "elbo": 2, "kl": 2, "mse": 4, "fid_judge": 2, "accuracy": 3}
     settings = ["bound.warmup_epochs", "bound.free_bits"]
     body = [
         [f"{warmup:g}", f"{bits:g}", *(spread(of_both[f"val/{key}"], places) for key, places in digits.items())]
@@ -146,7 +146,7 @@ def at_the_reports(rows: pd.DataFrame) -> str:
 def ways(draws: pd.DataFrame) -> str:
     """A row a way; each run counts with the mean of its draws."""
     by_run = draws.groupby(["way", "seed"], as_index=False).mean()
-    digits = {"nats": 1, "fid_digit": 3, "precision": 3, "recall": 3}
+    digits = {"nats": 1, "fid_judge": 3, "precision": 3, "recall": 3}
     cells = [[spread(by_run[by_run["way"] == way][key], places) for key, places in digits.items()] for way in WAYS]
     return table(
         ["latents", "of val's latents, nats", *list(digits)[1:]],
@@ -155,7 +155,7 @@ def ways(draws: pd.DataFrame) -> str:
 
 
 def line(rows: pd.DataFrame, name: str, title: str) -> list[str]:
-    """Means and standard deviations over seeds, the median time, and what the row does to MSE and fid_digit."""
+    """Means and standard deviations over seeds, the median time, and what the row does to MSE and fid_judge."""
     of_name = rows[rows["experiment"] == name]
     cells = [spread(of_name[key], digits) for key, digits in COLUMNS.items()]
     verdicts = (
@@ -172,7 +172,7 @@ def verdict(difference: Difference) -> str:
 
 
 def picture(rows: pd.DataFrame) -> Figure:
-    """Each row's MSE and fid_digit, over that of `ablation/best` with the same seed; a point a seed."""
+    """Each row's MSE and fid_judge, over that of `ablation/best` with the same seed; a point a seed."""
     names = {**TAKEN_AWAY, **TRIED}
     figure = Figure(figsize=(9, 0.26 * len(names) + 0.9), layout="constrained")
     for axes, key in zip(figure.subplots(1, 2, sharey=True), (MSE, FID), strict=True):

@@ -16,8 +16,8 @@ from benchmark_data import SWEEPS, overrides_of, summary_of
 from benchmark_page import grids, page, with_results
 from page_data import DOCS
 
-from cvae_lightning.build import PACKAGE
-from cvae_lightning.files import write_whole
+from cvae_lightning.core.build import PACKAGE
+from cvae_lightning.core.files import write_whole
 
 README = PACKAGE.parent / "README.md"
 JSON = DOCS / "benchmark.json"

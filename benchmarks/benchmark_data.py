@@ -6,12 +6,12 @@ from typing import Any, NamedTuple
 import pandas as pd
 from page_data import rows_of, short_names
 
-from cvae_lightning.report.table import ENVIRONMENT, metrics_of
-from cvae_lightning.sweeps import Sweep
+from cvae_lightning.reports.table import ENVIRONMENT, metrics_of
+from cvae_lightning.runs.sweep import Sweep
 
 SWEEPS = {
-    "report": ("experiment=table2/cvae,table2/vae", "evaluators=full"),
-    "report_conv": (
+    "paper": ("experiment=table2/cvae,table2/vae", "evaluators=full"),
+    "paper_conv": (
         "experiment=table2/cvae,table2/vae",
         "network=conv",
         "trainer.precision=bf16-mixed",
@@ -39,10 +39,10 @@ class Kind(NamedTuple):
 
 
 KINDS = [
-    Kind("CVAE, report", "report", "cvae"),
-    Kind("VAE, report", "report", "vae"),
-    Kind("CVAE, report, `network=conv`", "report_conv", "cvae"),
-    Kind("VAE, report, `network=conv`", "report_conv", "vae"),
+    Kind("CVAE, paper", "paper", "cvae"),
+    Kind("VAE, paper", "paper", "vae"),
+    Kind("CVAE, paper, `network=conv`", "paper_conv", "cvae"),
+    Kind("VAE, paper, `network=conv`", "paper_conv", "vae"),
     Kind("CVAE, `best`", "best", "cvae"),
     Kind("VAE, `best_vae`", "best", "vae"),
     Kind("CVAE, `best_conv`", "best_conv", "cvae"),

@@ -10,16 +10,16 @@ from benchmark_data import KINDS, Summary
 from page_text import table
 from PIL import Image
 
-from cvae_lightning.runs import Run
-from cvae_lightning.sweeps import Sweep
+from cvae_lightning.runs.run import Run
+from cvae_lightning.runs.sweep import Sweep
 
 DIGITS = {"ssim": 4, "mse": 5, "mse_pca": 5, "fid_pixel": 2, "score": 2, "score_uncapped": 2}
-DIGITS |= {"fid_digit": 3, "fid_digit_floor": 3, "kid_digit": 4, "kid_digit_floor": 4}
+DIGITS |= {"fid_judge": 3, "fid_judge_floor": 3, "kid_judge": 4, "kid_judge_floor": 4}
 DIGITS |= {"precision": 3, "precision_floor": 3, "recall": 3, "recall_floor": 3}
 DIGITS |= {"accuracy": 4, "accuracy_worst_class": 3, "accuracy_real": 4}
 DIGITS |= {"elbo": 1, "log_likelihood": 1, "kl": 1, "nll_iw": 1, "active_units": 1, "label_leak": 3}
 """Of each metric on the page, in its order; the README has some of them."""
-IN_README = ["ssim", "mse", "fid_pixel", "score", "score_uncapped", "fid_digit", "fid_digit_floor", "accuracy"]
+IN_README = ["ssim", "mse", "fid_pixel", "score", "score_uncapped", "fid_judge", "fid_judge_floor", "accuracy"]
 RESULTS = re.compile(r"(<!-- results, by make benchmark -->\n).*?(<!-- end -->)", re.DOTALL)
 COST = ["", "parameters", "epochs", "latent_dim", "threads", "training (s)", "images/s"]
 COLUMNS = 12

@@ -22,7 +22,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
-from cvae_lightning.pictures import ACCENT, GREY, INK
+from cvae_lightning.core.pictures import ACCENT, GREY, INK
 
 FIGURES = Path(__file__).parent.parent / "docs" / "figures"
 RUNS, VARIANCES = FIGURES / "beta_and_variance.csv", FIGURES / "principal_variances.csv"
@@ -64,7 +64,7 @@ def measured(folder: Path) -> list[Row]:
 
 
 def row_of(path: Path) -> Row:
-    from cvae_lightning.runs import Run
+    from cvae_lightning.runs.run import Run
 
     run = Run(path)
     metrics, way = run.metrics, path.parent.name
@@ -75,9 +75,9 @@ def row_of(path: Path) -> Row:
 
 def principal_variances(folder: Path) -> list[float]:
     """Of the training images along their principal components, from the largest to the smallest."""
+    from cvae_lightning.data.sources import source_of
     from cvae_lightning.evaluators.pca import principal_components
-    from cvae_lightning.runs import Run
-    from cvae_lightning.sources import source_of
+    from cvae_lightning.runs.run import Run
 
     train, _ = source_of(Run(folder / "variance" / "0").raw_config).fit_splits()
     mean, components = principal_components(train, NUM_PIXELS)
@@ -90,8 +90,8 @@ def reconstructions(folder: Path) -> Image.Image:
     """Columns: a run of each weight that is shown, and the originals; the means of the posteriors, decoded."""
     import torch
 
-    from cvae_lightning.runs import Run
-    from cvae_lightning.sources import source_of
+    from cvae_lightning.data.sources import source_of
+    from cvae_lightning.runs.run import Run
 
     _, val = source_of(Run(folder / "variance" / "0").raw_config).fit_splits()
     firsts = [(val.labels == label).nonzero()[0, 0] for label in range(FIRST_OF_VAL)]
@@ -145,7 +145,7 @@ def frontier(axes: Axes, rows: list[Row], variances: list[float]) -> None:
     for way, style in styles.items():
         points = [row for row in rows if row["way"] == way]
         axes.scatter([row["kl"] for row in points], [row["mse"] for row in points], zorder=3, **style)
-    named = {1.0: "1, the report", 12.5: "", 784.0: "25 and 784, a mean over pixels:\nnothing is learnt"}
+    named = {1.0: "1, the paper", 12.5: "", 784.0: "25 and 784, a mean over pixels:\nnothing is learnt"}
     for row in rows:
         name = named.get(round(weight(row), 4), f"{weight(row):.2g}")
         if (row["way"] == "variance" and weight(row) < 20) or weight(row) == 784:

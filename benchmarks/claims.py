@@ -1,4 +1,4 @@
-"""docs/claims.md: the claims of the report beside what was measured, from csv files alone.
+"""docs/claims.md: the claims of the paper beside what was measured, from csv files alone.
 
     python benchmarks/claims.py [<folder>]
 
@@ -14,7 +14,7 @@ from claims_page import page
 from claims_pictures import pictures
 from page_data import DOCS
 
-from cvae_lightning.report.plots import png_of
+from cvae_lightning.reports.plots import png_of
 
 
 def main() -> None:

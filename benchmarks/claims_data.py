@@ -6,10 +6,10 @@ import pandas as pd
 import torch
 from page_data import REFERENCE, read_csv, rows_of, write_csv
 
-from cvae_lightning.callbacks.checkpoint import last_checkpoint
-from cvae_lightning.callbacks.history import History
-from cvae_lightning.runs import Run
-from cvae_lightning.sweeps import Sweep
+from cvae_lightning.runs.run import Run
+from cvae_lightning.runs.sweep import Sweep
+from cvae_lightning.training.callbacks.checkpoint import last_checkpoint
+from cvae_lightning.training.callbacks.history import History
 
 CLAIMS = REFERENCE / "claims"
 SWEEPS = {

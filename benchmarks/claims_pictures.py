@@ -8,7 +8,7 @@ from claims_data import complete, curves, reference
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from cvae_lightning.report.plots import ACCENT, GREY, INK, LINES, finish, new_figure
+from cvae_lightning.reports.plots import ACCENT, GREY, INK, LINES, finish, new_figure
 
 SCORE = "test/score"
 ORDER = {

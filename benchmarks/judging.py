@@ -7,14 +7,14 @@ from typing import Any, NamedTuple
 import pandas as pd
 import torch
 
-from cvae_lightning.classifier import Classifier
+from cvae_lightning.core.shapes import Features, Labels
 from cvae_lightning.data.datamodule import DataModule
 from cvae_lightning.evaluators.samples import drawn, whole
-from cvae_lightning.judge_files import judge_for
+from cvae_lightning.judging.classifier import Classifier
+from cvae_lightning.judging.store import judge_for
 from cvae_lightning.metrics.distances import frechet_distance
-from cvae_lightning.runs import Run
-from cvae_lightning.shapes import Features, Labels
-from cvae_lightning.training import available_data
+from cvae_lightning.runs.run import Run
+from cvae_lightning.training.train import available_data
 
 
 class Val(NamedTuple):
@@ -32,7 +32,7 @@ def val_of(datamodule: DataModule) -> Val:
 
 @torch.no_grad()
 def judged(runs: Iterable[Run]) -> pd.DataFrame:
-    """`val/fid_digit` and `val/accuracy` of samples with val's labels, a row a run; all runs have the same data."""
+    """`val/fid_judge` and `val/accuracy` of samples with val's labels, a row a run; all runs have the same data."""
     rows, val = [], None
     for run in runs:
         if val is None:
@@ -43,5 +43,5 @@ def judged(runs: Iterable[Run]) -> pd.DataFrame:
         model: Any = run.model()
         features, read = val.judge.read(drawn(model, val.labels))
         right = (read == val.labels).double().mean()
-        rows.append({"val/fid_digit": frechet_distance(val.features, features), "val/accuracy": float(right)})
+        rows.append({"val/fid_judge": frechet_distance(val.features, features), "val/accuracy": float(right)})
     return pd.DataFrame(rows)

@@ -61,7 +61,7 @@ def main() -> None:
         parser.add_argument(f"--{name}", type=int, default=number)
     asked = parser.parse_args()
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # threads don't survive a fork
-    import cvae_lightning.training  # noqa: F401  # the seconds that each fork is spared
+    import cvae_lightning.training.train  # noqa: F401  # the seconds that each fork is spared
 
     draw = random.Random(asked.seed)
     with tempfile.TemporaryDirectory() as folder:

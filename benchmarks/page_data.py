@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from cvae_lightning.build import PACKAGE
-from cvae_lightning.report.table import ENVIRONMENT, metrics_of, settings_of, table_of
-from cvae_lightning.runs import Run
-from cvae_lightning.sweeps import Sweep
+from cvae_lightning.core.build import PACKAGE
+from cvae_lightning.reports.table import ENVIRONMENT, metrics_of, settings_of, table_of
+from cvae_lightning.runs.run import Run
+from cvae_lightning.runs.sweep import Sweep
 
 DOCS = PACKAGE.parent / "docs"
 REFERENCE = PACKAGE.parent / "multirun" / "reference"

@@ -20,15 +20,15 @@ from page_data import REFERENCE, write_csv
 from torch import Tensor, nn
 from torch.distributions import Categorical, MixtureSameFamily, MultivariateNormal, Normal
 
+from cvae_lightning.core.shapes import Labels, Latents
 from cvae_lightning.data.splits import Split
 from cvae_lightning.evaluators.grader import rounded
 from cvae_lightning.evaluators.judged import distances
 from cvae_lightning.evaluators.samples import CHUNK
 from cvae_lightning.models.cvae import CVAE
-from cvae_lightning.runs import Run
-from cvae_lightning.samplers import Mixture
-from cvae_lightning.shapes import Labels, Latents
-from cvae_lightning.training import available_data
+from cvae_lightning.models.samplers import Mixture
+from cvae_lightning.runs.run import Run
+from cvae_lightning.training.train import available_data
 
 CSV = REFERENCE / "ablation" / "samplers.csv"
 CLASSES = 10

@@ -2,7 +2,7 @@
 
     CVAE_DATA_DIR=<folder> python benchmarks/throughput.py [--repeats 5] [--backward-precision medium]
 
-The three take turns in one process. Each trains the report's CVAE on the 50,000 images with Adam:
+The three take turns in one process. Each trains the paper's CVAE on the 50,000 images with Adam:
 
     bare      tensors in memory, a permutation and slices; no trainer, no logging, no checkpoint; Adam fused
     project   `Trainer.fit` with this project's data module, callbacks, checkpoints and event files; Adam fused
@@ -33,16 +33,16 @@ from torch.utils.data import DataLoader, Subset
 from torchvision.datasets import MNIST
 from torchvision.transforms import ToTensor
 
-from cvae_lightning.callbacks.backward_precision import BackwardPrecision
-from cvae_lightning.callbacks.checkpoint import LastCheckpoint
-from cvae_lightning.callbacks.freed_memory import KeepFreedMemory
-from cvae_lightning.callbacks.history import History
 from cvae_lightning.data.datamodule import DataModule
 from cvae_lightning.data.idx_source import IdxSource
-from cvae_lightning.distributions import Gaussian
 from cvae_lightning.models.cvae import CVAE
+from cvae_lightning.models.likelihoods import Gaussian
+from cvae_lightning.models.optimizers import adam
 from cvae_lightning.networks.mlp import MLP
-from cvae_lightning.optimizers import adam
+from cvae_lightning.training.callbacks.backward_precision import BackwardPrecision
+from cvae_lightning.training.callbacks.checkpoint import LastCheckpoint
+from cvae_lightning.training.callbacks.freed_memory import KeepFreedMemory
+from cvae_lightning.training.callbacks.history import History
 
 BATCH_SIZE = 1024
 NUM_IMAGES = 50_000

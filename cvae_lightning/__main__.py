@@ -11,14 +11,14 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from cvae_lightning.command import Interrupted, log_to_file, run_command
-from cvae_lightning.errors import UserError
-from cvae_lightning.locks import locked
-from cvae_lightning.mistakes import is_mistake, sentence
-from cvae_lightning.shell import path_argument
+from cvae_lightning.cli.command import Interrupted, log_to_file, run_command
+from cvae_lightning.cli.mistakes import is_mistake, sentence
+from cvae_lightning.core.errors import UserError
+from cvae_lightning.core.locks import locked
+from cvae_lightning.core.shell import path_argument
 
 if TYPE_CHECKING:
-    from cvae_lightning.runs import Run
+    from cvae_lightning.runs.run import Run
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +28,7 @@ def train(config: DictConfig) -> float | None:
 
     The same command in the same directory again continues what was interrupted, and leaves alone what is complete.
     """
-    from cvae_lightning.runs import Run
+    from cvae_lightning.runs.run import Run
 
     hydra = HydraConfig.get()
     path = _shortest(Path(hydra.runtime.output_dir))
@@ -51,9 +51,9 @@ def train(config: DictConfig) -> float | None:
 
 def resume(config: DictConfig) -> None:
     """Continue the run in the directory `resume`, with the configuration that lies there."""
-    from cvae_lightning.files import refuse_links_out_of
-    from cvae_lightning.runs import Run
-    from cvae_lightning.sweeps import sweep_of
+    from cvae_lightning.core.files import refuse_links_out_of
+    from cvae_lightning.runs.run import Run
+    from cvae_lightning.runs.sweep import sweep_of
 
     run = Run(config.resume, key="resume").with_data_in(config.data_dir)
     sweep = sweep_of(run)  # whose locks are used
@@ -67,8 +67,8 @@ def resume(config: DictConfig) -> None:
 
 
 def _train(run: "Run") -> float | None:
-    from cvae_lightning.summary import next_commands, summary
-    from cvae_lightning.training import train as train_run
+    from cvae_lightning.runs.summary import next_commands, summary
+    from cvae_lightning.training.train import train as train_run
 
     if run.complete:
         log.info("%s is complete: there is nothing to continue.", run.path)
@@ -87,9 +87,9 @@ def _train(run: "Run") -> float | None:
 def _train_in_sweep(run: "Run") -> float | None:
     """An error is left with the run, for the report of the sweep."""
     try:
-        from cvae_lightning.sources import check_data_are_the_same
-        from cvae_lightning.summary import one_line
-        from cvae_lightning.training import train as train_run
+        from cvae_lightning.runs.data_record import check_data_are_the_same
+        from cvae_lightning.runs.summary import one_line
+        from cvae_lightning.training.train import train as train_run
 
         if run.complete:
             check_data_are_the_same(run)

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig
 
-from cvae_lightning.command import run_command
-from cvae_lightning.verb import Verb, split_of
+from cvae_lightning.cli.command import run_command
+from cvae_lightning.drawing.request import Verb, split_of
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from cvae_lightning.core.shapes import Latents
     from cvae_lightning.data.splits import Split
-    from cvae_lightning.shapes import Latents
 
 log = logging.getLogger(__name__)
 
@@ -24,15 +24,15 @@ def embed(config: DictConfig) -> None:
     """Arrays means, log_vars, labels and map; a picture of the map; and the means for TensorBoard's projector."""
     verb = Verb(config)  # a mistake there is told before torch is imported
 
-    from cvae_lightning import drawing
-    from cvae_lightning.errors import check_boolean
-    from cvae_lightning.maps import map_of
-    from cvae_lightning.pictures import scatter
+    from cvae_lightning.core.errors import check_boolean
+    from cvae_lightning.core.pictures import scatter
+    from cvae_lightning.drawing.maps import map_of
+    from cvae_lightning.models import inference
 
     check_boolean("projector", config.projector, "true is the default.")
     model = verb.run.model()
     split = split_of(verb.run, config.split, config.data_dir)
-    posterior = drawing.encode(model, split.images / 255, split.labels)
+    posterior = inference.encode(model, split.images / 255, split.labels)
     points = map_of(posterior.mean, config.map, verb.seed)
     title = f"Posterior means of {len(points):,} images of {config.split} ({config.map})"
     figure = scatter(points, split.labels, title)
@@ -49,7 +49,7 @@ def write_projector(folder: "Path", means: "Latents", split: "Split") -> None:
 
     from torch.utils.tensorboard.writer import SummaryWriter
 
-    from cvae_lightning.capacity import full_disk_explained
+    from cvae_lightning.core.capacity import full_disk_explained
 
     if (folder / "projector_config.pbtxt").is_file():  # of an earlier call, whose points would stand beside these
         rmtree(folder)

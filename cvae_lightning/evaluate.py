@@ -6,8 +6,8 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from cvae_lightning.command import run_command
-from cvae_lightning.sweeps import chosen_run
+from cvae_lightning.cli.command import run_command
+from cvae_lightning.runs.sweep import chosen_run
 
 log = logging.getLogger(__name__)
 
@@ -17,9 +17,9 @@ def evaluate(config: DictConfig) -> None:
     run = chosen_run(str(config.run))
     _ = run.metrics  # which refuses an incomplete run, before torch is imported
 
-    from cvae_lightning.sources import warn_of_other_data
-    from cvae_lightning.summary import summary
-    from cvae_lightning.training import evaluate_again, prepared_data
+    from cvae_lightning.runs.data_record import warn_of_other_data
+    from cvae_lightning.runs.summary import summary
+    from cvae_lightning.training.train import evaluate_again, prepared_data
 
     given = OmegaConf.to_container(config, resolve=False)  # interpolations are those of the run's configuration
     assert isinstance(given, dict)

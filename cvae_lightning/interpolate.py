@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig
 
-from cvae_lightning.command import run_command
-from cvae_lightning.verb import Verb, asked_images, asked_labels
+from cvae_lightning.cli.command import run_command
+from cvae_lightning.drawing.request import Verb, asked_images, asked_labels
 
 if TYPE_CHECKING:
+    from cvae_lightning.core.shapes import Labels, Latents
     from cvae_lightning.models.vae import VAE
-    from cvae_lightning.shapes import Labels, Latents
 
 
 def interpolate(config: DictConfig) -> None:
@@ -19,9 +19,9 @@ def interpolate(config: DictConfig) -> None:
 
     import torch
 
-    from cvae_lightning.errors import check_integer
-    from cvae_lightning.latent_paths import spherical
-    from cvae_lightning.pictures import MOST, evenly, image_table
+    from cvae_lightning.core.errors import check_integer
+    from cvae_lightning.core.pictures import MOST, evenly, image_table
+    from cvae_lightning.drawing.paths import spherical
 
     steps = check_integer("steps", config.steps, 2, "12 is the default.")
     model = verb.run.model()
@@ -48,8 +48,8 @@ def interpolate(config: DictConfig) -> None:
 
 def ends(config: DictConfig, verb: Verb, model: "VAE", num: int) -> tuple["Latents", "Labels"]:
     """The first of each of `num` pairs, then the last of each: from the sampler, or the posterior means of images."""
-    from cvae_lightning import drawing
-    from cvae_lightning.errors import UserError, refuse
+    from cvae_lightning.core.errors import UserError, refuse
+    from cvae_lightning.models import inference
 
     if config.between == "samples":
         images = 4 * num * prod(model.image_shape)  # two of each pair, at least
@@ -58,7 +58,7 @@ def ends(config: DictConfig, verb: Verb, model: "VAE", num: int) -> tuple["Laten
         if config.labels is not None and len(known) > num + 1:
             refuse(f"at most {num + 1} labels for num={num}", "labels", known, "Leave some out, or raise num.")
         labels = [known[(place + shift) % len(known)] for shift in (0, 1) for place in range(num)]
-        _, y, z = drawing.sample(model, labels, seed=verb.seed)
+        _, y, z = inference.sample(model, labels, seed=verb.seed)
         return z, y
     if config.between != "images":
         refuse("images or samples", "between", config.between, "images is the default.")
@@ -67,7 +67,7 @@ def ends(config: DictConfig, verb: Verb, model: "VAE", num: int) -> tuple["Laten
         x, y = (part[: len(part) // 2 * 2] for part in (x, y))
     if len(x) < 2 or len(x) % 2:
         raise UserError(f"Expected pairs of images, the first of each and then the last of each, got {len(x)} images.")
-    return drawing.encode(model, x, y).mean, y
+    return inference.encode(model, x, y).mean, y
 
 
 if __name__ == "__main__":

@@ -6,17 +6,17 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from cvae_lightning.command import run_command
+from cvae_lightning.cli.command import run_command
 
 log = logging.getLogger(__name__)
 
 
 def train_judge(config: DictConfig) -> None:
     """Fit a judge to the train split of `data`, keep it in the folder `out`, and print its accuracy."""
-    from cvae_lightning.classifier import fit
-    from cvae_lightning.errors import check_boolean, check_integer, check_not_negative, check_seed, refuse
-    from cvae_lightning.judge_files import digest_of, keep
-    from cvae_lightning.sources import source_of
+    from cvae_lightning.core.errors import check_boolean, check_integer, check_not_negative, check_seed, refuse
+    from cvae_lightning.data.sources import source_of
+    from cvae_lightning.judging.classifier import fit
+    from cvae_lightning.judging.store import digest_of, keep
 
     check_integer("epochs", config.epochs, 1, "The judge of MNIST has 20.")
     check_seed("seed", config.seed)

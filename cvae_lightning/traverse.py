@@ -4,8 +4,8 @@ from math import prod
 
 from omegaconf import DictConfig
 
-from cvae_lightning.command import run_command
-from cvae_lightning.verb import Verb, asked_labels
+from cvae_lightning.cli.command import run_command
+from cvae_lightning.drawing.request import Verb, asked_labels
 
 
 def traverse(config: DictConfig) -> None:
@@ -14,11 +14,11 @@ def traverse(config: DictConfig) -> None:
 
     import torch
 
-    from cvae_lightning import drawing
-    from cvae_lightning.errors import check_integer, check_positive
-    from cvae_lightning.latent_densities import kl_by_latent, sampler_of
-    from cvae_lightning.latent_paths import traversal
-    from cvae_lightning.pictures import MOST, evenly, image_table
+    from cvae_lightning.core.errors import check_integer, check_positive
+    from cvae_lightning.core.pictures import MOST, evenly, image_table
+    from cvae_lightning.drawing.paths import traversal
+    from cvae_lightning.models import inference
+    from cvae_lightning.models.latent_densities import kl_by_latent, sampler_of
 
     steps = check_integer("steps", config.steps, 2, "13 is the default.")
     reach = check_positive("reach", config.reach, "3 is the default.")
@@ -32,7 +32,7 @@ def traverse(config: DictConfig) -> None:
     names = [f"z{latent}: {kl[latent]:.2f}" for latent in order.tolist()]
     for label in labels or [0]:
         latents = traversal(centres[label], order, values)
-        images = drawing.decode(model, latents.flatten(0, 1), torch.full((len(order) * steps,), label))
+        images = inference.decode(model, latents.flatten(0, 1), torch.full((len(order) * steps,), label))
         title = f"Each latent over -{reach:g} to {reach:g}, by KL in nats" + (f"; label {label}" if labels else "")
         arrays = {"images": images.unflatten(0, (-1, steps)), "latents": latents, "order": order, "kl": kl}
         name = f"traversal_{label}" if labels else "traversal"

@@ -13,8 +13,11 @@ import jaxtyping
 
 jaxtyping.install_import_hook(
     [
-        f"cvae_lightning.{part}"
-        for part in ("continuous_bernoulli", "distributions", "metrics", "models", "networks", "objectives", "priors")
+        *("cvae_lightning.metrics", "cvae_lightning.networks"),
+        *(
+            f"cvae_lightning.models.{part}"
+            for part in ("bounds", "cvae", "latents", "likelihoods", "mean_elbo", "priors", "vae")
+        ),
     ],
     "shape_checks.checked",
 )
@@ -26,9 +29,9 @@ import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf, open_dict
 
-from cvae_lightning.build import CONF
+from cvae_lightning.core.build import CONF
 from cvae_lightning.evaluators.evaluator import Absent
-from cvae_lightning.runs import Run
+from cvae_lightning.runs.run import Run
 
 MakeRun = Callable[..., Run]
 

@@ -7,9 +7,10 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Categorical, MixtureSameFamily, MultivariateNormal
 
-from cvae_lightning.distributions import DiagonalNormal, GaussianPixels, PixelDistribution
-from cvae_lightning.priors import LatentDistribution, Learned, Normal
-from cvae_lightning.shapes import AnyLabels, Images, Latents, PerImage
+from cvae_lightning.core.shapes import AnyLabels, Images, Latents, PerImage
+from cvae_lightning.models.latents import DiagonalNormal, LatentDistribution
+from cvae_lightning.models.likelihoods import GaussianPixels, PixelDistribution
+from cvae_lightning.models.priors import Learned, Normal
 
 SHAPE = (1, 2, 3)
 

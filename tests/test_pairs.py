@@ -25,25 +25,25 @@ from onnxruntime.capi.onnxruntime_pybind11_state import InvalidArgument
 from test_export import untrained
 from torch.utils.tensorboard.writer import SummaryWriter
 
-from cvae_lightning import judge_files
-from cvae_lightning.build import CONF
-from cvae_lightning.classifier import fit
+from cvae_lightning.core.build import CONF
+from cvae_lightning.core.errors import UserError
 from cvae_lightning.data.idx_source import IdxSource
 from cvae_lightning.embed import embed
-from cvae_lightning.errors import UserError
 from cvae_lightning.evaluate import evaluate
 from cvae_lightning.evaluators import judged
-from cvae_lightning.export.__main__ import export
-from cvae_lightning.export.onnx_models import CLOSE, largest_difference, onnx_graph, parts_of
+from cvae_lightning.export import export
+from cvae_lightning.exporters.onnx_models import CLOSE, largest_difference, onnx_graph, parts_of
 from cvae_lightning.interpolate import interpolate
+from cvae_lightning.judging import store as judge_files
+from cvae_lightning.judging.classifier import fit
 from cvae_lightning.reconstruct import reconstruct
-from cvae_lightning.report.content import content_of
-from cvae_lightning.report.markdown import markdown
-from cvae_lightning.report.table import table_of
-from cvae_lightning.runs import Run
+from cvae_lightning.reports.content import content_of
+from cvae_lightning.reports.markdown import markdown
+from cvae_lightning.reports.table import table_of
+from cvae_lightning.runs.run import Run
+from cvae_lightning.runs.sweep import RECORD, Sweep
 from cvae_lightning.sample import sample
-from cvae_lightning.sweeps import RECORD, Sweep
-from cvae_lightning.training import train
+from cvae_lightning.training.train import train
 from cvae_lightning.traverse import traverse
 
 NUM_FAST = 12  # runs in make test

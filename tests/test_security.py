@@ -27,26 +27,26 @@ from hydra import compose, initialize_config_dir
 from markdown_it import MarkdownIt
 from omegaconf import OmegaConf
 
-from cvae_lightning import multirun
 from cvae_lightning.__main__ import resume
-from cvae_lightning.build import CONF, PACKAGE, PLUGINS, build, load_group, part_named, trust
-from cvae_lightning.callbacks.checkpoint import LAST
+from cvae_lightning.cli import multirun
+from cvae_lightning.cli.multirun import Multirun
+from cvae_lightning.core.build import CONF, PACKAGE, PLUGINS, build, load_group, part_named, trust
+from cvae_lightning.core.errors import UserError
+from cvae_lightning.core.escaping import code, escaped, fenced
+from cvae_lightning.core.files import sha256_of
 from cvae_lightning.embed import embed
-from cvae_lightning.errors import UserError
-from cvae_lightning.escaping import code, escaped, fenced
 from cvae_lightning.evaluate import evaluate
-from cvae_lightning.export.__main__ import export
-from cvae_lightning.files import sha256_of
+from cvae_lightning.export import export
 from cvae_lightning.interpolate import interpolate
-from cvae_lightning.metrics_file import read_metrics
-from cvae_lightning.multirun import Multirun
 from cvae_lightning.reconstruct import reconstruct
-from cvae_lightning.report.__main__ import report
-from cvae_lightning.resolvers import calls_a_resolver
-from cvae_lightning.runs import CONFIG, METRICS, WEIGHTS, Run
+from cvae_lightning.report import report
+from cvae_lightning.runs.configuration import calls_a_resolver
+from cvae_lightning.runs.metrics_file import read_metrics
+from cvae_lightning.runs.run import CONFIG, METRICS, WEIGHTS, Run
+from cvae_lightning.runs.sweep import RECORD
 from cvae_lightning.sample import sample
-from cvae_lightning.sweeps import RECORD
-from cvae_lightning.training import train
+from cvae_lightning.training.callbacks.checkpoint import LAST
+from cvae_lightning.training.train import train
 from cvae_lightning.traverse import traverse
 
 # ---- Targets
@@ -82,7 +82,7 @@ def paths(depth: int) -> Iterator[tuple[str, object]]:
 def conf_targets() -> set[str]:
     texts = [path.read_text() for path in CONF.rglob("*.yaml") if "hydra" not in path.relative_to(CONF).parts]
     found = {target for text in texts for target in re.findall(r"_target_: (\S+)", text)}
-    return found - {"cvae_lightning.multirun.Multirun"}  # Hydra's own wiring
+    return found - {"cvae_lightning.cli.multirun.Multirun"}  # Hydra's own wiring
 
 
 def test_of_all_attribute_paths_under_the_package_only_the_parts_of_conf_are_built() -> None:
@@ -329,13 +329,13 @@ def targets(canary: Path, folder: Path) -> dict[str, dict[str, Any]]:
     (folder / "theirs.py").write_text(f"open({str(canary)!r}, 'w')\nclass Model: ...\n")
     hub = {"repo_or_dir": str(folder), "source": "local", "model": "x"}
     return {
-        "code that lies beside it": {"_target_": "cvae_lightning.training.torch.hub.load", **hub},
+        "code that lies beside it": {"_target_": "cvae_lightning.training.train.torch.hub.load", **hub},
         "a function of the package": {
-            "_target_": "cvae_lightning.files.write_whole",
+            "_target_": "cvae_lightning.core.files.write_whole",
             "path": str(canary),
             "content": "x",
         },
-        "a method": {"_target_": "cvae_lightning.files.Path.touch", "_args_": [str(canary)]},
+        "a method": {"_target_": "cvae_lightning.core.files.Path.touch", "_args_": [str(canary)]},
         "a module in the working directory": {"_target_": "theirs.Model"},
         "a part within a part": {
             "_target_": "cvae_lightning.networks.mlp.MLP",

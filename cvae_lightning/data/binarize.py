@@ -4,10 +4,10 @@ from zlib import crc32
 
 import torch
 
+from cvae_lightning.core.errors import refuse
+from cvae_lightning.core.random_streams import seed_of
+from cvae_lightning.core.shapes import ByteImages, Images
 from cvae_lightning.data.splits import Split
-from cvae_lightning.errors import refuse
-from cvae_lightning.random_streams import seed_of
-from cvae_lightning.shapes import ByteImages, Images
 
 DYNAMIC, STATIC_THRESHOLD = "dynamic", "static-threshold"
 IMAGES_AT_ONCE = 10_000

@@ -6,10 +6,11 @@ from typing import Any
 import torch
 from pytorch_lightning import LightningDataModule
 
+from cvae_lightning.core.errors import check_integer, check_seed, refuse
 from cvae_lightning.data.binarize import DYNAMIC, binarized, check_binarize
 from cvae_lightning.data.loader import Loader
-from cvae_lightning.data.splits import Source, Split
-from cvae_lightning.errors import check_integer, check_seed, refuse
+from cvae_lightning.data.sources import Source
+from cvae_lightning.data.splits import Split
 
 EVALUATION_BATCH_SIZE = 1000
 SIDE = 28  # pixels
@@ -36,7 +37,7 @@ class DataModule(LightningDataModule):
     ) -> None:
         super().__init__()
         self.source = source
-        self.batch_size = check_integer("batch_size", batch_size, 1, "The report uses batch_size=1024.")
+        self.batch_size = check_integer("batch_size", batch_size, 1, "The paper uses batch_size=1024.")
         self.seed = check_seed("seed", seed)
         self.passes_per_epoch = check_integer("data.passes_per_epoch", passes_per_epoch, 1, "1 is the usual epoch.")
         self.binarize = check_binarize(binarize)

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from filelock import FileLock
 
-from cvae_lightning.files import write_whole
+from cvae_lightning.core.files import write_whole
 
 log = logging.getLogger(__name__)
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from cvae_lightning.errors import UserError
-from cvae_lightning.files import listed_digests
+from cvae_lightning.core.errors import UserError
+from cvae_lightning.core.files import listed_digests
 
 log = logging.getLogger(__name__)
 

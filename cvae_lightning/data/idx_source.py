@@ -6,10 +6,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from cvae_lightning.core.errors import DataUnavailable, UserError, refuse
 from cvae_lightning.data.download import DownloadFailed, download_missing
 from cvae_lightning.data.idx import find, read_checked
 from cvae_lightning.data.splits import Split, split_off
-from cvae_lightning.errors import DataUnavailable, UserError, refuse
 
 NUM_DIMS = {"images-idx3-ubyte": 3, "labels-idx1-ubyte": 1}
 

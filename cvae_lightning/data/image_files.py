@@ -14,9 +14,9 @@ import torch.nn.functional as F
 from PIL import Image, ImageOps
 from torch import Tensor
 
+from cvae_lightning.core.errors import UserError
+from cvae_lightning.core.shapes import Images
 from cvae_lightning.data.idx import is_idx, read_array
-from cvae_lightning.errors import UserError
-from cvae_lightning.shapes import Images
 
 log = logging.getLogger(__name__)
 

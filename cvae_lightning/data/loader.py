@@ -5,11 +5,11 @@ from collections.abc import Iterator
 import torch
 import torch.nn.functional as F
 
-from cvae_lightning.capacity import check_memory
+from cvae_lightning.core.capacity import check_memory
+from cvae_lightning.core.random_streams import seed_of
+from cvae_lightning.core.shapes import Batch
 from cvae_lightning.data.binarize import drawn
 from cvae_lightning.data.splits import Split
-from cvae_lightning.random_streams import seed_of
-from cvae_lightning.shapes import Batch
 
 DRAWS, SHIFTS = 1, 2  # tell their streams from that of the order, where all have one seed
 

@@ -1,12 +1,11 @@
-"""A split of a data set: one tensor of images, one of labels; and how the splits are drawn."""
+"""A split of a data set: one tensor of images, one of labels; and how splits are drawn."""
 
-from functools import cached_property
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from cvae_lightning.shapes import ByteImages, Labels
+from cvae_lightning.core.shapes import ByteImages, Labels
 
 
 class Split(NamedTuple):
@@ -18,55 +17,6 @@ class Split(NamedTuple):
 
     def to(self, device: torch.device) -> "Split":
         return Split(self.images.to(device), self.labels.to(device))
-
-
-class Source(Protocol):
-    """A data set that knows how it is split 5:1:1.
-
-    One that may have to be downloaded also has a method `available`, which says whether all its files are here.
-    """
-
-    name: str
-    digests: dict[str, str]
-    """SHA-256 of each file that was read."""
-
-    def prepare(self) -> None:
-        """Make the data available on this machine. Raises errors.DataUnavailable."""
-        ...
-
-    def fit_splits(self) -> tuple[Split, Split]:
-        """Train and val; nothing of the test set is read."""
-        ...
-
-    def test_split(self) -> Split: ...
-
-
-class ReadOnce:
-    """A source that is read once, however many data modules share it."""
-
-    def __init__(self, source: Source) -> None:
-        self.source = source
-        self.name = source.name
-        self.digests = source.digests
-        self.prepare = source.prepare
-
-    def available(self) -> bool:
-        """Whether all files are on this machine."""
-        return getattr(self.source, "available", lambda: True)()
-
-    def fit_splits(self) -> tuple[Split, Split]:
-        return self._fit
-
-    def test_split(self) -> Split:
-        return self._test
-
-    @cached_property
-    def _fit(self) -> tuple[Split, Split]:
-        return self.source.fit_splits()
-
-    @cached_property
-    def _test(self) -> Split:
-        return self.source.test_split()
 
 
 def split_off(split: Split, fraction: float, seed: int, stratified: bool = False) -> tuple[Split, Split]:

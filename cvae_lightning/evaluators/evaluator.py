@@ -6,10 +6,10 @@ from collections.abc import Iterable
 from typing import NamedTuple, TypeAlias
 from zlib import crc32
 
+from cvae_lightning.core.random_streams import random_stream
+from cvae_lightning.core.shapes import Batch, Labels
 from cvae_lightning.data.splits import Split
-from cvae_lightning.generative import Generative
-from cvae_lightning.random_streams import random_stream
-from cvae_lightning.shapes import Batch, Labels
+from cvae_lightning.models.protocols import Generative
 
 
 class Absent(NamedTuple):

@@ -1,4 +1,4 @@
-"""The report's metrics, as the course's grader computes them: on 8-bit images."""
+"""The paper's metrics, as the course's grader computes them: on 8-bit images."""
 
 import math
 from collections.abc import Iterable
@@ -6,9 +6,10 @@ from collections.abc import Iterable
 import torch
 from torchmetrics import MeanSquaredError
 
-from cvae_lightning.capacity import check_memory
+from cvae_lightning.core.capacity import check_memory
+from cvae_lightning.core.errors import check_integer
+from cvae_lightning.core.shapes import Batch, ByteImages, Images
 from cvae_lightning.data.splits import Split
-from cvae_lightning.errors import check_integer
 from cvae_lightning.evaluators.evaluator import (
     UNCONDITIONAL,
     Absent,
@@ -16,11 +17,10 @@ from cvae_lightning.evaluators.evaluator import (
     Measured,
     no_images_of,
 )
-from cvae_lightning.generative import Generative
 from cvae_lightning.metrics.pixel_fid import PixelFID
 from cvae_lightning.metrics.score import score
 from cvae_lightning.metrics.ssim import SSIM
-from cvae_lightning.shapes import Batch, ByteImages, Images
+from cvae_lightning.models.protocols import Generative
 
 
 class Grader(Evaluator):
@@ -35,10 +35,10 @@ class Grader(Evaluator):
     def __init__(self, samples_per_class: int = 100, seed: int = 0) -> None:
         super().__init__(seed)
         self.samples_per_class = check_integer(
-            "evaluators.grader.samples_per_class", samples_per_class, 1, "The report's FID uses 100."
+            "evaluators.grader.samples_per_class", samples_per_class, 1, "The paper's FID uses 100."
         )
         pixels = 8 * 28 * 28 * samples_per_class  # drawn at once, in float32 and on 8 bits
-        check_memory(pixels, f"evaluators.grader.samples_per_class={samples_per_class}", "The report's FID uses 100.")
+        check_memory(pixels, f"evaluators.grader.samples_per_class={samples_per_class}", "The paper's FID uses 100.")
 
     def evaluate(self, model: Generative, batches: Iterable[Batch], train: Split) -> Measured:
         ssim, mse, pixel_fid = SSIM(), MeanSquaredError(), PixelFID(model.num_classes, math.prod(model.image_shape))

@@ -6,13 +6,19 @@ from copy import deepcopy
 import torch
 from torch import nn
 
-from cvae_lightning.capacity import check_memory
+from cvae_lightning.core.capacity import check_memory
+from cvae_lightning.core.errors import check_integer
+from cvae_lightning.core.shapes import Batch
 from cvae_lightning.data.splits import Split
-from cvae_lightning.errors import check_integer
 from cvae_lightning.evaluators.evaluator import NO_LATENTS, Evaluator, Measured
-from cvae_lightning.generative import Generative, LatentVariableModel
-from cvae_lightning.gradient_estimators import draw, mean_of_the_others, reinforce, reparameterised, total_variance
-from cvae_lightning.shapes import Batch
+from cvae_lightning.evaluators.gradient_estimators import (
+    draw,
+    mean_of_the_others,
+    reinforce,
+    reparameterised,
+    total_variance,
+)
+from cvae_lightning.models.protocols import Generative, LatentVariableModel
 
 ESTIMATORS = ("reparameterised", "reinforce", "reinforce_baseline")
 

@@ -8,14 +8,14 @@ import torch
 from torch import nn
 from torchmetrics.image.fid import NoTrainInceptionV3
 
+from cvae_lightning.core.errors import check_integer, check_positive
+from cvae_lightning.core.shapes import Batch, ByteImages, Features
 from cvae_lightning.data.splits import Split
-from cvae_lightning.errors import check_integer, check_positive
 from cvae_lightning.evaluators.evaluator import Absent, Evaluator, Measured
 from cvae_lightning.evaluators.inception_weights import KEY, cached_or_downloaded, check_weights
 from cvae_lightning.evaluators.samples import compared, drawn, some, whole, with_labels
-from cvae_lightning.generative import Generative
 from cvae_lightning.metrics.distances import frechet_distance
-from cvae_lightning.shapes import Batch, ByteImages, Features
+from cvae_lightning.models.protocols import Generative
 
 AUTO, DOWNLOAD = "auto", "download"
 CHUNK = 50

@@ -11,9 +11,9 @@ from pathlib import Path
 import torch
 from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3
 
-from cvae_lightning.errors import refuse
+from cvae_lightning.core.errors import refuse
+from cvae_lightning.core.files import sha256_of, write_whole
 from cvae_lightning.evaluators.evaluator import Absent
-from cvae_lightning.files import sha256_of, write_whole
 
 log = logging.getLogger(__name__)
 

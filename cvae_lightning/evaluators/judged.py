@@ -6,9 +6,9 @@ from pathlib import Path
 
 import torch
 
-from cvae_lightning.classifier import Classifier
+from cvae_lightning.core.errors import check_integer
+from cvae_lightning.core.shapes import Batch, Features
 from cvae_lightning.data.splits import Split
-from cvae_lightning.errors import check_integer
 from cvae_lightning.evaluators.evaluator import (
     UNCONDITIONAL,
     Absent,
@@ -18,13 +18,13 @@ from cvae_lightning.evaluators.evaluator import (
     no_images_of,
 )
 from cvae_lightning.evaluators.samples import compared, drawn, some, whole, with_labels
-from cvae_lightning.generative import Generative
-from cvae_lightning.judge_files import judge_for
+from cvae_lightning.judging.classifier import Classifier
+from cvae_lightning.judging.store import judge_for
 from cvae_lightning.metrics.distances import NEIGHBOURS, frechet_distance, kernel_distance, precision_and_recall
 from cvae_lightning.metrics.proportion import wilson_interval
-from cvae_lightning.shapes import Batch, Features
+from cvae_lightning.models.protocols import Generative
 
-DISTANCES = ("fid_digit", "kid_digit", "precision", "recall")
+DISTANCES = ("fid_judge", "kid_judge", "precision", "recall")
 ACCURACIES = ("accuracy", "accuracy_low", "accuracy_high", "accuracy_worst_class")
 SAMPLES_PER_CLASS = 1000
 FLOOR_DRAWS = 5
@@ -36,7 +36,7 @@ class Judged(Evaluator):
     The judge is fitted to `train` alone. `num_samples` samples, fewer where split or train have fewer images, are
     compared with as many images of the split, whose labels they have. Beside each distance stands `<name>_floor`, that
     of as many images of `train` with these labels too, since chance in the proportions of classes would be most of it;
-    for `fid_digit` it is the mean over up to five such draws that share no image. `accuracy` is over 1,000 samples a
+    for `fid_judge` it is the mean over up to five such draws that share no image. `accuracy` is over 1,000 samples a
     class, with its 95 % interval; it exists for a conditional model and a train split with images of every class.
     `accuracy_real` is the judge's on the split itself. All on 8-bit images.
     """
@@ -65,8 +65,8 @@ class Judged(Evaluator):
         numbers = distances(real, judge.read(drawn(model, labels))[0])
         others = [judge.read(images)[0] for images in with_labels(train, labels, FLOOR_DRAWS)]
         floors = distances(real, others[0])
-        if not isinstance(floors["fid_digit"], Absent):  # all draws have as many images
-            floors["fid_digit"] = statistics.fmean(frechet_distance(real, other) for other in others)
+        if not isinstance(floors["fid_judge"], Absent):  # all draws have as many images
+            floors["fid_judge"] = statistics.fmean(frechet_distance(real, other) for other in others)
         numbers |= {f"{name}_floor": value for name, value in floors.items()}
         right = (read == split.labels).double().mean()
         numbers |= {"num_samples": num_samples, "accuracy_real": float(right)}
@@ -82,8 +82,8 @@ def distances(real: Features, fake: Features) -> Measured:
     both = compared(precision_and_recall, real, fake, NEIGHBOURS + 1)
     precision, recall = (both, both) if isinstance(both, Absent) else both
     return {
-        "fid_digit": compared(frechet_distance, real, fake),
-        "kid_digit": compared(kernel_distance, real, fake),
+        "fid_judge": compared(frechet_distance, real, fake),
+        "kid_judge": compared(kernel_distance, real, fake),
         "precision": precision,
         "recall": recall,
     }

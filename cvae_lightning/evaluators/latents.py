@@ -5,11 +5,11 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
+from cvae_lightning.core.shapes import Batch, Labels, Latents
 from cvae_lightning.data.splits import Split
-from cvae_lightning.distributions import DiagonalNormal
 from cvae_lightning.evaluators.evaluator import NO_LATENTS, Absent, Evaluator, Measured
-from cvae_lightning.generative import Generative, LatentVariableModel
-from cvae_lightning.shapes import Batch, Labels, Latents
+from cvae_lightning.models.latents import DiagonalNormal
+from cvae_lightning.models.protocols import Generative, LatentVariableModel
 
 ACTIVE = 0.01  # variance of the posterior mean, Burda et al. 2016
 

@@ -4,13 +4,13 @@ from collections.abc import Iterable
 
 import torch
 
-from cvae_lightning.capacity import check_memory
+from cvae_lightning.core.capacity import check_memory
+from cvae_lightning.core.errors import check_integer
+from cvae_lightning.core.shapes import Batch, PerImage
 from cvae_lightning.data.splits import Split
-from cvae_lightning.errors import check_integer
 from cvae_lightning.evaluators.evaluator import NO_LATENTS, Evaluator, Measured
-from cvae_lightning.generative import Generative, LatentVariableModel
-from cvae_lightning.objectives import log_mean_exp, weighted_draws
-from cvae_lightning.shapes import Batch, PerImage
+from cvae_lightning.models.bounds import log_mean_exp, weighted_draws
+from cvae_lightning.models.protocols import Generative, LatentVariableModel
 
 ROWS = 4000  # images decoded at a time, some 60 MB in a few tensors of 12 MB
 

@@ -5,10 +5,10 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
+from cvae_lightning.core.shapes import Batch
 from cvae_lightning.data.splits import Split
 from cvae_lightning.evaluators.evaluator import Evaluator, Measured
-from cvae_lightning.generative import Generative
-from cvae_lightning.shapes import Batch
+from cvae_lightning.models.protocols import Generative
 
 CHUNK = 10_000
 

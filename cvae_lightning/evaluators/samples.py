@@ -6,11 +6,11 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
+from cvae_lightning.core.shapes import Batch, ByteImages, Features, Labels
 from cvae_lightning.data.splits import Split
 from cvae_lightning.evaluators.evaluator import Absent
 from cvae_lightning.evaluators.grader import rounded
-from cvae_lightning.generative import Generative
-from cvae_lightning.shapes import Batch, ByteImages, Features, Labels
+from cvae_lightning.models.protocols import Generative
 
 CHUNK = 1000
 

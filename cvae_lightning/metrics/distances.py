@@ -9,7 +9,7 @@ from torch_fidelity.metric_prc import KEY_METRIC_PRECISION, KEY_METRIC_RECALL, p
 from torchmetrics.image.fid import FrechetInceptionDistance
 from torchmetrics.image.kid import KernelInceptionDistance
 
-from cvae_lightning.shapes import Features
+from cvae_lightning.core.shapes import Features
 
 SUBSETS, SUBSET_SIZE = 100, 1000
 NEIGHBOURS = 3

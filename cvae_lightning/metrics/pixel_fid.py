@@ -1,4 +1,4 @@
-"""The report's FID: a Fréchet distance on raw pixels with diagonal covariance, class by class."""
+"""The paper's FID: a Fréchet distance on raw pixels with diagonal covariance, class by class."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from cvae_lightning.shapes import ByteImages, Labels
+from cvae_lightning.core.shapes import ByteImages, Labels
 
 
 class PixelFID(Metric):

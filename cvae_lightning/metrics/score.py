@@ -1,4 +1,4 @@
-"""The report's Score: one number from the report's other numbers."""
+"""The paper's Score: one number from the paper's other numbers."""
 
 
 def score(ssim: float, mse: float, fid_pixel: float | None, latent_dim: int, capped: bool = True) -> float:

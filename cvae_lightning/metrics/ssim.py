@@ -1,4 +1,4 @@
-"""The report's structural similarity."""
+"""The paper's structural similarity."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from cvae_lightning.shapes import Images, PerImage
+from cvae_lightning.core.shapes import Images, PerImage
 
 WINDOW = 7
 C1 = 0.01**2

@@ -2,8 +2,8 @@
 
 import torch.nn.functional as F
 
+from cvae_lightning.core.shapes import AnyLabels, Context, as_labels
 from cvae_lightning.models.vae import VAE
-from cvae_lightning.shapes import AnyLabels, Context, as_labels
 
 
 class CVAE(VAE):

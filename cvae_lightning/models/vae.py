@@ -8,16 +8,16 @@ from pytorch_lightning import LightningModule
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 
-from cvae_lightning.distributions import DiagonalNormal, PixelDistribution
-from cvae_lightning.errors import NonFiniteLoss, check_integer, refuse
-from cvae_lightning.metrics.mean_elbo import MeanELBO
-from cvae_lightning.objectives import ELBO, Bound, ELBOBound
-from cvae_lightning.optimizers import OptimizerFactory
-from cvae_lightning.priors import LatentDistribution, Normal, PriorFactory
-from cvae_lightning.random_streams import random_stream
-from cvae_lightning.samplers import Prior, SamplerFactory
-from cvae_lightning.schedules import Schedule, constant
-from cvae_lightning.shapes import AnyImages, AnyLabels, Batch, Context, Images, Latents, as_images, as_labels
+from cvae_lightning.core.errors import NonFiniteLoss, check_integer, refuse
+from cvae_lightning.core.random_streams import random_stream
+from cvae_lightning.core.shapes import AnyImages, AnyLabels, Batch, Context, Images, Latents, as_images, as_labels
+from cvae_lightning.models.bounds import ELBO, Bound, ELBOBound
+from cvae_lightning.models.latents import DiagonalNormal, LatentDistribution
+from cvae_lightning.models.likelihoods import PixelDistribution
+from cvae_lightning.models.mean_elbo import MeanELBO
+from cvae_lightning.models.optimizers import OptimizerFactory, Schedule, constant
+from cvae_lightning.models.priors import Normal, PriorFactory
+from cvae_lightning.models.samplers import Prior, SamplerFactory
 
 
 @runtime_checkable
@@ -61,7 +61,7 @@ class VAE(LightningModule):
             refuse("channels, height and width", "data.image_shape", image_shape, "MNIST has [1,28,28].")
         sizes = (check_integer("data.image_shape", size, 1, "MNIST has [1,28,28].") for size in image_shape)
         self.image_shape = tuple(sizes)
-        self.latent_dim = check_integer("latent_dim", latent_dim, 1, "The report uses 10 to 50.")
+        self.latent_dim = check_integer("latent_dim", latent_dim, 1, "The paper uses 10 to 50.")
         self.optimizer = optimizer
         self.schedule = schedule or constant()
         self.bound = bound

@@ -1,10 +1,10 @@
-"""A convolutional encoder and decoder of about the size of the report's fully connected ones."""
+"""A convolutional encoder and decoder of about the size of the paper's fully connected ones."""
 
 from collections.abc import Sequence
 
 from torch import nn
 
-from cvae_lightning.errors import check_integer, refuse
+from cvae_lightning.core.errors import check_integer, refuse
 from cvae_lightning.networks.injection import PLACES, Layers, Told
 
 

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from cvae_lightning.errors import refuse
-from cvae_lightning.shapes import Context
+from cvae_lightning.core.errors import refuse
+from cvae_lightning.core.shapes import Context
 
 PLACES = ("encoder", "decoder")
 
@@ -89,10 +89,10 @@ class Told:
 
     def __init__(self, injection: str, inject_into: Sequence[str]) -> None:
         if not isinstance(injection, str) or injection not in AT_INPUT:
-            remedy = "The report concatenates."
+            remedy = "The paper concatenates."
             refuse(f"one of {', '.join(AT_INPUT)}", "network.injection", injection, remedy)
         if not isinstance(inject_into, list | tuple) or not all(place in PLACES for place in inject_into):
-            refuse("a list of encoder, decoder", "network.inject_into", inject_into, "The report injects into both.")
+            refuse("a list of encoder, decoder", "network.inject_into", inject_into, "The paper injects into both.")
         self.injection = injection
         self.inject_into = tuple(inject_into)
 

@@ -1,4 +1,4 @@
-"""The report's fully connected encoder and decoder."""
+"""The paper's fully connected encoder and decoder."""
 
 import math
 from collections.abc import Sequence
@@ -6,13 +6,13 @@ from itertools import pairwise
 
 from torch import nn
 
-from cvae_lightning.errors import check_integer, refuse
+from cvae_lightning.core.errors import check_integer, refuse
+from cvae_lightning.core.shapes import Context, Images, Latents
 from cvae_lightning.networks.injection import PLACES, Layers, Told
-from cvae_lightning.shapes import Context, Images, Latents
 
 
 class MLP:
-    """Hidden layers of the given widths with ReLU; the report concatenates the context to both networks' inputs."""
+    """Hidden layers of the given widths with ReLU; the paper concatenates the context to both networks' inputs."""
 
     def __init__(
         self,
@@ -21,8 +21,8 @@ class MLP:
         inject_into: Sequence[str] = PLACES,
     ) -> None:
         if not isinstance(hidden, list | tuple):
-            refuse("a list of widths", "network.hidden", hidden, "The report uses [400,400].")
-        self.hidden = [check_integer("network.hidden", width, 1, "The report uses [400,400].") for width in hidden]
+            refuse("a list of widths", "network.hidden", hidden, "The paper uses [400,400].")
+        self.hidden = [check_integer("network.hidden", width, 1, "The paper uses [400,400].") for width in hidden]
         self.told = Told(injection, inject_into)
 
     def encoder(self, image_shape: Sequence[int], context_dim: int, output_dim: int) -> nn.Module:

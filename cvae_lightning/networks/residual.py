@@ -4,11 +4,11 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from cvae_lightning.capacity import check_memory
-from cvae_lightning.errors import check_integer
+from cvae_lightning.core.capacity import check_memory
+from cvae_lightning.core.errors import check_integer
+from cvae_lightning.core.shapes import Context
 from cvae_lightning.networks.conv import num_places
 from cvae_lightning.networks.injection import PLACES, Injection, Layers, Told
-from cvae_lightning.shapes import Context
 
 DARK = -2.0  # where outputs start: from 0, a bias that all pixels share overshoots to black, and no gradient leads back
 

@@ -18,7 +18,7 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from cvae_lightning.errors import refuse
+from cvae_lightning.core.errors import refuse
 
 log = logging.getLogger(__name__)
 

@@ -1,0 +1,131 @@
+"""What stands behind `python -m cvae_lightning`, checked before Hydra sees it: its own words for mistakes are many."""
+
+import re
+from argparse import ArgumentError
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from hydra._internal.utils import get_args_parser
+from omegaconf import DictConfig, OmegaConf
+
+from cvae_lightning.cli.keys import choices_of
+from cvae_lightning.core.build import CONF
+from cvae_lightning.core.errors import check_seed, refuse
+
+OF_HYDRA = r"(run\.|sweep\.|sweeper\.|launcher\.|job\.|job_logging\.|hydra_logging\.).+|searchpath|verbose"
+PARTS = {  # below a group
+    "model": ("network", "likelihood", "optimizer", "bound", "schedule", "sampler", "prior"),
+    "data": ("module", "module.source"),
+}
+NO_NAME = r"(?i)(^|[,(\[])\s*(null\b|true\b|false\b|[-+.\d])"  # of a file; Hydra answers with a traceback
+SEVERAL = r"(^|[,(])\s*\["  # of which Hydra merges the files
+NAMES = ("data.name", "data.module.source.name", "data.module.source.dataset")
+COLLECTIONS = ("callbacks", "evaluators")  # of parts, each under a name of its own
+
+
+def in_order(arguments: Sequence[str]) -> list[str]:
+    """Options first, since Hydra takes them only there, then key=value."""
+    return sorted(arguments, key=lambda word: bool(re.match(r"[^-][^=]*=|~", word)))
+
+
+def check_options(arguments: Sequence[str], config_name: str) -> None:
+    """Raises UserError for an option that Hydra lacks, for two that exclude each other, and for -m out of place."""
+    parser = get_args_parser()
+    parser.exit_on_error = False
+    try:
+        options, unknown = parser.parse_known_args(arguments)
+    except ArgumentError as error:
+        refuse(
+            "an option as --hydra-help explains it", str(error.argument_name), error.message, "Mend it or leave it out."
+        )
+    if unknown:
+        refuse("key=value", "or an option that --hydra-help lists", unknown[0], "Keys have no dashes.")
+    if options.multirun and config_name != "config":
+        refuse("one run at a time", "-m", "a sweep", "Leave -m out.")
+    if sum(map(bool, (options.run, options.multirun, options.cfg, options.info))) > 1:
+        refuse("one of -m, --cfg and --info", "options", " ".join(arguments), "Leave the others out.")
+
+
+def check_added_keys(overrides: Sequence[str], config_name: str) -> None:
+    """Raises UserError for a new key, +key=value, that nothing reads; one within a part is refused by that part."""
+    known = {*map(str, OmegaConf.load(CONF / f"{config_name}.yaml")), *(path.name for path in CONF.iterdir())}
+    for override in overrides:
+        added = re.match(r"\+{1,2}([^.=@/]+)=", override)
+        if added and added[1] not in known:
+            refuse("a known key", "after +", added[1], "Nothing reads it; --cfg job lists all keys.")
+
+
+def check_choices(arguments: Sequence[str]) -> None:
+    """Raises UserError for several files of a group that chooses one, and for what replaces a part of Hydra itself."""
+    for word in arguments:
+        key, equals, value = word.lstrip("+~").partition("=")
+        if equals and not key:
+            refuse("key=value", "before =", word, "--help lists the keys.")
+        if _is_group(key) and (re.search(NO_NAME, value) or (key != "sweep" and re.search(SEVERAL, value))):
+            refuse(f"one of {', '.join(choices_of(key))}", key, value, "Choose one of these, or leave it out.")
+        if key.startswith("hydra.") and not re.fullmatch(OF_HYDRA, key.removeprefix("hydra.")):
+            remedy = "Set keys below it, choose hydra/launcher=<name> or hydra/sweeper=<name>, or leave it out."
+            refuse("hydra.run.dir, hydra.sweep.dir or another key that a command may set", key, value, remedy)
+
+
+def check_parts(config: DictConfig, config_name: str) -> None:
+    """Raises UserError where something else stands in the place of a part of the configuration, such as a network."""
+    for group in _groups(config_name):
+        _check_part(config, group, has_target=group not in (*COLLECTIONS, "data"))
+        for name in config[group] if group in COLLECTIONS else PARTS.get(group, ()):
+            if (group, config[group].get(name)) != ("callbacks", None):  # null leaves a callback out
+                _check_part(config, f"{group}.{name}")
+    for key, value in _leaves(config):
+        if key.endswith("seed"):
+            check_seed(key, value)
+        elif key in NAMES and not (isinstance(value, str) and value):
+            refuse("a name", key, value, "For example mnist, or MNIST for a class of torchvision.datasets.")
+
+
+def per_job(arguments: Sequence[str]) -> list[str]:
+    """With -m, keys of a group that is swept are set in each run: network=conv,residual network.channels=4.
+
+    Hydra sets what is not swept in the configuration that all runs share, which has the default of the group.
+    """
+    if {"-m", "--multirun"}.isdisjoint(arguments):
+        return list(arguments)
+    pairs = (word.partition("=") for word in arguments)
+    swept = {key for key, _, value in pairs if _is_group(key) and re.search(r",|^(choice|glob)\(", value)}
+    return [_as_sweep(word) if word.partition(".")[0] in swept else word for word in arguments]
+
+
+def _as_sweep(word: str) -> str:
+    """key=value as a sweep over this one value."""
+    key, _, value = word.partition("=")
+    return word if not value or re.match(r"\w+\(", value) else f"{key}=choice({value})"
+
+
+def _is_group(key: str) -> bool:
+    return bool(key) and (CONF / key).is_dir()
+
+
+def _leaves(node: DictConfig, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Full key and value of all that is set by itself, not by reference to another key."""
+    for name in map(str, node):
+        key = f"{prefix}{name}"
+        if OmegaConf.is_interpolation(node, name) or OmegaConf.is_missing(node, name):
+            continue
+        if isinstance(node[name], DictConfig):
+            yield from _leaves(node[name], f"{key}.")
+        else:
+            yield key, node[name]
+
+
+def _groups(config_name: str) -> list[str]:
+    """The groups of which the command needs a file."""
+    defaults = OmegaConf.load(CONF / f"{config_name}.yaml").defaults
+    entries = (entry for entry in defaults if isinstance(entry, DictConfig))
+    choices = ((str(group), choice) for entry in entries for group, choice in entry.items())
+    return [str(group) for group, choice in choices if choice not in (None, "none") and " " not in str(group)]
+
+
+def _check_part(config: DictConfig, key: str, has_target: bool = True) -> None:
+    part = OmegaConf.select(config, key)
+    if not isinstance(part, DictConfig) or (has_target and "_target_" not in part):
+        remedy = f"Choose one of {', '.join(choices_of(key))}." if _is_group(key) else "Leave it as it is."
+        refuse("a part of the configuration", key, part, remedy)

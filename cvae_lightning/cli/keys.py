@@ -1,0 +1,77 @@
+"""The keys of a command and what they may be: for hints after a mistake, and for completion in a shell."""
+
+import re
+from collections.abc import Iterator
+from glob import escape
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra.core.global_hydra import GlobalHydra
+from omegaconf import DictConfig, OmegaConf
+
+from cvae_lightning.core.build import CONF
+
+
+class Keys:
+    """Those of the command with the configuration conf/<config_name>.yaml."""
+
+    def __init__(self, config_name: str) -> None:
+        GlobalHydra.instance().clear()
+        with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+            config = hydra.compose(config_name, return_hydra_config=True)
+        groups = config.hydra.runtime.choices
+        self._files = {name: files_of(name) for name in groups if "/" not in name}
+        if "experiment" in groups:
+            self._files |= {name: files_of(name) for name in ("hydra/launcher", "hydra/sweeper")}
+            self._files["+sweep"] = files_of("sweep")  # not in the list of defaults, hence the sign
+        self._of_help = re.findall(r"^  ([a-z_]+)= ", config.hydra.help.template, re.MULTILINE)
+        self._config = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
+
+    @property
+    def all(self) -> list[str]:
+        """Short and full, and the groups of which one file is chosen."""
+        return list(dict.fromkeys([*self._of_help, *self._files, *_paths(self._config)]))
+
+    def completed(self, word: str) -> list[str]:
+        """What the word of a command line that begins like this may be: a key up to its next dot, or key=value."""
+        key, equals, values = word.partition("=")
+        if not equals:
+            ends = ((name, name.find(".", len(key))) for name in self.all if name.startswith(key))
+            return sorted({f"{name}=" if end < 0 else name[: end + 1] for name, end in ends})
+        before, comma, last = values.rpartition(",")  # of several values, with -m
+        return [f"{key}={before}{comma}{value}" for value in self._values(key, last)]
+
+    def _values(self, key: str, begun: str) -> list[str]:
+        """The files of a group, or the value that the key has; where none begins like this, what lies on the disk."""
+        missing = OmegaConf.is_missing(self._config, key)
+        known = self._files.get(key) or [str("" if missing else OmegaConf.select(self._config, key) or "")]
+        return [value for value in known if value and value.startswith(begun)] or _on_disk(begun)
+
+
+def files_of(group: str) -> list[str]:
+    """The names of which one may be chosen, those in folders too."""
+    folder = CONF / group
+    return sorted(str(file.relative_to(folder).with_suffix("")) for file in folder.rglob("*.yaml"))
+
+
+def choices_of(group: str) -> list[str]:
+    """`files_of`, those in a folder together as folder/..."""
+    return list(dict.fromkeys(name.partition("/")[0] + "/..." if "/" in name else name for name in files_of(group)))
+
+
+def _paths(node: Any, prefix: str = "") -> Iterator[str]:
+    """Of all values, not of the nodes above them."""
+    if not isinstance(node, DictConfig):
+        yield prefix
+        return
+    for key in (key for key in map(str, node) if not key.startswith("_")):
+        yield from _paths(node._get_node(key), f"{prefix}.{key}" if prefix else key)
+
+
+def _on_disk(begun: str) -> list[str]:
+    folder, slash, name = begun.rpartition("/")
+    directory = Path(f"{folder}{slash}")
+    found = directory.glob(f"{escape(name)}*") if directory.is_dir() else ()
+    shown = (path for path in found if name or not path.name.startswith("."))
+    return sorted(f"{folder}{slash}{path.name}{'/' if path.is_dir() else ''}" for path in shown)

@@ -1,0 +1,40 @@
+"""Arrays in an .npz file, of which one may be larger than the memory."""
+
+from collections.abc import Iterable, Mapping
+from math import prod
+from pathlib import Path
+from typing import NamedTuple
+from zipfile import ZIP_DEFLATED, ZipFile
+
+import numpy as np
+import numpy.typing as npt
+
+from cvae_lightning.core.files import whole_file
+
+FLOAT32 = np.dtype("f4")
+
+
+class Parts(NamedTuple):
+    """An array of float32 whose parts, along its first axis, come one after the other."""
+
+    shape: tuple[int, ...]
+    parts: Iterable[npt.NDArray[np.float32]]
+
+    @property
+    def nbytes(self) -> int:
+        return prod(self.shape) * FLOAT32.itemsize
+
+
+def write_npz(path: Path, arrays: Mapping[str, npt.NDArray[np.generic] | Parts]) -> None:
+    """Write what `np.savez_compressed` would, atomically; parts are written as they come."""
+    size = sum(array.nbytes for array in arrays.values())
+    with whole_file(path, size) as file, ZipFile(file, "w", ZIP_DEFLATED) as archive:
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as entry:
+                if not isinstance(array, Parts):
+                    np.lib.format.write_array(entry, array, allow_pickle=False)
+                    continue
+                header = {"descr": FLOAT32.str, "fortran_order": False, "shape": array.shape}
+                np.lib.format.write_array_header_1_0(entry, header)
+                for part in array.parts:
+                    entry.write(part.tobytes())

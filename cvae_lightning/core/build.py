@@ -1,0 +1,138 @@
+"""From configuration to objects: exactly those that conf/ names, and the parts of plug-ins that the person trusts."""
+
+import functools
+import inspect
+import os
+import sys
+from collections.abc import Callable, Iterator
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import yaml
+from omegaconf import DictConfig, OmegaConf
+
+from cvae_lightning.core.errors import UserError, refuse
+
+PACKAGE = Path(__file__).parent.parent
+CONF = next(path for path in (PACKAGE / "conf", PACKAGE.parent / "conf") if path.is_dir())  # in a wheel, in a checkout
+
+PLUGINS = "CVAE_LIGHTNING_PLUGINS"
+
+
+def trust(*modules: str) -> None:
+    """Let configurations build what these modules or packages define, in this process and in those that it starts.
+
+    >>> trust("my_parts")
+
+    The environment variable CVAE_LIGHTNING_PLUGINS=my_parts does the same for a command.
+    """
+    os.environ[PLUGINS] = ",".join(dict.fromkeys([*_plugins(), *modules]))
+
+
+def build(config: DictConfig, **arguments: Any) -> Any:
+    """The object that `config` describes by `_target_` and arguments, nested objects first; `arguments` are added.
+
+    Where `_partial_` is true, it is a function that takes the other arguments. Raises UserError for a target that
+    `part_named` refuses, so that a configuration which came with somebody else's run runs no code of its own; and
+    where a constructor refuses.
+    """
+    return _built(OmegaConf.to_container(config, resolve=True, throw_on_missing=True), **arguments)
+
+
+def part_named(target: Any) -> Callable[..., Any]:
+    """The class or function that `_target_: <target>` means.
+
+    It is one of those that conf/ names, compared by identity, or is defined by a plug-in. Raises UserError for any
+    other target, before a module is imported or an attribute is read: only modules that conf/ names, and plug-ins,
+    are ever imported here.
+    """
+    module, _, name = str(target).rpartition(".")
+    plugin = next((plugin for plugin in _plugins() if f"{module}.".startswith(f"{plugin}.")), None)
+    part = None
+    if plugin or module in _modules_of_conf():
+        try:
+            part = getattr(import_module(module), name, None)
+        except ImportError as error:
+            raise UserError(f"Expected the module {module} ({target}), got: {error}. Is it on PYTHONPATH?") from error
+    if part is None or not (_is_of_conf(part) or (plugin and _is_defined_in(part, plugin))):
+        root = str(target).partition(".")[0]
+        remedy = f"If you wrote it, set {PLUGINS}={root}; if it came with somebody else's files, it may run any code."
+        if root == PACKAGE.name:  # which nobody should trust as a whole: some of it writes and deletes files
+            remedy = "A part of this package is built where a file of conf/ names it."
+        refuse("a class or function that conf/ names or that a plug-in defines", "_target_", target, remedy)
+    return part
+
+
+def load_group(group: str, name: str) -> DictConfig:
+    """The file conf/<group>/<name>.yaml. Raises FileNotFoundError for any other name, as a run may have one."""
+    files = _files_of(group)
+    if name not in files:
+        raise FileNotFoundError(f"conf/{group} has no {name}.yaml")
+    config = OmegaConf.load(files[name])
+    assert isinstance(config, DictConfig)
+    return config
+
+
+@functools.cache
+def _files_of(group: str) -> dict[str, Path]:
+    folder = CONF / group
+    return {str(file.relative_to(folder).with_suffix("")): file for file in folder.rglob("*.yaml")}
+
+
+def _built(node: Any, **arguments: Any) -> Any:
+    if isinstance(node, list):
+        return [_built(child) for child in node]
+    if not isinstance(node, dict):
+        return node
+    if "_target_" not in node:
+        return {key: _built(child) for key, child in node.items()}
+    part = part_named(node["_target_"])
+    own = {key: _built(child) for key, child in node.items() if key not in ("_target_", "_partial_")}
+    arguments = {**own, **arguments}
+    try:
+        return functools.partial(part, **arguments) if node.get("_partial_") else part(**arguments)
+    except TypeError as error:
+        raise UserError(
+            f"Expected arguments that fit, got: {error}. --cfg job shows all keys; ~<key> leaves one out."
+        ) from error
+
+
+def _plugins() -> list[str]:
+    return [name.strip() for name in os.environ.get(PLUGINS, "").split(",") if name.strip()]
+
+
+def _is_defined_in(part: Any, plugin: str) -> bool:
+    """Not merely imported there."""
+    return (inspect.isclass(part) or inspect.isfunction(part)) and f"{part.__module__}.".startswith(f"{plugin}.")
+
+
+def _is_of_conf(part: Any) -> bool:
+    """Whether it is what conf/ names; it is nothing from a module that was never imported."""
+    imported = [(sys.modules[module], name) for module, name in _named_by_conf() if module in sys.modules]
+    return any(part is getattr(module, name) for module, name in imported)
+
+
+@functools.cache
+def _modules_of_conf() -> frozenset[str]:
+    return frozenset(module for module, _ in _named_by_conf())
+
+
+@functools.cache
+def _named_by_conf() -> frozenset[tuple[str, str]]:
+    """Module and name of each `_target_` in conf/, but for what Hydra itself is wired from."""
+    files = [file for file in CONF.rglob("*.yaml") if file.relative_to(CONF).parts[0] != "hydra"]
+    texts = [text for text in (file.read_text(encoding="utf-8") for file in files) if "_target_" in text]
+    own = [{key: node for key, node in yaml.safe_load(text).items() if key != "hydra"} for text in texts]
+    pairs = (target.rpartition(".") for target in _targets(own))
+    return frozenset((module, name) for module, _, name in pairs)
+
+
+def _targets(node: Any) -> Iterator[str]:
+    if isinstance(node, dict):
+        if "_target_" in node:
+            yield node["_target_"]
+        node = list(node.values())
+    if isinstance(node, list):
+        for child in node:
+            yield from _targets(child)

@@ -1,0 +1,78 @@
+"""What fits: room on a disk and memory, checked before the work, and a full disk explained where it still fills."""
+
+import errno
+import os
+import re
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from cvae_lightning.core.errors import UserError
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # the disk is full, or the quota, or the file may not grow
+MEMINFO, CGROUP_LIMIT = Path("/proc/meminfo"), Path("/sys/fs/cgroup/memory.max")
+
+
+def check_room(folder: Path, needed: int, what: str, remedy: str) -> None:
+    """Raises UserError where `what` needs more bytes in `folder` than its disk has free."""
+    free = free_room(folder)
+    if free is not None and needed > free:
+        raise UserError(f"{what} needs {readable(needed)} in {folder}, where {readable(free)} are free. {remedy}")
+
+
+def check_memory(needed: int, what: str, remedy: str) -> None:
+    """Raises UserError where `what` needs more bytes of memory than this machine has available."""
+    available = available_memory()
+    if needed > available:
+        sizes = f"{readable(needed)} of memory, where {readable(available)} are available"
+        raise UserError(f"{what} needs {sizes}. {remedy}")
+
+
+@contextmanager
+def full_disk_explained(place: Path, needed: int | None = None) -> Iterator[None]:
+    """Raise "No space left on device" and its kin, which name neither place nor size, as a UserError that does."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            raise
+        free = free_room(place)
+        facts = [
+            *([f"it needs {readable(needed)}"] if needed is not None else []),
+            *([f"{readable(free)} are free"] if free is not None else []),
+        ]
+        raise UserError(
+            f"There is no room for {place}: {', '.join(facts)} ({error.strerror}). "
+            "Free some space, then repeat the command; resume=<run directory> continues a training."
+        ) from error
+
+
+def free_room(place: Path) -> int | None:
+    """Bytes free on the disk where `place` lies or will lie; None where the file system does not say."""
+    there = next(path for path in (place, *place.absolute().parents) if path.exists())
+    usage = shutil.disk_usage(there)
+    return usage.free if usage.total else None
+
+
+def available_memory() -> int:
+    """Bytes of memory that are available: to the system, or within the limit of a container."""
+    limits = [sys.maxsize]  # where the system does not say
+    if hasattr(os, "sysconf"):
+        limits += [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
+    if MEMINFO.exists():
+        limits += [1024 * int(size) for size in re.findall(r"^MemAvailable: +(\d+) kB$", MEMINFO.read_text(), re.M)]
+    if CGROUP_LIMIT.exists():  # "max" where there is none
+        limits += [int(size) for size in re.findall(r"\d+", CGROUP_LIMIT.read_text())]
+    return min(limits)
+
+
+def readable(size: int) -> str:
+    """A number of bytes for a person: 313 GB."""
+    value, unit = float(size), "bytes"
+    for larger in ("kB", "MB", "GB", "TB", "PB", "EB"):
+        if value < 999.5:
+            break
+        value, unit = value / 1000, larger
+    return f"{value:.3g} {unit}"

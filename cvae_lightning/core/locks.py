@@ -1,0 +1,128 @@
+"""One process at a time works in a directory: a lock that is released when its process ends, however that ends."""
+
+import errno
+import itertools
+import logging
+import os
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from cvae_lightning.core.errors import refuse
+
+try:
+    import fcntl
+except ModuleNotFoundError:  # on Windows, where nothing is locked
+    fcntl = None  # type: ignore[assignment]
+
+log = logging.getLogger(__name__)
+
+LOCK = ".lock"  # a file in the directory; whoever holds it writes down who that is
+PATIENCE = 1.0  # seconds; `holder` takes the lock for a moment too
+READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS)
+NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
+
+
+@contextmanager
+def locked(directory: Path, key: str, wait: bool = False) -> Iterator[None]:
+    """Hold the lock of `directory`, and leave neither the lock's file nor an empty directory behind.
+
+    Raises UserError, naming the `key` that the directory came from, where another process holds the lock, unless this
+    one is to `wait` for it. A directory that this process can only read needs no lock.
+    """
+    file = _locked_file(directory, wait) if fcntl else -1
+    if file is None:
+        what = "a directory in which no other process is working"
+        remedy = f"{(holder(directory) or 'another process').capitalize()} is; wait for it to end, or stop it."
+        refuse(what, key, str(directory), remedy)
+    try:
+        yield
+    finally:
+        if file >= 0:
+            if os.fstat(file).st_nlink:  # 0 where a person has deleted the file
+                (directory / LOCK).unlink(missing_ok=True)
+            os.close(file)
+            with suppress(OSError):  # it is not empty
+                directory.rmdir()
+
+
+def holder(directory: Path) -> str | None:
+    """The process that holds the lock of `directory`, such as "process 4242 on node7"; None where none does.
+
+    Nothing is written, so that this works in a directory that can only be read.
+    """
+    if not fcntl:
+        return None
+    with suppress(OSError), os.fdopen(os.open(directory / LOCK, os.O_RDONLY | os.O_NOFOLLOW)) as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return file.read(200).strip() or "another process"
+    return None
+
+
+def wait_until_free(directory: Path) -> None:
+    """Wait while another process holds the lock of `directory`."""
+    if not fcntl:
+        return
+    with suppress(OSError), os.fdopen(os.open(directory / LOCK, os.O_RDONLY | os.O_NOFOLLOW)) as file:
+        fcntl.flock(file, fcntl.LOCK_SH)
+
+
+def new_directory(path: Path) -> Path:
+    """Make the directory `path`, or where it exists path-1, path-2, ...: no two processes are given the same one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for number in itertools.count():
+        candidate = path.with_name(f"{path.name}-{number}") if number else path
+        with suppress(FileExistsError):
+            candidate.mkdir()
+            break
+    return candidate
+
+
+def _locked_file(directory: Path, wait: bool) -> int | None:
+    """The open and locked file; -1 where the directory is read-only or has no locks, None where the lock is held."""
+    give_up = time.monotonic() + PATIENCE
+    while (file := _opened(directory)) >= 0:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            os.close(file)
+            if time.monotonic() > give_up:
+                return None
+            time.sleep(PATIENCE / 20)
+        except OSError as error:
+            os.close(file)
+            if error.errno not in NO_LOCKS:
+                raise
+            log.warning("%s is on a file system without locks: start no second process there.", directory)
+            return -1
+        else:
+            if os.fstat(file).st_nlink:
+                with suppress(OSError):  # another person's file; that it is locked is what counts
+                    os.ftruncate(file, 0)
+                    os.pwrite(file, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
+                return file
+            os.close(file)  # who held it has removed it in the meantime
+    return -1
+
+
+def _opened(directory: Path) -> int:
+    """The lock's file, made where it is missing; -1 in a directory that can only be read."""
+    while True:
+        with suppress(FileExistsError):  # not exist_ok, which fails where another process removes it at that moment
+            directory.mkdir(parents=True)
+        try:
+            return os.open(directory / LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+        except FileNotFoundError:  # another process has just removed the directory
+            continue
+        except OSError as error:
+            if error.errno not in READ_ONLY:
+                raise
+            break
+    try:
+        return os.open(directory / LOCK, os.O_RDONLY | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return -1

@@ -1,0 +1,93 @@
+"""Two estimators of the gradient of E_q[log p(x | z, y)] in the encoder's parameters, and how much each varies.
+
+The KL term of the ELBO is exact, so all noise of its gradient is in this one. Survey: Mohamed et al. 2020.
+"""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from cvae_lightning.core.shapes import AnyLabels, Images, as_labels
+from cvae_lightning.models.latents import DiagonalNormal
+from cvae_lightning.models.likelihoods import GaussianPixels
+from cvae_lightning.models.protocols import LatentVariableModel
+
+ROWS = 4000  # images decoded at a time
+
+
+class Draws(NamedTuple):
+    """z = mean + exp(log_var / 2) noise, several for each image, and what the decoder makes of them."""
+
+    noise: Tensor  # (draws, batch, latent), standard normal
+    reward: Tensor  # (draws, batch): log p(x | z, y) in nats, of a Gaussian without its normalising constant
+    slope: Tensor  # (draws, batch, latent): the gradient of the reward in z
+
+
+class PosteriorGradient(NamedTuple):
+    """In the mean and the log_var of each image, an estimate a draw; each (draws, batch, latent)."""
+
+    mean: Tensor
+    log_var: Tensor
+
+
+def draw(model: LatentVariableModel, q: DiagonalNormal, x: Images, y: AnyLabels, num_draws: int) -> Draws:
+    """`num_draws` for each image from its posterior `q`."""
+    noise = torch.randn(num_draws, *q.mean.shape, device=x.device)
+    parts = [_decoded(model, q.detached(), x, as_labels(y, len(x)), part) for part in noise.split(ROWS // len(x) or 1)]
+    rewards, slopes = zip(*parts, strict=True)
+    return Draws(noise, torch.cat(rewards), torch.cat(slopes))
+
+
+def reparameterised(q: DiagonalNormal, draws: Draws) -> PosteriorGradient:
+    """Through z, Kingma & Welling 2014, section 2.4."""
+    return PosteriorGradient(draws.slope, draws.slope * draws.noise * _sd(q) / 2)
+
+
+def reinforce(q: DiagonalNormal, draws: Draws, baseline: Tensor | float = 0.0) -> PosteriorGradient:
+    """(reward - baseline) times the gradient of log q(z), Williams 1992; the baseline (draws, batch) is told no z."""
+    weight = (draws.reward - baseline)[..., None]
+    return PosteriorGradient(weight * draws.noise / _sd(q), weight * (draws.noise.square() - 1) / 2)
+
+
+def mean_of_the_others(reward: Tensor) -> Tensor:
+    """A baseline, (draws, batch): the mean reward of the image's other draws, which leaves each estimate unbiased."""
+    return (reward.sum(0) - reward) / (len(reward) - 1)
+
+
+def total_variance(q: DiagonalNormal, gradient: PosteriorGradient, parameters: list[nn.Parameter]) -> float:
+    """Of the batch mean of the gradient, over draws, summed over all entries of the parameters that `q` depends on."""
+    squares, total = 0.0, torch.zeros(())
+    for one in _in_parameters(q, gradient, parameters):
+        squares += float(one.square().sum())
+        total = total + one
+    num = len(gradient.mean)
+    return (squares - float(total.square().sum()) / num) / (num - 1)
+
+
+def _in_parameters(q: DiagonalNormal, gradient: PosteriorGradient, parameters: list[nn.Parameter]) -> Iterator[Tensor]:
+    """The batch mean of each draw's estimate by the chain rule, as one vector in float64."""
+    outputs = (q.mean, q.log_var)
+    for by_output in zip(*gradient, strict=True):
+        weights = [part / len(q.mean) for part in by_output]
+        parts = torch.autograd.grad(outputs, parameters, weights, retain_graph=True, allow_unused=True)
+        yield torch.cat([part.flatten().double() for part in parts if part is not None])
+
+
+def _decoded(
+    model: LatentVariableModel, q: DiagonalNormal, x: Images, labels: Tensor, noise: Tensor
+) -> tuple[Tensor, Tensor]:
+    """The reward, (draws, batch), and its gradient in z."""
+    z = (q.mean + _sd(q) * noise).flatten(0, 1).requires_grad_()
+    images = x.repeat(len(noise), 1, 1, 1)
+    pixels = model.likelihood(z, labels.repeat(len(noise)))
+    reward = pixels.log_prob(images)
+    (slope,) = torch.autograd.grad(reward.sum(), z)
+    if isinstance(pixels, GaussianPixels):  # it would drown REINFORCE, and the paper's loss has none
+        reward = reward - pixels._replace(mean=images).log_prob(images)
+    return reward.detach().unflatten(0, noise.shape[:2]), slope.view_as(noise)
+
+
+def _sd(q: DiagonalNormal) -> Tensor:
+    return (q.log_var.detach() / 2).exp()

@@ -1,0 +1,99 @@
+"""A run as one HTML file that computes the decoder itself: no server, no network."""
+
+import json
+import math
+from collections.abc import Iterator
+from html import escape
+from pathlib import Path
+from string import Template
+from typing import Any
+
+from torch import Tensor
+
+from cvae_lightning.core.files import write_whole
+from cvae_lightning.exporters.javascript import (
+    check_the_page_can_compute,
+    decoder_content,
+    difference_in_float16,
+    mixtures_content,
+)
+from cvae_lightning.exporters.labels import data_title, label_names
+from cvae_lightning.models.latent_densities import draws, kl_by_latent, prior_of, sampler_of
+from cvae_lightning.models.samplers import Prior
+from cvae_lightning.models.vae import VAE
+from cvae_lightning.runs.summary import ROWS, ROWS_OF_THE_FULL_EVALUATION, title_of
+
+SHOWN = ("ssim", "mse", "fid_pixel", "score_uncapped", "elbo", "kl", "nll_iw", "fid_judge", "accuracy")
+
+
+def write_explorer(model: VAE, metrics: dict[str, Any], folder: Path) -> Iterator[str]:
+    """Write explorer.html; yield what to tell about it. Raises UserError for models that the page can't compute."""
+    page = explorer_page(model, metrics)
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / "explorer.html"
+    write_whole(file, page)
+    rounding = f"pixels within {255 * difference_in_float16(model):.1f}/255 of PyTorch's"
+    yield f"{file}: one file of {file.stat().st_size / 1e6:.2f} MB, {rounding}. Open it in a browser."
+
+
+def explorer_page(model: VAE, metrics: dict[str, Any]) -> str:
+    check_the_page_can_compute(model, metrics["network"])
+    return Template(_file("explorer.html")).substitute(
+        title=escape(f"{metrics['model'].upper()} on {data_title(metrics['dataset']['name'])}"),
+        introduction=_introduction(model),
+        metrics=_list(metrics["test"]),
+        settings=escape(title_of(metrics)),
+        sampler=_sampler(model),
+        style=_file("explorer.css"),
+        data=json.dumps(_content(model, metrics), allow_nan=False).replace("<", "\\u003c"),
+        decoder=_file("decoder.js"),
+        script=_file("explorer.js"),
+    )
+
+
+def _content(model: VAE, metrics: dict[str, Any]) -> dict[str, Any]:
+    """`reach`: how far the sliders go to both sides, to 3 standard deviations of the prior, or as far as draws do."""
+    prior, sampler = prior_of(model).moments(), sampler_of(model)
+    deviations = (0.5 * prior.log_var).exp()
+    reach = max(float((prior.mean.abs() + 3 * deviations).max()), float(draws(model, 1000)[1].abs().quantile(0.995)))
+    kl = kl_by_latent(model)
+    return {
+        "labels": label_names(metrics["dataset"]["name"], model.num_classes),
+        "kl": _rounded(kl),
+        "order": kl.argsort(descending=True).tolist(),
+        "prior": {"means": _rounded(prior.mean), "deviations": _rounded(deviations)},
+        "reach": math.ceil(10 * reach) / 10,
+        "decoder": decoder_content(model),
+        "sampler": mixtures_content(sampler),
+        "normals": mixtures_content(sampler.as_single_normals()),
+    }
+
+
+def _rounded(values: Tensor) -> Any:
+    return values.double().round(decimals=4).tolist()
+
+
+def _introduction(model: VAE) -> str:
+    inputs = f"{model.latent_dim} numbers, z, and a class" if model.num_classes else f"{model.latent_dim} numbers, z,"
+    return (
+        f"A decoder turns {inputs} into an image. It runs on this page: drag a slider, and see what that number does."
+    )
+
+
+def _sampler(model: VAE) -> str:
+    if isinstance(model.sampler, Prior):
+        return "the prior"
+    num = sampler_of(model).weights.shape[1]
+    fitted = "a Gaussian" if num == 1 else f"a mixture of {num} Gaussians"
+    return f"{fitted}{' per class' if model.num_classes else ''}, fitted after the training"
+
+
+def _list(numbers: dict[str, float | None]) -> str:
+    names = {**ROWS, **ROWS_OF_THE_FULL_EVALUATION}
+    values = {names[key].strip(): numbers.get(key) for key in SHOWN}
+    texts = {name: f"{value:.4g}".replace("-", "\u2212") for name, value in values.items() if value is not None}
+    return "".join(f"<div><dt>{escape(name)}</dt><dd>{text}</dd></div>" for name, text in texts.items())
+
+
+def _file(name: str) -> str:
+    return (Path(__file__).parent / name).read_text(encoding="utf-8")

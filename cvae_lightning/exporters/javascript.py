@@ -1,0 +1,104 @@
+"""A model's decoder and latents as what decoder.js computes with."""
+
+import base64
+import copy
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from cvae_lightning.core.errors import refuse
+from cvae_lightning.models.cvae import CVAE
+from cvae_lightning.models.latent_densities import NormalMixtures, draws
+from cvae_lightning.models.likelihoods import Bernoulli, ContinuousBernoulli, Gaussian, GaussianLearned, GaussianOptimal
+from cvae_lightning.models.vae import VAE
+from cvae_lightning.networks.injection import Add, Concatenate, Modulate
+from cvae_lightning.networks.mlp import MLPDecoder
+
+MOST_PRODUCTS = 1_000_000  # of a decoder, for one image: at 1.3 a nanosecond eleven take 8 ms, and weights 2.7 MB
+CLOSE = 2 / 255
+MEANS: dict[type[nn.Module], str] = {
+    **dict.fromkeys((Gaussian, GaussianLearned, GaussianOptimal, Bernoulli), "sigmoid"),
+    ContinuousBernoulli: "continuous_bernoulli",
+}
+
+
+def decoder_content(model: VAE) -> dict[str, Any]:
+    """Layers, and all their parameters in the same order; the mean of p(x | z, y) as a function of what comes last."""
+    decoder = model.decoder
+    assert isinstance(decoder, MLPDecoder)
+    layers: list[tuple[str, int]] = []
+    parameters: list[Tensor] = []
+    for layer in decoder.layers:
+        if isinstance(layer, nn.Linear):
+            layers.append(("linear", layer.out_features))
+            parameters += [layer.weight.T, layer.bias]
+        elif isinstance(layer, nn.ReLU):
+            layers.append(("relu", layers[-1][1]))
+        elif isinstance(layer, Add):
+            layers.append(("add", layer.output_width))
+            parameters.append(layer.shift.weight.T)
+        elif isinstance(layer, Modulate):
+            layers.append(("modulate", layer.output_width))
+            parameters.append(layer.scale_and_shift.weight.T)
+        elif isinstance(layer, Concatenate):
+            layers.append(("concatenate", layer.output_width))
+    _, height, width = model.image_shape
+    return {
+        "latents": model.latent_dim,
+        "classes": model.num_classes,
+        "height": height,
+        "width": width,
+        "mean": MEANS[type(model.pixels)],
+        "layers": layers,
+        "parameters": packed(parameters),
+    }
+
+
+def mixtures_content(mixtures: NormalMixtures) -> dict[str, Any]:
+    """Weights, means, and the lower triangle of each factor, row by row."""
+    groups, components, latents = mixtures.means.shape
+    rows, columns = torch.tril_indices(latents, latents)
+    parameters = [mixtures.weights, mixtures.means, mixtures.factors[..., rows, columns]]
+    return {"groups": groups, "components": components, "latents": latents, "parameters": packed(parameters)}
+
+
+def packed(tensors: list[Tensor]) -> str:
+    """All values one after the other as float16, little-endian, in base64."""
+    values = torch.cat([tensor.detach().flatten() for tensor in tensors])
+    return base64.b64encode(values.half().numpy().astype("<f2").tobytes()).decode()
+
+
+def check_the_page_can_compute(model: VAE, network: str) -> None:
+    """Raises UserError for a decoder that plain JavaScript can't, not fast enough, or not to 2/255 in float16."""
+    products = _products(model)
+    if not isinstance(model.decoder, MLPDecoder) or products > MOST_PRODUCTS:
+        what = f"a decoder of linear layers with at most {MOST_PRODUCTS:,} multiplications an image"
+        remedy = "The page redraws eleven images in 16 ms, in plain JavaScript: use format=onnx."
+        refuse(what, "network", f"{network} with {products:,}", remedy)
+    for key, part, known in (("model", model, (VAE, CVAE)), ("likelihood", model.pixels, tuple(MEANS))):
+        if type(part) not in known:
+            names = ", ".join(kind.__name__ for kind in known)
+            refuse(f"one of {names}", key, type(part).__name__, "The page knows no other: use format=onnx.")
+    if model.image_shape[0] != 1:
+        refuse("grey images", "data.image_shape", list(model.image_shape), "Use format=onnx.")
+    difference = difference_in_float16(model)
+    if not difference <= CLOSE:
+        refuse("images within 2/255 with weights in float16", "format", difference, "Use format=onnx.")
+
+
+@torch.no_grad()
+def difference_in_float16(model: VAE) -> float:
+    """The largest of a pixel in 1000 images, where the decoder's parameters are rounded."""
+    labels, latents = draws(model, 1000)
+    rounded = copy.deepcopy(model.decoder).half().float()
+    image = model.pixels(rounded(latents, model.context(labels, len(labels)))).mean
+    return float((image - model.likelihood(latents, labels).mean).abs().max())
+
+
+@torch.no_grad()
+def _products(model: VAE) -> int:
+    with FlopCounterMode(display=False) as counter:
+        model.likelihood(torch.zeros(1, model.latent_dim), 0)
+    return counter.get_total_flops() // 2

@@ -1,0 +1,102 @@
+"""The judges on disk: those that come with the package, and those that were trained once and lie beside the data."""
+
+import hashlib
+import logging
+import time
+from pathlib import Path
+
+from filelock import FileLock
+from safetensors import safe_open
+from safetensors.torch import load, save
+
+from cvae_lightning.core.errors import UserError
+from cvae_lightning.core.files import listed_digests, sha256_of, write_whole
+from cvae_lightning.core.random_streams import random_stream
+from cvae_lightning.core.shapes import ByteImages, Labels
+from cvae_lightning.judging.classifier import EPOCHS, Classifier, fit
+
+log = logging.getLogger(__name__)
+
+SHIPPED = Path(__file__).parent / "judges"
+SUMS = "SHA256SUMS"
+
+_in_use: dict[str, Classifier] = {}
+
+
+def judge_for(images: ByteImages, labels: Labels, folder: Path) -> Classifier:
+    """The judge that was fitted to exactly these images and labels, a train split, on the device where they lie.
+
+    It comes with the package or lies in `folder`; else it is trained now, and kept there where that can be written.
+    Since the tensors themselves decide, a judge never meets a split that it was fitted to, however the splits are
+    drawn. Raises UserError where a file is not what the SHA256SUMS beside it says.
+    """
+    digest = digest_of(images, labels)
+    if digest not in _in_use:
+        _in_use[digest] = find(SHIPPED, digest) or find(folder, digest) or _trained(images, labels, folder, digest)
+    return _in_use[digest].to(images.device)
+
+
+def digest_of(images: ByteImages, labels: Labels) -> str:
+    """SHA-256 of the bytes of both tensors."""
+    sha256 = hashlib.sha256(images.cpu().contiguous().numpy().data)
+    sha256.update(labels.cpu().contiguous().numpy().data)
+    return sha256.hexdigest()
+
+
+def find(folder: Path, digest: str) -> Classifier | None:
+    """The judge in `folder` that was fitted to a train split of this digest."""
+    for name, sha256 in listed_digests(folder / SUMS).items():
+        path = folder / name
+        if path.is_file() and _fitted_to(path, sha256) == digest:
+            return _load(path)
+    return None
+
+
+def keep(judge: Classifier, folder: Path, name: str, digest: str) -> Path:
+    """Write the judge as `<name>.safetensors`, in float16, and its SHA-256 into the SHA256SUMS of `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{name}.safetensors"
+    state = {key: weights.cpu().half().contiguous() for key, weights in judge.state_dict().items()}
+    write_whole(path, save(state, {"fitted_to": digest}))
+    sums = listed_digests(folder / SUMS) | {path.name: sha256_of(path)}
+    write_whole(folder / SUMS, "".join(f"{sha256}  {file}\n" for file, sha256 in sorted(sums.items())))
+    return path
+
+
+def _trained(images: ByteImages, labels: Labels, folder: Path, digest: str) -> Classifier:
+    """Processes that want the same judge wait for the first, and then find it."""
+    judge = None
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder / ".lock"):
+            if judge := find(folder, digest):
+                return judge
+            judge = _fitted(images, labels)
+            log.info("It is kept as %s.", keep(judge, folder, digest[:16], digest))
+    except OSError as error:
+        log.warning("%s can't be written (%s): the judge serves this process only.", folder, error.strerror)
+    return judge or _fitted(images, labels)
+
+
+def _fitted(images: ByteImages, labels: Labels) -> Classifier:
+    log.info("Training a judge, once for these %d training images (%d epochs) ...", len(labels), EPOCHS)
+    start = time.perf_counter()
+    judge = fit(images, labels)
+    log.info("... took %.0f s.", time.perf_counter() - start)
+    return judge
+
+
+def _fitted_to(path: Path, sha256: str) -> str | None:
+    if (got := sha256_of(path)) != sha256:
+        raise UserError(f"Expected SHA-256 {sha256[:12]}..., got {got[:12]}... for {path}. Delete or replace it.")
+    with safe_open(path, "pt") as file:
+        return (file.metadata() or {}).get("fitted_to")
+
+
+def _load(path: Path) -> Classifier:
+    state = {key: weights.float() for key, weights in load(path.read_bytes()).items()}
+    channels, num_classes = state["blocks.0.conv.weight"].shape[1], len(state["head.bias"])
+    with random_stream(0):  # the caller's is not spent on weights that are overwritten at once
+        judge = Classifier(channels, num_classes).fold()
+    judge.load_state_dict(state)
+    return judge

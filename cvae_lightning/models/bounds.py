@@ -1,0 +1,123 @@
+"""What is maximised: the evidence lower bound and its two terms, and what training makes of it."""
+
+import math
+from typing import NamedTuple, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+
+from cvae_lightning.core.errors import check_boolean, check_integer, check_not_negative, refuse
+from cvae_lightning.core.shapes import AnyLabels, Images, Latents, PerImage, as_labels
+from cvae_lightning.models.latents import DiagonalNormal
+from cvae_lightning.models.protocols import LatentVariableModel
+
+
+class ELBO(NamedTuple):
+    """log p(x) >= E_q[log p(x | z)] - KL(q(z | x) || p(z)), Kingma & Welling 2014, eq. 3. Nats."""
+
+    log_likelihood: PerImage  # one Monte Carlo sample of z
+    kl: PerImage  # exact, or of the same sample where the prior is a mixture: unbiased too
+
+    @classmethod
+    def at_a_draw(cls, model: LatentVariableModel, q: DiagonalNormal, x: Images, y: AnyLabels) -> "ELBO":
+        """With one z of each image from its posterior `q`."""
+        z = q.rsample()
+        return cls(model.likelihood(z, y).log_prob(x), model.prior(y).kl(q, z))
+
+    @property
+    def value(self) -> PerImage:
+        return self.log_likelihood - self.kl
+
+    def loss(self, beta: float = 1.0) -> Tensor:
+        """Batch mean of beta * kl - log_likelihood, Higgins et al. 2017, eq. 4."""
+        return (beta * self.kl - self.log_likelihood).mean()
+
+
+@runtime_checkable
+class Bound(Protocol):
+    """What training minimises. Val, test and all that is logged have `ELBO.loss(beta)`."""
+
+    beta: float
+
+    def loss(self, model: LatentVariableModel, x: Images, y: AnyLabels, epoch: int) -> tuple[Tensor, ELBO]:
+        """The loss of a batch in an epoch (the first is 0), nats per image, and the ELBO at the same draws."""
+        ...
+
+
+class ELBOBound:
+    """beta * kl - log_likelihood, with two ways to keep latents from falling silent early in the training.
+
+    Over `warmup_epochs` the weight of the KL term rises to `beta`, linearly and epoch by epoch: in epoch e = 0, 1, ...
+    it is beta * min(1, (e + 1) / (warmup_epochs + 1)), after Sønderby et al. 2016. A latent whose KL, averaged over
+    the batch, is below `free_bits` (nats, not bits) counts as `free_bits`: Kingma et al. 2016 (IAF). A mixture as prior
+    has no KL of a latent, and refuses them. At 0 both are off.
+    """
+
+    def __init__(self, beta: float = 1.0, warmup_epochs: int = 0, free_bits: float = 0.0) -> None:
+        self.beta = check_not_negative("beta", beta, "beta=1 is the ELBO.")
+        self.warmup_epochs = check_integer("bound.warmup_epochs", warmup_epochs, 0, "0 is no warm-up.")
+        self.free_bits = check_not_negative("bound.free_bits", free_bits, "0 gives none; nats per latent.")
+
+    def loss(self, model: LatentVariableModel, x: Images, y: AnyLabels, epoch: int) -> tuple[Tensor, ELBO]:
+        q = model.posterior(x, y)
+        elbo = ELBO.at_a_draw(model, q, x, y)
+        counted = elbo
+        if self.free_bits:
+            kl = model.prior(y).kl_by_latent(q).mean(0).clamp(min=self.free_bits).sum()
+            counted = elbo._replace(kl=kl.expand_as(elbo.kl))
+        return counted.loss(self.weight(epoch)), elbo
+
+    def weight(self, epoch: int) -> float:
+        """Of the KL term."""
+        return self.beta * min(1.0, (epoch + 1) / (self.warmup_epochs + 1))
+
+
+class IWAEBound:
+    """-log of the mean importance weight p(x, z) / q(z | x) of `num_samples` draws, Burda et al. 2016, eq. 8.
+
+    With `dreg` the encoder has the doubly reparameterised gradient (Tucker et al. 2019, DReG), whose signal does not
+    drown as `num_samples` grows; the decoder's gradient is the same. Memory and time grow with `num_samples`.
+    """
+
+    def __init__(self, num_samples: int = 5, dreg: bool = True, beta: float = 1.0) -> None:
+        self.num_samples = check_integer("bound.num_samples", num_samples, 1, "Burda et al. 2016 use 5 and 50.")
+        self.dreg = check_boolean("bound.dreg", dreg, "true has gradients of less noise.")
+        self.beta = beta
+        if beta != 1:
+            refuse("1, as importance weights have no KL term", "beta", beta, "Use bound=elbo.")
+
+    def loss(self, model: LatentVariableModel, x: Images, y: AnyLabels, epoch: int) -> tuple[Tensor, ELBO]:
+        q = model.posterior(x, y)
+        draws = weighted_draws(model, q, x, y, self.num_samples, self.dreg)
+        if self.dreg and draws.z.requires_grad:
+            shares = draws.log_weight.detach().softmax(0).flatten()[:, None]
+            draws.z.register_hook(lambda gradient: gradient * shares)
+        elbo = ELBO(draws.log_likelihood.mean(0), model.prior(y).kl(q, draws.z[: len(x)]))
+        return -log_mean_exp(draws.log_weight).mean(), elbo
+
+
+class WeightedDraws(NamedTuple):
+    """Draws of z for a batch, sample by sample, and log p(x | z), log p(x, z) / q(z | x), in nats."""
+
+    z: Latents  # (samples * batch, latent)
+    log_likelihood: Tensor  # (samples, batch)
+    log_weight: Tensor  # (samples, batch)
+
+
+def weighted_draws(
+    model: LatentVariableModel, q: DiagonalNormal, x: Images, y: AnyLabels, num_samples: int, through_z: bool = False
+) -> WeightedDraws:
+    """`num_samples` draws from the posterior `q` of each image; `through_z`: q's density has a gradient by z alone."""
+    many = q.repeated(num_samples)
+    z = many.rsample()
+    labels = as_labels(y, len(x)).repeat(num_samples)
+    log_likelihood = model.likelihood(z, labels).log_prob(x.repeat(num_samples, 1, 1, 1))
+    log_q = (many.detached() if through_z else many).log_prob(z)
+    by_sample = (num_samples, len(x))
+    log_weight = log_likelihood + model.prior(labels).log_prob(z) - log_q
+    return WeightedDraws(z, log_likelihood.unflatten(0, by_sample), log_weight.unflatten(0, by_sample))
+
+
+def log_mean_exp(log_weight: Tensor) -> PerImage:
+    """Over the samples, (samples, batch)."""
+    return torch.logsumexp(log_weight, 0) - math.log(len(log_weight))

@@ -1,0 +1,63 @@
+"""Optimisers, and how their learning rate changes over a training."""
+
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import TypeAlias
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import CosineAnnealingLR, LambdaLR, LRScheduler, OneCycleLR
+
+from cvae_lightning.core.errors import check_fraction, check_integer, check_not_negative, check_positive
+
+PAPERS_RATES = "The paper searches 0.001 to 0.02."
+
+OptimizerFactory: TypeAlias = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
+
+
+def adam(lr: float) -> OptimizerFactory:
+    """Adam (Kingma & Ba 2015) at a constant learning rate, the paper's optimiser; one fused kernel a step."""
+    return partial(torch.optim.Adam, lr=check_positive("lr", lr, PAPERS_RATES), fused=True)
+
+
+def adamw(lr: float, weight_decay: float) -> OptimizerFactory:
+    """Adam with decoupled weight decay (Loshchilov & Hutter 2019): a step shrinks weights by lr * weight_decay."""
+    lr = check_positive("lr", lr, PAPERS_RATES)
+    decay = check_not_negative("optimizer.weight_decay", weight_decay, "0 is Adam.")
+    return partial(torch.optim.AdamW, lr=lr, weight_decay=decay, fused=True)
+
+
+Schedule: TypeAlias = Callable[[Optimizer, int], LRScheduler]
+"""(optimizer, steps in an epoch) -> a scheduler that is stepped after each step of the optimizer."""
+
+
+def constant() -> Schedule:
+    """The paper's: the optimizer's learning rate throughout."""
+    return lambda optimizer, steps_per_epoch: LambdaLR(optimizer, lambda step: 1.0)
+
+
+def cosine(epochs: int) -> Schedule:
+    """From `lr` down to nearly 0 along half a cosine (Loshchilov & Hutter 2017, without restarts)."""
+    check_integer("schedule.epochs", epochs, 1, "The default is schedule.epochs=${epochs}.")
+    return lambda optimizer, steps_per_epoch: CosineAnnealingLR(optimizer, T_max=epochs * steps_per_epoch)
+
+
+def one_cycle(epochs: int, rising_fraction: float = 0.1) -> Schedule:
+    """Up to `lr` in the first part of the `epochs`, then down to nearly 0 along a cosine (Smith & Topin 2018).
+
+    Adam's momentum goes the other way, from 0.95 to 0.85 and back. It depends on the total length: a shorter run is no
+    prefix of a longer one.
+    """
+    check_integer("schedule.epochs", epochs, 1, "The default is schedule.epochs=${epochs}.")
+    check_fraction("schedule.rising_fraction", rising_fraction, "The default is schedule.rising_fraction=0.1.")
+    return partial(_one_cycle, epochs, rising_fraction)
+
+
+def _one_cycle(epochs: int, rising_fraction: float, optimizer: Optimizer, steps_per_epoch: int) -> LRScheduler:
+    steps = epochs * steps_per_epoch
+    if steps == 1:  # the peak; OneCycleLR has its end, a learning rate of nearly 0
+        return constant()(optimizer, steps_per_epoch)
+    if rising_fraction * steps == 1:  # the rise from step 0 to step 0, by whose length OneCycleLR would divide
+        rising_fraction *= 1 - 1e-6
+    return OneCycleLR(optimizer, optimizer.defaults["lr"], total_steps=steps, pct_start=rising_fraction)

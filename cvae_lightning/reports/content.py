@@ -1,0 +1,155 @@
+"""What the report of a sweep says."""
+
+import io
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+from matplotlib.figure import Figure
+from PIL import Image, UnidentifiedImageError
+
+from cvae_lightning.core.errors import refuse
+from cvae_lightning.reports.parts import Content, Picture, Section
+from cvae_lightning.reports.plots import heat_maps, ours_against_the_paper, png_of, score_against_epochs, svg_of
+from cvae_lightning.reports.statistics import (
+    agreement,
+    beside_the_paper,
+    objective_of,
+    over_seeds,
+    ranked,
+    short,
+    title_of,
+    varying,
+    warnings,
+)
+from cvae_lightning.reports.table import COMPARED, ENVIRONMENT, TIMES, metrics_of, settings_of
+from cvae_lightning.reports.tables import readable
+from cvae_lightning.runs.sweep import Sweep
+
+STATUSES = ("complete", "running", "failed", "interrupted", "missing")
+FEW = 5
+SHOWN = ["val/ssim", "val/mse", "val/fid_pixel", "val/score", "test/score"]
+
+
+def content_of(sweep: Sweep, frame: pd.DataFrame) -> Content:
+    """The report of a sweep whose runs are the rows of `frame`; without a complete one, it says what became of them."""
+    counts = frame["status"].value_counts()
+    there = sweep.path.resolve()
+    return Content(
+        title=f"{there.parent.name}/{there.name}",
+        command=f"python -m cvae_lightning -m {shlex.join(sweep.record['command'])}",
+        counts={status: int(counts.get(status, 0)) for status in STATUSES},
+        facts=_facts(complete_of(frame)),
+        warnings=warnings(frame, objective_of(frame)),
+        sections=[*_results(sweep, frame), *_incomplete(frame), *_all_runs(complete_of(frame))],
+    )
+
+
+def complete_of(frame: pd.DataFrame) -> pd.DataFrame:
+    return frame[frame["status"] == "complete"]
+
+
+def best_table(frame: pd.DataFrame, families: pd.DataFrame) -> list[str]:
+    """The columns in which settings stand beside each other, their objective first."""
+    objective = objective_of(frame)
+    settings = varying(families, [key for key in settings_of(frame) if key != "seed"]) or ["model"]
+    first, seeds = ([], ["n"]) if families["n"].max() > 1 else (["run"], [])
+    others = [key for key in SHOWN if key in families and not families[key].equals(families[objective])]
+    return [*first, *settings, *seeds, objective, *others]
+
+
+def _facts(complete: pd.DataFrame) -> dict[str, str]:
+    if complete.empty:
+        return {}
+    shared = {key: values.iloc[0] for key, values in complete[settings_of(complete)].items() if values.nunique() == 1}
+    used = {key: " and ".join(short(key, value) for value in complete[key].dropna().unique()) for key in ENVIRONMENT}
+    data = complete[["dataset", "dataset_sha256"]].drop_duplicates().itertuples(index=False)
+    facts = {
+        "Training": f"{_duration(complete['fit_seconds'].sum())}, the sum over runs, each with all of its epochs",
+        "Data": ", ".join(f"{name}, sha256 {short('dataset_sha256', digest)}" for name, digest in data),
+        "In all runs": ", ".join(f"{key} {value}" for key, value in shared.items() if key != "dataset"),
+        "Versions": f"torch {used['torch']}, pytorch_lightning {used['pytorch_lightning']}, commit {used['commit']}",
+        "Device": f"{used['device']}, {used['threads']} threads",
+    }
+    return {name: text for name, text in facts.items() if text}
+
+
+def _results(sweep: Sweep, frame: pd.DataFrame) -> Iterator[Section]:
+    objective = objective_of(frame)
+    families = over_seeds(frame, objective)
+    if families.empty:
+        return
+    seeds = families["n"].max() > 1
+    shown = families if seeds else families.head(FEW)
+    what = "Mean ± standard deviation over seeds" if seeds else f"The first {len(shown)} of {len(families)}"
+    yield Section(
+        "Best settings" if seeds else "Best runs",
+        f"By {title_of(objective)}, best first. {what}. Test numbers choose nothing.",
+        table=readable(shown, best_table(frame, families)),
+    )
+    beside, n = beside_the_paper(families), ["n"] if seeds else []
+    if not beside.empty:
+        settings = varying(beside, [key for key in settings_of(frame) if key != "seed"])
+        yield Section(
+            "Beside the paper",
+            agreement(beside),
+            _plot("against_paper", "Score on test over the paper's; dashed: equal.", ours_against_the_paper(beside)),
+            readable(beside, [*settings, *n, "val/score", "test/score", *COMPARED]),
+        )
+    diamonds = "" if beside.empty else " Diamonds are the paper's, on test."
+    epochs = _plot("epochs", f"Score on val.{diamonds}", score_against_epochs(families))
+    heat = _plot("heat_maps", f"{title_of(objective)} over lr and latent_dim.", heat_maps(families, objective))
+    if epochs:
+        yield Section("Score against epochs", pictures=epochs)
+    if heat:
+        yield Section("Learning rate and latent_dim", pictures=heat)
+    samples = list(_samples(sweep, ranked(complete_of(frame), objective), objective))
+    if samples:
+        yield Section("Samples of the best and the worst run", pictures=samples)
+
+
+def _samples(sweep: Sweep, best_first: pd.DataFrame, objective: str) -> Iterator[Picture]:
+    ends = {"best": best_first.iloc[0], "worst": best_first.iloc[-1]}
+    for name, row in list(ends.items())[: len(best_first)]:
+        file = sweep.path / row["run"] / "figures" / "samples.png"
+        if file.is_file():
+            what = f"run {row['run']} ({row['name']}), {title_of(objective)} {row[objective]:.2f}"
+            yield Picture(f"samples_{name}", f"{name.capitalize()}: {what}", _small(file))
+
+
+def _small(png: Path) -> bytes:
+    """The picture in 16 greys, a quarter of the bytes. Of the formats that Pillow opens, some run other programs."""
+    buffer = io.BytesIO()
+    try:
+        with Image.open(png, formats=["PNG"]) as image:
+            image.convert("L").quantize(16).save(buffer, "PNG", optimize=True)
+    except UnidentifiedImageError:
+        refuse("a picture as PNG", "figures", str(png), "Delete it.")
+    return buffer.getvalue()
+
+
+def _plot(name: str, caption: str, figure: Figure | None) -> list[Picture]:
+    return [Picture(name, caption, png_of(figure), svg_of(figure, name))] if figure else []
+
+
+def _incomplete(frame: pd.DataFrame) -> Iterator[Section]:
+    others = frame[frame["status"] != "complete"]
+    if not others.empty:
+        yield Section(
+            "Incomplete runs",
+            "The command that made the sweep, with hydra.sweep.dir=<its directory>, goes on with what is not running.",
+            table=readable(others, ["run", "status", "name", "error"]),
+        )
+
+
+def _all_runs(complete: pd.DataFrame) -> Iterator[Section]:
+    if not complete.empty:
+        settings = varying(complete, settings_of(complete)) or ["model"]
+        columns = ["run", *settings, *metrics_of(complete), *COMPARED, *TIMES]
+        yield Section("All complete runs", "sweep.csv has them with all digits.", table=readable(complete, columns))
+
+
+def _duration(seconds: float) -> str:
+    minutes, hours = seconds / 60, seconds / 3600
+    return f"{seconds:.0f} s" if seconds < 120 else f"{minutes:.0f} min" if minutes < 120 else f"{hours:.1f} h"

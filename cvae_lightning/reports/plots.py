@@ -1,0 +1,170 @@
+"""The plots of a sweep."""
+
+import io
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap, to_rgb
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, MaxNLocator
+
+from cvae_lightning.metrics.sense import sense
+from cvae_lightning.reports.table import settings_of
+
+INK, GREY, ACCENT = "#1a1a2e", "#8a8a99", "#d1495b"
+SHADES = LinearSegmentedColormap.from_list("shades", ["#e9edf5", "#8fa3cc", "#2b3a67"])
+LINES = LinearSegmentedColormap.from_list("lines", ["#dd9f4f", "#d1495b", "#9a6cb5", "#4a7fc1", "#2a9d8f"])
+MOST_PANELS, MOST_LINES, MOST_CELLS = 4, 8, 10
+
+
+def score_against_epochs(families: pd.DataFrame) -> Figure | None:
+    """The Score on val over the epochs, a panel for each lr and a line for each of the other settings.
+
+    None where all runs have the same epochs.
+    """
+    if "val/score" not in families or families["epochs"].nunique() < 2:
+        return None
+    rates = sorted(families["lr"].unique())
+    panels = [(f"lr {rate:g}", families[families["lr"] == rate]) for rate in rates]
+    if len(panels) > MOST_PANELS:
+        panels = [("", families)]
+    figure, axes = new_figure(len(panels), height=3.4)
+    epochs = sorted(families["epochs"].unique())
+    ticks = FixedLocator(epochs) if len(epochs) <= 8 else MaxNLocator(6, integer=True)
+    kind_of = _kinds(families)
+    kinds = sorted(set(kind_of), key=lambda kind: (len(kind), kind))  # 5 before 10
+    colours = dict(zip(kinds, LINES(np.linspace(0, 1, len(kinds))), strict=True))
+    for place, (title, rows) in zip(axes, panels, strict=True):
+        few = len(kinds) <= MOST_LINES and title
+        for kind, line in rows.groupby(kind_of[rows.index]):
+            line = line.sort_values("epochs")
+            x, y = line["epochs"].astype(float), line["val/score"]
+            look: dict[str, Any] = {"color": colours[kind] if few else GREY, "marker": "o", "markersize": 3.5}
+            place.errorbar(x, y, line["val/score/sd"], linewidth=1.6 if title else 0, capsize=2, **look)
+        paper = rows.dropna(subset=["paper_score"])
+        place.plot(paper["epochs"].astype(float), paper["paper_score"], "D", **_hollow())
+        finish(place, title, "epochs", "val Score" if place is axes[0] else "")
+        place.xaxis.set_major_locator(ticks)
+    named = list(colours.items()) if len(kinds) <= MOST_LINES and panels[0][0] else []
+    for kind, colour in named:
+        axes[0].plot([], [], color=colour, marker="o", markersize=3.5, label=kind)
+    if families["paper_score"].notna().any():
+        axes[0].plot([], [], "D", **_hollow(), label="the paper's")
+    _legend(figure)
+    return figure
+
+
+def heat_maps(families: pd.DataFrame, metric: str) -> Figure | None:
+    """The metric over lr and latent_dim, a panel for each number of epochs; where several runs meet, the best.
+
+    None where one of either was run, or too many for a map. Of many numbers of epochs, those with most runs.
+    """
+    if metric not in families:
+        return None
+    rates, sizes = (sorted(families[key].unique()) for key in ("lr", "latent_dim"))
+    if not (1 < len(rates) <= MOST_CELLS and 1 < len(sizes) <= MOST_CELLS):
+        return None
+    most = families["epochs"].value_counts().sort_index(ascending=False).nlargest(MOST_PANELS, keep="first").index
+    of_epochs = families[families["epochs"].isin(most)].groupby("epochs", sort=True)
+    grids = [(epochs, _best(rows, metric).reindex(index=rates, columns=sizes)) for epochs, rows in of_epochs]
+    values = np.concatenate([grid.to_numpy().ravel() for _, grid in grids])
+    low, high = np.nanmin(values), np.nanmax(values)
+    shades = (SHADES if sense(metric) >= 0 else SHADES.reversed()).with_extremes(bad=(*to_rgb(GREY), 0.12))
+    figure, axes = new_figure(len(grids), height=1.1 + 0.36 * len(rates))
+    for place, (epochs, grid) in zip(axes, grids, strict=True):
+        image = place.imshow(grid.to_numpy(), cmap=shades, vmin=low, vmax=high, aspect="auto")
+        _write_cells(place, grid.to_numpy(), image.to_rgba(grid.to_numpy()), "{:.4f}" if high < 1 else "{:.1f}")
+        place.set_xticks(range(len(sizes)), [f"{size:g}" for size in sizes])
+        place.set_yticks(range(len(rates)), [f"{rate:g}" for rate in rates])
+        finish(place, f"{epochs:g} epochs", "latent_dim", "lr" if place is axes[0] else "")
+        place.grid(visible=False)
+        place.tick_params(length=0)
+        place.spines[:].set_visible(False)
+    return figure
+
+
+def ours_against_the_paper(beside: pd.DataFrame) -> Figure | None:
+    """Our Scores on test over the paper's, with the line on which they are equal; None for fewer than two."""
+    if len(beside) < 2:
+        return None
+    figure, (axes,) = new_figure(1, height=3.8, width=4.4)
+    spread = beside["test/score/sd"].fillna(0)
+    both = pd.concat([beside["paper_score"], beside["test/score"] - spread, beside["test/score"] + spread])
+    margin = 0.06 * (both.max() - both.min() or 1)
+    ends = [both.min() - margin, both.max() + margin]
+    axes.plot(ends, ends, color=GREY, linewidth=1, linestyle=(0, (4, 3)))
+    look: dict[str, Any] = {"fmt": "o", "color": ACCENT, "markersize": 5, "elinewidth": 1.2, "capsize": 2}
+    axes.errorbar(beside["paper_score"], beside["test/score"], beside["test/score/sd"], **look)
+    axes.set(xlim=ends, ylim=ends, aspect="equal")
+    finish(axes, "", "the paper's Score", "ours, on test")
+    return figure
+
+
+def png_of(figure: Figure) -> bytes:
+    """On white, the same bytes each time."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=120, facecolor="white", metadata={"Software": None})
+    return buffer.getvalue()
+
+
+def svg_of(figure: Figure, name: str) -> str:
+    """An <svg> element whose ink has the colour of the text around it, the same each time; `name` keeps ids apart."""
+    buffer = io.StringIO()
+    nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
+        figure.savefig(buffer, format="svg", transparent=True, metadata=nothing)
+    text = buffer.getvalue()
+    return text[text.index("<svg") :].replace(INK, "currentColor")
+
+
+def _kinds(families: pd.DataFrame) -> pd.Series:
+    """What tells a line from the others in its panel, for a legend; a $ in it would begin a formula."""
+    keys = [key for key in settings_of(families) if key not in ("epochs", "lr", "experiment", "seed")]
+    keys = [key for key in keys if families[key].nunique(dropna=False) > 1]
+    names = families[keys].apply(lambda row: ", ".join(f"{key} {row[key]}" for key in keys), axis="columns")
+    return names.replace(r"\$", r"\\$", regex=True) if keys else pd.Series("ours", index=families.index)
+
+
+def _write_cells(place: Axes, values: np.ndarray, colours: np.ndarray, number: str) -> None:
+    """The numbers that there are, in the middle of their cells, readable on these colours."""
+    for row, column in np.argwhere(~np.isnan(values)):
+        on_dark = colours[row, column, 0] < 0.5
+        text = number.format(values[row, column])
+        look: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": 8}
+        place.text(column, row, text, color="white" if on_dark else "#1b1b2f", **look)  # INK takes the page's colour
+
+
+def _best(rows: pd.DataFrame, metric: str) -> pd.DataFrame:
+    cells = rows.groupby(["lr", "latent_dim"])[metric]
+    return (cells.max() if sense(metric) >= 0 else cells.min()).unstack()
+
+
+def new_figure(panels: int, height: float, width: float = 0.0) -> tuple[Figure, list[Axes]]:
+    """Panels side by side, with common axes."""
+    figure = Figure(figsize=(width or (6.4 if panels == 1 else 2.8 * panels + 0.6), height), layout="constrained")
+    return figure, list(figure.subplots(1, panels, sharex=True, sharey=True, squeeze=False)[0])
+
+
+def finish(axes: Axes, title: str, x_name: str, y_name: str) -> None:
+    """The look of all plots."""
+    axes.set_title(title, fontsize=9, color=INK, loc="left")
+    axes.set_xlabel(x_name, fontsize=9, color=INK)
+    axes.set_ylabel(y_name, fontsize=9, color=INK)
+    axes.tick_params(labelsize=8, color=GREY, labelcolor=INK)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color(GREY)
+    axes.grid(axis="y", color=GREY, alpha=0.25, linewidth=0.6)
+
+
+def _hollow() -> dict[str, Any]:
+    return {"color": "none", "markeredgecolor": INK, "markersize": 5, "markeredgewidth": 1.1}
+
+
+def _legend(figure: Figure) -> None:
+    handles, labels = figure.axes[0].get_legend_handles_labels()
+    if len(handles) > 1:
+        look: dict[str, Any] = {"frameon": False, "fontsize": 8, "labelcolor": INK}
+        figure.legend(handles, labels, loc="outside lower center", ncols=min(len(labels), 6), **look)

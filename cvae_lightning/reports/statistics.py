@@ -1,0 +1,115 @@
+"""What the rows of a sweep come to: over seeds, in order, beside the paper, and where they do not compare."""
+
+import pandas as pd
+
+from cvae_lightning.metrics.sense import sense
+from cvae_lightning.reports.table import metrics_of, settings_of
+from cvae_lightning.runs.summary import ROWS
+
+MUST_NOT_VARY = {
+    "dataset": "data sets",
+    "dataset_sha256": "files of the data set",
+    "torch": "versions of torch",
+    "pytorch_lightning": "versions of pytorch_lightning",
+    "device": "devices",
+    "threads": "numbers of threads",
+    "commit": "commits",
+    "objective": "objectives",
+}
+
+
+def objective_of(frame: pd.DataFrame) -> str:
+    """The val metric by which the sweep chooses; never a test metric."""
+    objectives = [key for key in frame["objective"].dropna() if key.startswith("val/")]
+    return objectives[0] if objectives else "val/score_uncapped"
+
+
+def title_of(metric: str) -> str:
+    """For a person: "val SSIM" for val/ssim."""
+    split, _, name = metric.rpartition("/")
+    return f"{split} {ROWS.get(name, name).strip()}".strip()
+
+
+def ranked(frame: pd.DataFrame, objective: str) -> pd.DataFrame:
+    """The rows that have the objective, best first."""
+    if objective not in frame:
+        return frame.iloc[:0]
+    return frame.dropna(subset=[objective]).sort_values(objective, ascending=sense(objective) < 0, kind="stable")
+
+
+def over_seeds(frame: pd.DataFrame, objective: str) -> pd.DataFrame:
+    """One row for the complete runs that differ in nothing but the seed, best first.
+
+    `run` and `n`, their names and number; the settings they share; the mean of each metric and of the seconds of
+    training, and <metric>/sd, the sample standard deviation, empty for a single run. `difference` is that of the mean.
+    """
+    complete = frame[frame["status"] == "complete"].drop_duplicates(["family", "seed"])  # the same run twice is one
+    groups = complete.groupby("family", sort=True)
+    settings = [key for key in settings_of(frame) if key != "seed"]
+    metrics = metrics_of(frame)
+    rows = pd.concat(
+        [
+            groups["run"].agg(", ".join),
+            groups.size().rename("n"),
+            groups[settings].first(),
+            groups[[*metrics, "paper_score", "fit_seconds"]].mean(),
+            groups[metrics].std(ddof=1).add_suffix("/sd"),
+        ],
+        axis="columns",
+    ).copy()  # in one piece, where there are a hundred columns
+    rows["difference"] = rows["test/score"] - rows["paper_score"] if "test/score" in rows else float("nan")
+    return ranked(rows, objective)
+
+
+def beside_the_paper(families: pd.DataFrame) -> pd.DataFrame:
+    """The rows that the paper has too, by its Score."""
+    return families.dropna(subset=["paper_score"]).sort_values("paper_score", ascending=False, kind="stable")
+
+
+def rank_correlation(ours: pd.Series, theirs: pd.Series) -> float:
+    """Spearman's; nan for fewer than three rows, of which it says nothing."""
+    return float(ours.rank().corr(theirs.rank())) if len(ours) > 2 else float("nan")
+
+
+def agreement(beside: pd.DataFrame) -> str:
+    """How our Scores and the paper's agree, in a sentence; empty without a row to compare."""
+    if beside.empty:
+        return ""
+    correlation = rank_correlation(beside["test/score"], beside["paper_score"])
+    ranks = "" if pd.isna(correlation) else f"rank correlation {correlation:.3f}, "
+    rows = "1 row" if len(beside) == 1 else f"{len(beside)} rows"
+    return (
+        f"{rows} beside the paper's: {ranks}mean absolute difference {beside['difference'].abs().mean():.2f} "
+        f"(mean {beside['difference'].mean():+.2f}) in the test Score."
+    )
+
+
+def varying(frame: pd.DataFrame, columns: list[str]) -> list[str]:
+    """The columns in which the rows differ, `experiment` only where the others don't tell them apart."""
+    differing = [key for key in columns if frame[key].nunique(dropna=False) > 1]
+    without = [key for key in differing if key != "experiment"]
+    return without if without and not frame.duplicated(subset=without).any() else differing
+
+
+def warnings(frame: pd.DataFrame, objective: str) -> list[str]:
+    """Sentences about what the complete runs do not have in common, and should, for their numbers to compare."""
+    complete = frame[frame["status"] == "complete"]
+    found = []
+    for key, title in MUST_NOT_VARY.items():
+        counts = complete[key].value_counts(sort=False)
+        if len(counts) > 1:
+            values = ", ".join(f"{short(key, value)} ({number} of the runs)" for value, number in counts.items())
+            found.append(f"Different {title}: {values}.")
+    if len(complete) and (objective not in complete or complete[objective].isna().all()):
+        found.append(f"No run has {objective}, so none of them is the best; absent in metrics.json says why.")
+    if "score" in objective and complete["model"].nunique() > 1:
+        found.append("Different models: the Score of a VAE and that of a CVAE are different formulas.")
+    return found
+
+
+def short(key: str, value: object) -> str:
+    """Digests and commits by their first characters."""
+    text = str(value)
+    if key == "commit":
+        return text[:7] + ("-dirty" if text.endswith("-dirty") else "")
+    return text[:12] if key == "dataset_sha256" else text

@@ -1,0 +1,35 @@
+"""Which file of each configuration group a run was composed of, by name."""
+
+import re
+
+from omegaconf import DictConfig, OmegaConf
+
+from cvae_lightning.core.build import CONF, load_group
+from cvae_lightning.runs.run import Run
+
+PLACES = {"averaging": "callbacks.averaging"}  # of groups whose files fill another place than their own name
+
+
+def choice(run: Run, group: str) -> str:
+    """The name of the choice in conf/<group>, such as "gaussian" for sampler=gaussian; "none" where there is none.
+
+    Hydra's record in the run directory says it, unless the part was given another `_target_` than that of the file.
+    Without a record, it is the file whose keys are most like those of the part. A class that no file names goes by its
+    own name.
+    """
+    part = OmegaConf.select(run.raw_config, PLACES.get(group, group))
+    if part is None:
+        return "none"
+    files = {path.stem: load_group(group, path.stem) for path in sorted((CONF / group).glob("*.yaml"))}
+    alike = [name for name, file in files.items() if file.get("_target_") == part.get("_target_")]
+    recorded = run.choices.get(group)
+    if recorded in alike or (recorded and recorded not in files):  # the latter lies on a search path of the user's own
+        return recorded
+    if alike:
+        return min(alike, key=lambda name: len(files[name].keys() ^ part.keys()))
+    return _class_name(part)
+
+
+def _class_name(part: DictConfig) -> str:
+    """The name of the class, in lower case with underscores."""
+    return re.sub("(?<=[a-z])(?=[A-Z])", "_", str(part._target_).rpartition(".")[2]).lower()

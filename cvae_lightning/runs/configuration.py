@@ -1,0 +1,98 @@
+"""The configuration in a run directory: read without evaluating anything, written with its values, and compared."""
+
+import functools
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from cvae_lightning.core.build import CONF
+from cvae_lightning.core.errors import refuse
+
+KEY = re.compile(r"\$\{[^${}:\\]*\}")  # ${key}, which only points to another value of the same configuration
+
+
+def read_config(file: Path) -> DictConfig:
+    """The configuration in a run directory; its interpolations point to keys of its own.
+
+    Raises UserError for a resolver, which reads the environment or runs code, where the run may be somebody else's.
+    Those that conf/config.yaml has under the same key are no secret, and allowed.
+    """
+    config = OmegaConf.load(file)
+    if not isinstance(config, DictConfig):
+        refuse("a configuration", str(file), type(config).__name__, "Name a folder of a past run.")
+    for key, text in _leaves(OmegaConf.to_container(config, resolve=False)):
+        if calls_a_resolver(text) and text != _of_conf().get(key):
+            refuse(
+                f"values and ${{key}} in {file}",
+                key,
+                text,
+                "A resolver of a run is never evaluated: put its value there, if you trust the run.",
+            )
+    return config
+
+
+def with_values(config: DictConfig) -> DictConfig:
+    """`config` with the value of each resolver in its place, so that reading it needs none; ${key} is kept."""
+    raw, values = (OmegaConf.to_container(config, resolve=resolve) for resolve in (False, True))
+    return OmegaConf.create(_with_values(raw, values))
+
+
+def calls_a_resolver(text: Any) -> bool:
+    """Whether more than keys is interpolated, also within other interpolations, as in ${a.${oc.env:HOME}}."""
+    if not isinstance(text, str):
+        return False
+    while (shorter := KEY.sub("", text)) != text:
+        text = shorter
+    return "${" in text
+
+
+def _with_values(raw: Any, value: Any) -> Any:
+    if isinstance(raw, dict):
+        return {key: _with_values(child, value[key]) for key, child in raw.items()}
+    if isinstance(raw, list):
+        return [_with_values(*pair) for pair in zip(raw, value, strict=True)]
+    return value if calls_a_resolver(raw) else raw
+
+
+def _leaves(node: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Full key and value of all that is neither a dict nor a list."""
+    if not isinstance(node, dict | list):
+        yield prefix, node
+        return
+    for key, child in node.items() if isinstance(node, dict) else enumerate(node):
+        yield from _leaves(child, f"{prefix}.{key}" if prefix else str(key))
+
+
+@functools.cache
+def _of_conf() -> dict[str, Any]:
+    return dict(_leaves(OmegaConf.to_container(OmegaConf.load(CONF / "config.yaml"), resolve=False)))
+
+
+KEPT_IN_FALLBACK = ("binarize", "max_shift")  # of `data`, when a run falls back to another data set
+
+
+def difference(asked: DictConfig, begun: DictConfig) -> str | None:
+    """Where the configuration `asked` for differs from that of the run that was begun, in a sentence; None: nowhere.
+
+    The data may be those that the run fell back to. The sentence names the shortest path.
+    """
+    if asked.data.fallback == begun.data.name:
+        asked = OmegaConf.merge(asked, {})  # type: ignore[assignment]  # a copy
+        asked.data = OmegaConf.merge(begun.data, {key: asked.data.get(key) for key in KEPT_IN_FALLBACK})
+    theirs, ours = (dict(_settings(OmegaConf.to_container(config, resolve=True))) for config in (begun, asked))
+    for key in sorted(theirs | ours, key=lambda key: key.count(".")):
+        if theirs.get(key) != ours.get(key):
+            return f"There, {key} is {theirs.get(key)}, not {ours.get(key)}."
+    return None
+
+
+def _settings(node: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Full path and value of all that a configuration sets."""
+    if isinstance(node, dict) and node:
+        for key, child in node.items():
+            yield from _settings(child, f"{prefix}.{key}" if prefix else str(key))
+    else:
+        yield prefix, node

@@ -1,0 +1,265 @@
+"""A run directory, which explains itself: read by whoever wants a result, written by the training."""
+
+import json
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from cvae_lightning.core.build import build, load_group
+from cvae_lightning.core.errors import UserError, refuse
+from cvae_lightning.core.files import refuse_links_out_of, sha256_of, write_whole
+from cvae_lightning.core.locks import holder
+from cvae_lightning.core.shell import path_argument
+from cvae_lightning.runs.configuration import KEPT_IN_FALLBACK, difference, read_config, with_values
+from cvae_lightning.runs.metrics_file import read_metrics
+
+if TYPE_CHECKING:  # a run directory is read without waiting for torch
+    from torch import Tensor
+
+    from cvae_lightning.core.shapes import AnyImages, AnyLabels, Images, Latents
+    from cvae_lightning.models.vae import VAE
+
+CONFIG, METRICS, WEIGHTS, FAILURE = ".hydra/config.yaml", "metrics.json", "model.safetensors", "error.txt"
+DATA = "data.json"  # SHA-256 of each file that the training reads
+
+
+class Run:
+    """A run directory; nothing is read before it is asked for, and nothing in it is executed.
+
+    >>> run = Run("outputs/2026-01-01/12-00-00")
+    >>> run.sample([2, 7, 9], temperature=0.8)
+    """
+
+    def __init__(self, path: str | Path, key: str = "run") -> None:
+        """Raises UserError, naming the `key` that `path` came from, where it is not a run directory."""
+        self.path = Path(str(path))  # a number is a name too
+        if not (self.path / CONFIG).is_file():
+            refuse("a run directory, which holds .hydra/config.yaml", key, str(path), "Name a folder of a past run.")
+
+    @classmethod
+    def begin(
+        cls, path: Path, config: DictConfig, overrides: Sequence[str] = (), hydra: DictConfig | None = None
+    ) -> "Run":
+        """The run of `config` in the directory `path`: a new one, or the one that was begun there earlier.
+
+        Raises UserError where a run of another configuration was begun there, or something else; nothing is changed.
+        Resolvers such as ${oc.env:...} are written as their values, so that the run keeps to the data it began with.
+        """
+        refuse_links_out_of(path, "hydra.run.dir", "Name another directory.")
+        if (path / CONFIG).is_file():
+            run = cls(path)
+            different = difference(config, run.raw_config)
+            if different is None:
+                (path / FAILURE).unlink(missing_ok=True)
+                return run
+            if run.begun:
+                what, remedy = "the configuration of the run in this directory", f"{different} Name another."
+                refuse(what, "hydra.run.dir", str(path), remedy)
+        if (path / "README.md").exists():
+            refuse("a folder without README.md", "hydra.run.dir", str(path), "The run writes its own. Name another.")
+        (path / ".hydra").mkdir(parents=True, exist_ok=True)
+        contents = {"hydra": hydra, "overrides": OmegaConf.create(list(overrides)), "config": with_values(config)}
+        for name, content in contents.items():
+            if content is not None:
+                write_whole(path / ".hydra" / f"{name}.yaml", OmegaConf.to_yaml(content))
+        (path / FAILURE).unlink(missing_ok=True)
+        return cls(path)
+
+    @property
+    def complete(self) -> bool:
+        """metrics.json is written last, so its presence says that the run ended well."""
+        return (self.path / METRICS).is_file()
+
+    @property
+    def begun(self) -> bool:
+        """Whether something was trained that would be lost."""
+        return self.complete or any(self.path.glob("checkpoints/*.ckpt"))
+
+    @property
+    def failure(self) -> str | None:
+        """The sentence of the error with which the run ended in a sweep, where it failed."""
+        file = self.path / FAILURE
+        return (
+            file.read_text(encoding="utf-8", errors="replace").strip() if file.is_file() and not self.complete else None
+        )
+
+    @property
+    def status(self) -> str:
+        """complete, running, failed or interrupted."""
+        if self.complete:
+            return "complete"
+        return "running" if self.trained_by else "failed" if self.failure else "interrupted"
+
+    @property
+    def trained_by(self) -> str | None:
+        """The process that trains it at the moment, such as "process 4242 on node7"."""
+        return holder(self.path)
+
+    @cached_property
+    def overrides(self) -> list[str]:
+        """The keys that its command, or its place in a sweep, set; interpolations in them are kept."""
+        file = self.path / ".hydra" / "overrides.yaml"
+        given = OmegaConf.to_container(OmegaConf.load(file), resolve=False) if file.is_file() else []
+        if not isinstance(given, list):
+            refuse("a list of overrides", str(file), type(given).__name__, "Delete it.")
+        return list(map(str, given))
+
+    @cached_property
+    def choices(self) -> dict[str, str | None]:
+        """The file that was chosen in each group of conf/, as Hydra noted it; empty for a run without its record."""
+        file = self.path / ".hydra" / "hydra.yaml"
+        if not file.is_file():
+            return {}
+        record = OmegaConf.load(file)
+        choices = OmegaConf.select(record, "hydra.runtime.choices") if isinstance(record, DictConfig) else None
+        return dict(choices) if isinstance(choices, DictConfig) else {}
+
+    @property
+    def family(self) -> dict[str, Any]:
+        """The configuration without the number of epochs.
+
+        A shorter run of the same family is a prefix of this one: what depends on the total length, such as a learning
+        rate schedule, takes it from ${epochs}, and thereby differs.
+        """
+        config = self.config
+        del config["epochs"], config["trainer"]["max_epochs"]
+        return config
+
+    @cached_property
+    def raw_config(self) -> DictConfig:
+        """The configuration as it was composed, interpolations kept. Raises UserError for resolvers."""
+        return read_config(self.path / CONFIG)
+
+    def config_with(self, changes: dict[str, Any]) -> DictConfig:
+        """A copy of `raw_config` with other values under some of its keys; the run's own never changes."""
+        config = self.raw_config.copy()
+        for key, value in changes.items():
+            config[key] = value
+        return config
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The configuration as plain values."""
+        return OmegaConf.to_container(self.raw_config, resolve=True)  # type: ignore[return-value]  # a dict, as YAML was
+
+    @cached_property
+    def metrics(self) -> dict[str, Any]:
+        """metrics.json. Raises UserError while the run is incomplete, and where a value is not what it should be."""
+        if not self.complete:
+            remedy = f"Continue it: python -m cvae_lightning {path_argument('resume', self.path)}"
+            if process := self.trained_by:
+                remedy = f"It is being trained by {process}; wait for it to end."
+            refuse("a complete run, which holds metrics.json", "run", str(self.path), remedy)
+        return read_metrics(self.path / METRICS)
+
+    @property
+    def objective(self) -> float | None:
+        """The val metric that the configuration names; None where the model has none: a failed trial of a search."""
+        return self.metrics["val"].get(str(self.raw_config.objective).removeprefix("val/"))
+
+    @cached_property
+    def _model(self) -> "VAE":
+        return self.model()
+
+    def model(self) -> "VAE":
+        """The trained model, in evaluation mode. Raises UserError where its weights are not those of metrics.json."""
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+
+        weights = self.path / WEIGHTS
+        digest = self.metrics["weights_sha256"]
+        if not weights.is_file() or sha256_of(weights) != digest:
+            raise UserError(f"Expected the weights that metrics.json names, got others in {weights}. Train again.")
+        try:
+            state = load_file(weights)
+        except SafetensorError as error:
+            raise UserError(f"Expected weights as safetensors, got {weights} ({error}). Train again.") from error
+        model: VAE = build(self.raw_config.model)
+        self._check_layout(model.state_dict(), state)
+        model.load_state_dict(state)
+        return model.eval()
+
+    def _check_layout(self, expected: "dict[str, Tensor]", stored: "dict[str, Tensor]") -> None:
+        """Raises UserError where the code has changed since, and builds a model with other weights."""
+        shapes, theirs = ({name: tuple(weight.shape) for name, weight in part.items()} for part in (expected, stored))
+        different = sorted(name for name in shapes | theirs if shapes.get(name) != theirs.get(name))
+        if not different:
+            return
+        name, writer = different[0], self.metrics["environment"]
+        raise UserError(
+            f"Expected {name} of shape {shapes.get(name)}, got {theirs.get(name)} in {self.path / WEIGHTS} "
+            f"({len(different)} such differences). It was written by cvae_lightning "
+            f"{writer.get('cvae_lightning') or 'of an earlier version'}, commit {writer.get('commit') or 'unknown'}: "
+            "use that version, or train again."
+        )
+
+    def sample(self, labels: "AnyLabels", temperature: float | None = None, seed: int = 0) -> "Images":
+        """One image per label, from the run's sampler: (B, C, H, W), float32 in [0, 1], on the CPU.
+
+        `labels` are integers: one, a list, or a tensor or array of 0 or 1 dimensions. A model without classes draws
+        as many images as there are labels. The images are the same for the same `seed`. A `temperature` below 1 makes
+        them more typical and less diverse; None stands for the sampler's own. Raises UserError for anything else.
+        """
+        from cvae_lightning.models import inference
+
+        return inference.sample(self._model, labels, temperature, seed).images
+
+    def reconstruct(self, images: "AnyImages", labels: "AnyLabels", seed: int = 0) -> "Images":
+        """What the model makes of `images` at one draw of z each: (B, C, H, W), float32 in [0, 1], on the CPU.
+
+        `images` are a tensor or an array (B, C, H, W), or one image (C, H, W): floats of any precision in [0, 1],
+        bytes, which are divided by 255, or booleans. `labels` as in `sample`, one for all images or one for each.
+        Raises UserError for anything else.
+        """
+        from cvae_lightning.models import inference
+
+        return inference.reconstruct(self._model, images, labels, seed)
+
+    def encode(self, images: "AnyImages", labels: "AnyLabels") -> "Latents":
+        """The means of q(z | x, y): (B, latent_dim), float32, on the CPU; `images` and `labels` as in `reconstruct`."""
+        from cvae_lightning.models import inference
+
+        return inference.encode(self._model, images, labels).mean
+
+    def write_result(self, weights: "dict[str, Tensor]", metrics: dict[str, Any]) -> None:
+        """Write model.safetensors, then metrics.json with its digest: with that, the run is complete."""
+        from safetensors.torch import save  # not save_file, whose files nobody but their owner can read
+
+        write_whole(self.path / WEIGHTS, save(weights))
+        result = {**metrics, "weights_sha256": sha256_of(self.path / WEIGHTS)}
+        write_whole(self.path / METRICS, json.dumps(result, indent=1, allow_nan=False) + "\n")
+
+    def write_failure(self, sentence: str) -> None:
+        """Note why the run failed, for whoever reads the sweep."""
+        write_whole(self.path / FAILURE, sentence + "\n")
+
+    def discard_unless_begun(self) -> None:
+        """Remove what was written before the training began; a run that has a checkpoint is left alone."""
+        if self.begun:
+            return
+        for pattern in (".hydra/*.yaml", DATA, "train.log", "hparams.yaml", "events.out.tfevents.*"):
+            for file in self.path.glob(pattern):
+                file.unlink()
+        for folder in (self.path / ".hydra", self.path / "checkpoints", self.path):
+            if folder.is_dir() and not any(folder.iterdir()):
+                folder.rmdir()
+
+    def with_data_in(self, data_dir: str | None) -> "Run":
+        """The same run with its data in the folder `data_dir`; None: where they were. Nothing is written."""
+        moved = Run(self.path)
+        if data_dir is not None:
+            moved.raw_config.data_dir = str(data_dir)
+        return moved
+
+    def fall_back(self) -> str:
+        """Make the data set that `data.fallback` names the run's own, in its directory too; return its name."""
+        asked = self.raw_config.data
+        name = str(asked.fallback)
+        self.raw_config.data = load_group("data", name)
+        for key in KEPT_IN_FALLBACK:
+            self.raw_config.data[key] = asked[key]
+        write_whole(self.path / CONFIG, OmegaConf.to_yaml(self.raw_config))
+        return name

@@ -1,0 +1,79 @@
+"""The checkpoint from which an interrupted run goes on."""
+
+import io
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning_fabric.plugins import TorchCheckpointIO
+from pytorch_lightning import LightningModule, Trainer
+from pytorch_lightning.callbacks import Checkpoint
+from torch import Tensor
+
+from cvae_lightning.core.capacity import check_room
+from cvae_lightning.core.errors import UserError
+from cvae_lightning.core.files import write_whole
+from cvae_lightning.core.random_streams import get_states, set_states
+
+LAST = Path("checkpoints", "last.ckpt")
+OTHER_FILES = 5_000_000  # bytes: pictures, as files and in TensorBoard, and logs
+
+
+class WholeCheckpointIO(TorchCheckpointIO):
+    """Writes checkpoints atomically, beside their place; Lightning itself stages them in TMPDIR."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
+        content = io.BytesIO()
+        torch.save(checkpoint, content)
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        write_whole(Path(path), content.getbuffer())
+
+
+class LastCheckpoint(Checkpoint):
+    """Writes checkpoints/last.ckpt at the start of `fit` and after each epoch, with the random streams in it.
+
+    Being a `Checkpoint`, it comes after all other callbacks, so that what they noted of the epoch is in it.
+    """
+
+    _restored_states: list[Tensor] | None = None
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Raises UserError where the disk lacks the room for what the run will leave."""
+        if self._restored_states:
+            set_states(self._restored_states)
+        path = Path(trainer.default_root_dir)
+        weights = sum(parameter.nbytes for parameter in pl_module.parameters())
+        there = (path / LAST).stat().st_size if (path / LAST).exists() else 0
+        remedy = "Free some space, or name a folder on a larger disk (hydra.run.dir)."
+        # Weights and both moments of Adam, twice, since a new checkpoint is written beside the old one.
+        check_room(path, 2 * 3 * weights - there + OTHER_FILES, "The training", remedy)
+        trainer.strategy.checkpoint_io = WholeCheckpointIO()
+        trainer.save_checkpoint(path / LAST)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        trainer.save_checkpoint(Path(trainer.default_root_dir) / LAST)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"random_states": get_states()}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self._restored_states = state_dict["random_states"]
+
+
+def last_checkpoint(run_dir: Path) -> Path | None:
+    """The checkpoint to resume from, if there is one.
+
+    Raises UserError where it holds more than tensors and plain values; nothing in such a file is executed.
+    """
+    path = run_dir / LAST
+    if not path.exists():
+        return None
+    try:
+        torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(
+            f"Expected a checkpoint of tensors and plain values, got {path} ({reason}). Delete it."
+        ) from error
+    return path

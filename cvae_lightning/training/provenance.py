@@ -1,0 +1,100 @@
+"""How the numbers of a run came about: its settings, times and versions, as metrics.json holds them."""
+
+import functools
+import platform
+import statistics
+import subprocess
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import torch
+from omegaconf import DictConfig, OmegaConf
+from pytorch_lightning import Trainer
+
+from cvae_lightning.core.build import PACKAGE
+from cvae_lightning.models.vae import VAE
+from cvae_lightning.runs.choices import choice
+from cvae_lightning.runs.run import Run
+from cvae_lightning.training.callbacks.history import history_of
+
+
+def settings(run: Run, model: VAE) -> dict[str, Any]:
+    """What was run, under the same keys for every model; choices by the names of their files in conf/."""
+    config = run.raw_config
+    return {
+        "model": choice(run, "model"),
+        "network": choice(run, "network"),
+        "hidden": str(config.network.get("hidden")),
+        "injection": _injection(config.network),
+        "likelihood": choice(run, "likelihood"),
+        "variance": config.likelihood.get("variance"),
+        "binarize": config.data.binarize,
+        "prior": choice(run, "prior"),
+        "prior_components": config.prior.get("num_components"),
+        "bound": choice(run, "bound"),
+        **{key: config.bound.get(key) for key in ("warmup_epochs", "free_bits", "num_samples")},
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        **{key: config[key] for key in ("epochs", "latent_dim", "lr", "batch_size", "beta", "seed")},
+        "optimizer": choice(run, "optimizer"),
+        "schedule": choice(run, "schedule"),
+        "sampler": choice(run, "sampler"),
+        "components": config.sampler.get("num_components"),
+        "temperature": config.sampler.get("temperature"),
+        "averaging": choice(run, "averaging"),
+        "averaging_decay": OmegaConf.select(config, "callbacks.averaging.decay"),
+        "max_shift": config.data.get("max_shift", 0),
+        "precision": config.trainer.get("precision", "32-true"),
+        "backward_precision": config.backward_precision,
+    }
+
+
+def timing(trainer: Trainer) -> dict[str, float | None]:
+    """Seconds of all epochs, of an earlier part of a resumed run too, and the median speed of training."""
+    rows = history_of(trainer)
+    if not rows:
+        return {"fit_seconds": None, "images_per_second": None}
+    return {
+        "fit_seconds": sum(row["seconds"] for row in rows),
+        "images_per_second": statistics.median(row["train/images_per_second"] for row in rows),
+    }
+
+
+def environment(trainer: Trainer) -> dict[str, Any]:
+    device = trainer.strategy.root_device
+    return {
+        "cvae_lightning": _own_version(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "pytorch_lightning": version("pytorch_lightning"),
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+        "threads": torch.get_num_threads(),
+        "commit": _commit(),
+    }
+
+
+def _own_version() -> str | None:
+    """None in a checkout that was not installed."""
+    try:
+        return version("cvae_lightning")
+    except PackageNotFoundError:
+        return None
+
+
+@functools.cache
+def _commit() -> str | None:
+    """Of the checkout that the code was imported from, however it changes while a sweep goes on."""
+    if not (PACKAGE.parent / ".git").exists():
+        return None
+    git = ["git", "-C", str(PACKAGE), "describe", "--always", "--dirty", "--abbrev=40"]
+    return subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip() or None
+
+
+def _injection(network: DictConfig) -> str | None:
+    """How the context enters, and where that is not both networks: "concatenate", or "add into decoder".
+
+    None for a network of the user's own that has no such choice.
+    """
+    if "injection" not in network:
+        return None
+    places = list(network.inject_into)
+    return network.injection if len(places) == 2 else f"{network.injection} into {' and '.join(places) or 'nothing'}"

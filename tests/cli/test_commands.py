@@ -1,0 +1,190 @@
+"""The commands as a person types them: each in a process of its own, in an empty folder."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from cvae_lightning.core.build import PACKAGE
+from cvae_lightning.runs.run import Run
+
+ROOT = PACKAGE.parent
+QUICK = ["data=digits", "data.module.passes_per_epoch=1", "network.hidden=[16]", "accelerator=cpu"]
+
+
+def environment(path: Path = ROOT) -> dict[str, str]:
+    kept = {key: value for key, value in os.environ.items() if key not in ("CVAE_DATA_DIR", "HYDRA_FULL_ERROR")}
+    return {**kept, "PYTHONPATH": str(path)}
+
+
+def command(*arguments: str, module: str = "cvae_lightning") -> list[str]:
+    return [sys.executable, "-m", module, *arguments]
+
+
+def execute(*arguments: str, cwd: Path, **options: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command(*arguments, **options), cwd=cwd, env=environment(), capture_output=True, text=True, check=False
+    )
+
+
+MODULES = ["cvae_lightning", *(f"cvae_lightning.{verb}" for verb in ("evaluate", "report", "sample", "export"))]
+
+
+@pytest.mark.parametrize("module", MODULES)
+@pytest.mark.parametrize("flag", ["--help", "--cfg=job"])
+def test_questions_are_answered_at_once(tmp_path: Path, module: str, flag: str) -> None:
+    """Nothing that computes or draws is imported for them, which would take longer than all the rest."""
+    question = [sys.executable, "-X", "importtime", "-m", module, *flag.split("=")]
+    answer = subprocess.run(question, cwd=tmp_path, env=environment(), capture_output=True, text=True, check=False)
+    assert answer.returncode == 0, answer.stderr
+    imported = {name.partition(".")[0] for name in re.findall(r"\| +([\w.]+)$", answer.stderr, re.MULTILINE)}
+    assert "hydra" in imported
+    assert not imported & {"torch", "pytorch_lightning", "pandas", "matplotlib", "sklearn", "scipy", "PIL"}
+    assert not list(tmp_path.iterdir())
+    if flag == "--help":
+        assert f"usage: python -m {module}" in answer.stdout
+        assert len(re.findall(rf"^  python -m {module}", answer.stdout, re.MULTILINE)) >= 2
+
+
+def test_the_help_has_six_examples_that_compose(tmp_path: Path) -> None:
+    answer = execute("--help", cwd=tmp_path).stdout
+    examples = re.findall(r"^  python -m cvae_lightning ?(.*?)(?:   |$)", answer, re.MULTILINE)
+    assert len(examples) == 6
+    for example in examples:
+        overrides = [word for word in example.split() if word != "-m" and "," not in word]
+        assert execute(*overrides, "--cfg", "job", cwd=tmp_path).returncode == 0
+
+
+MISTAKES = {
+    "model=gan": "Expected one of cvae, vae (model), got 'gan'. Choose one of these.",
+    "data=cifar": "Expected one of digits, fashion_mnist, kmnist, mnist (data), got 'cifar'. Choose one of these.",
+    "latentdim=3": "Expected a known key, got 'latentdim'. Did you mean latent_dim?",
+    "network.hiden=[4]": "Expected a known key, got 'network.hiden'. Did you mean network.hidden?",
+    "qqqqqq=3": "Expected a known key, got 'qqqqqq'. --help names the usual keys, --cfg job all.",
+    "lr=0.1=2": "Expected key=value, got 'lr=0.1=2'. Put quotes around special characters.",
+    "resume=nowhere": "Expected a run directory, which holds .hydra/config.yaml (resume), got 'nowhere'. "
+    "Name a folder of a past run.",
+    "lr=-1": "Expected a finite number above 0 (lr), got -1. The paper searches 0.001 to 0.02.",
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_ends_in_one_sentence_and_leaves_nothing(tmp_path: Path, mistake: str) -> None:
+    answer = execute(mistake, cwd=tmp_path)
+    assert answer.returncode == 1
+    assert answer.stderr == MISTAKES[mistake] + "\n"
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+def test_a_key_that_must_be_given_is_asked_for(tmp_path: Path) -> None:
+    answer = execute(cwd=tmp_path, module="cvae_lightning.evaluate")
+    assert answer.returncode == 1
+    assert answer.stderr == "Expected run=<value>, got none. --help explains the command.\n"
+
+
+def test_the_traceback_is_there_for_whom_it_helps(tmp_path: Path) -> None:
+    env = {**environment(), "HYDRA_FULL_ERROR": "1"}
+    answer = subprocess.run(command("model=gan"), cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
+    assert answer.returncode == 1
+    assert "Traceback" in answer.stderr
+
+
+def test_the_main_job_runs_from_a_wheel_in_an_empty_folder(tmp_path: Path) -> None:
+    """Without network and files it trains on digits; evaluate then finds the same numbers."""
+    build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(tmp_path), str(ROOT)]
+    subprocess.run(build, check=True, capture_output=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    site, folder = tmp_path / "site", tmp_path / "empty"
+    folder.mkdir()
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(site)
+    where = subprocess.run(
+        [sys.executable, "-c", "from cvae_lightning.core.build import CONF; print(CONF)"],
+        cwd=folder,
+        env=environment(site),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert Path(where.stdout.strip()) == site / "cvae_lightning" / "conf"
+
+    run = subprocess.run(
+        command("epochs=2", *QUICK[2:]), cwd=folder, env=environment(site), capture_output=True, text=True
+    )
+    assert run.returncode == 0, run.stderr
+    assert f"Expected the files of mnist in {folder}/data/MNIST/raw (data_dir), got none" in run.stdout
+    assert "Training on the embedded digits instead" in run.stdout
+    assert len(re.findall(r"epoch \d/2  train loss [\d.]+  val ELBO -[\d.]+ nats  [\d,]+ images/s", run.stdout)) == 2
+    assert "cvae (mlp) on digits: epochs 2, latent_dim 20, lr 0.005" in run.stdout
+    assert "paper" not in run.stdout.partition("Next:")[0].partition("cvae (mlp)")[2], "it has no row for digits"
+    evaluate = re.search(r"python -m cvae_lightning\.evaluate (run=\S+)", run.stdout)
+    assert evaluate
+    again = subprocess.run(
+        command(evaluate[1], module="cvae_lightning.evaluate"),
+        cwd=folder,
+        env=environment(site),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "All numbers that metrics.json has are the same, to the last digit." in again.stdout, again.stderr
+
+
+def lines_until(process: subprocess.Popen[str], text: str) -> Iterator[str]:
+    assert process.stdout
+    for line in process.stdout:
+        yield line
+        if text in line:
+            return
+
+
+@pytest.mark.parametrize(("signum", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_leaves_a_run_that_can_be_resumed(tmp_path: Path, signum: signal.Signals, status: int) -> None:
+    arguments = command(*QUICK, "epochs=60", "hydra.run.dir=run")
+    pipe = subprocess.PIPE
+    with subprocess.Popen(arguments, cwd=tmp_path, env=environment(), stdout=pipe, stderr=pipe, text=True) as process:
+        assert "epoch 3/60" in list(lines_until(process, "epoch 3/60"))[-1]
+        process.send_signal(signum)
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == status
+    assert f"Interrupted by {signum.name}. Continue with: python -m cvae_lightning resume=run" in out
+    assert err.strip() == f"Interrupted by {signum.name}."
+    run = Run(tmp_path / "run")
+    assert (run.path / "checkpoints" / "last.ckpt").exists()
+    assert not run.complete
+    if signum == signal.SIGTERM:
+        answer = execute("resume=run", cwd=tmp_path)
+        assert answer.returncode == 0, answer.stderr
+        assert run.complete
+        log = (run.path / "train.log").read_text()
+        assert {f"epoch {epoch}/60" for epoch in range(1, 61)} <= set(re.findall(r"epoch \d+/60", log))
+        assert "run is complete: there is nothing to continue." in execute("resume=run", cwd=tmp_path).stdout
+
+
+def test_the_same_command_in_the_same_directory_finds_its_run(tmp_path: Path) -> None:
+    arguments = [*QUICK, "epochs=1", "hydra.run.dir=run"]
+    assert execute(*arguments, cwd=tmp_path).returncode == 0
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*") if path.name != "train.log"}
+    answer = execute(*arguments, cwd=tmp_path)
+    assert answer.returncode == 0
+    assert answer.stdout == "run is complete: there is nothing to continue.\n"
+    answer = execute(*arguments, "lr=0.5", cwd=tmp_path)
+    assert answer.returncode == 1
+    assert answer.stderr == (
+        "Expected the configuration of the run in this directory (hydra.run.dir), got 'run'. "
+        "There, lr is 0.005, not 0.5. Name another.\n"
+    )
+    assert before == {path: path.stat().st_mtime_ns for path in before}
+
+
+def test_a_mistake_in_a_sweep_leaves_nothing(tmp_path: Path) -> None:
+    answer = execute("-m", "latentdim=3,4", "hydra.sweep.dir=sweep", cwd=tmp_path)
+    assert answer.returncode == 1
+    assert answer.stderr == "Expected a known key, got 'latentdim'. Did you mean latent_dim?\n"
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,143 @@
+"""What does not fit, on the disk or in memory, is refused before the work, and what is written in parts is the same."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from conftest import MakeRun, composed
+
+from cvae_lightning.core import capacity
+from cvae_lightning.core.archives import Parts, write_npz
+from cvae_lightning.core.build import build
+from cvae_lightning.core.capacity import available_memory, check_memory, readable
+from cvae_lightning.core.errors import UserError
+from cvae_lightning.interpolate import interpolate
+from cvae_lightning.models import inference
+from cvae_lightning.runs.run import Run
+from cvae_lightning.sample import sample
+from cvae_lightning.training.train import check_batch_fits, check_model_fits, train
+from cvae_lightning.traverse import traverse
+
+COMMANDS = {"sample": sample, "interpolate": interpolate, "traverse": traverse}
+MANY = 10**12
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory, idx_dir: Path) -> Run:
+    small = ["network.hidden=[16]", "epochs=1", "latent_dim=3", "accelerator=cpu"]
+    made = Run.begin(tmp_path_factory.mktemp("run"), composed(f"data_dir={idx_dir}", *small))
+    train(made)
+    return made
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        ("sample", f"num={MANY}"),
+        ("sample", f"num={MANY}", "format=png"),
+        ("interpolate", "between=samples", f"num={MANY}"),
+        ("interpolate", "between=samples", f"steps={MANY}"),
+        ("traverse", f"steps={MANY}"),
+        ("traverse", f"steps={MANY}", "format=png"),
+    ],
+    ids=" ".join,
+)
+def test_what_cannot_fit_is_refused_with_its_size(run: Run, tmp_path: Path, given: tuple[str, ...]) -> None:
+    verb, *overrides = given
+    key = next(override for override in overrides if override.endswith(str(MANY)))
+    with pytest.raises(
+        UserError, match=rf"^{key} needs [\d.]+ [TP]B .* [\d.]+ [kMGT]B are (free|available)\. Lower it"
+    ):
+        COMMANDS[verb](composed(f"run={run.path}", f"out={tmp_path / 'out'}", *overrides, config_name=verb))
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        f"latent_dim={MANY}",
+        f"network.hidden=[{MANY}]",
+        "sampler=mixture sampler.num_components=1000000000",
+        "prior=learned prior.num_components=1000000000000",
+        "network=conv network.channels=100000000",
+        "network=residual network.blocks=1000000000",
+    ],
+)
+def test_a_model_larger_than_the_memory_is_refused_before_it_is_built(override: str) -> None:
+    with pytest.raises(UserError, match=r"needs [\d.]+ [TPE]B of memory, where [\d.]+ [MGT]B are available"):
+        check_model_fits(composed(*override.split(), "accelerator=cpu"))
+
+
+@pytest.mark.parametrize(
+    "override",
+    ["grader.samples_per_class", "+nll.num_samples", "+gradients.num_draws"],
+)
+def test_an_evaluator_that_needs_more_than_the_memory_is_refused(override: str) -> None:
+    name, key = override.lstrip("+").split(".")
+    choice = {"grader": "default", "nll": "likelihood", "gradients": "claims"}[name]
+    config = composed(f"evaluators={choice}", f"evaluators.{name}.{key}={MANY}")
+    with pytest.raises(UserError, match=rf"evaluators\.{name}\.{key}={MANY} needs .* of memory"):
+        build(config.evaluators)
+
+
+def test_a_batch_larger_than_the_memory_is_refused() -> None:
+    config = composed("bound=iwae", f"bound.num_samples={MANY}", "batch_size=7", "accelerator=cpu")
+    with pytest.raises(UserError, match=rf"A batch of 7 images, {MANY} draws each, needs .* Lower bound\.num_samples"):
+        check_batch_fits(config, 60_000)
+    check_batch_fits(composed(f"batch_size={MANY}", "accelerator=cpu"), 100)
+
+
+def test_passes_whose_order_is_larger_than_the_memory_are_refused(make_run: MakeRun) -> None:
+    with pytest.raises(UserError, match=r"data\.passes_per_epoch=1000000000 needs"):
+        train(make_run("run", "+data.module.passes_per_epoch=1000000000"))
+
+
+def test_memory_is_what_the_system_or_the_container_has(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    limit, info = tmp_path / "memory.max", tmp_path / "meminfo"
+    monkeypatch.setattr(capacity, "CGROUP_LIMIT", limit)
+    monkeypatch.setattr(capacity, "MEMINFO", info)
+    whole = available_memory()
+    for content, expected in (("max\n", whole), ("4096\n", 4096)):
+        limit.write_text(content)
+        assert available_memory() == expected
+    info.write_text("MemTotal:       1000 kB\nMemAvailable:       3 kB\n")
+    assert available_memory() == 3 * 1024
+    check_memory(3 * 1024, "It", "")
+    with pytest.raises(UserError, match=r"It needs 3\.07 kB of memory, where 3\.07 kB are available"):
+        check_memory(3 * 1024 + 1, "It", "")
+
+
+@pytest.mark.parametrize(
+    ("size", "text"),
+    [(0, "0 bytes"), (999, "999 bytes"), (999_600, "1 MB"), (313 * 10**9, "313 GB"), (5 * 10**21, "5e+03 EB")],
+)
+def test_sizes_are_readable(size: int, text: str) -> None:
+    assert readable(size) == text
+
+
+def test_an_archive_in_parts_has_the_bytes_of_numpys(tmp_path: Path) -> None:
+    images, labels = np.random.default_rng(0).random((7, 1, 28, 28), np.float32), np.arange(7)
+    np.savez_compressed(tmp_path / "whole.npz", images=images, labels=labels)
+    parts = Parts(images.shape, (images[start : start + 3] for start in (0, 3, 6)))
+    write_npz(tmp_path / "parts.npz", {"images": parts, "labels": labels})
+    assert (tmp_path / "parts.npz").read_bytes() == (tmp_path / "whole.npz").read_bytes()
+
+
+def test_latents_of_a_normal_are_the_same_however_many_are_drawn_at_once(run: Run, monkeypatch: Any) -> None:
+    """In blocks of whole vectors of 16 numbers, from which torch draws."""
+    model, labels = run.model(), torch.arange(10).repeat(20)
+    whole = inference.sample_latents(model, labels, seed=4)
+    monkeypatch.setattr(inference, "DRAWS", 32)
+    assert torch.equal(inference.sample_latents(model, labels, seed=4), whole)
+
+
+def test_a_picture_shows_the_first_rows_and_steps_spread_evenly(run: Run, tmp_path: Path) -> None:
+    """However many there are, it is one that matplotlib can draw."""
+    given = ["between=samples", "num=300", "steps=2", f"run={run.path}", f"out={tmp_path}"]
+    interpolate(composed(*given, config_name="interpolate"))
+    traverse(composed("steps=1000", "labels=3", f"run={run.path}", f"out={tmp_path}", config_name="traverse"))
+    with np.load(tmp_path / "interpolations.npz") as archive:
+        assert archive["images"].shape[:2] == (300, 2)
+    assert {path.name for path in tmp_path.glob("*.png")} == {"interpolations.png", "traversal_3.png"}

@@ -1,0 +1,137 @@
+"""The card of a run says what its files say, and no sentence that is false for it."""
+
+import copy
+import re
+from typing import Any
+
+import pytest
+import yaml
+from conftest import MakeRun, composed
+from omegaconf import OmegaConf
+
+from cvae_lightning.runs.model_card import MEASURES, model_card
+from cvae_lightning.runs.run import Run
+from cvae_lightning.training.train import train
+
+NUMBERS: dict[str, float | None] = dict.fromkeys(MEASURES, 0.5)
+NUMBERS |= {"fid_judge": 0.0862, "fid_judge_floor": 0.0257, "num_samples": 10000.0, "accuracy_real": 0.9963}
+NUMBERS |= {"label_leak": 0.82, "active_units": 17.0, "nll_iw_samples": 100.0, "fid_inception": None, "new": 0.123}
+SETTINGS = {"model": "cvae", "network": "mlp", "likelihood": "gaussian", "binarize": None, "variance": 0.5}
+SETTINGS |= {"parameters": 981624, "epochs": 10, "latent_dim": 20, "lr": 0.005, "batch_size": 1024, "seed": 0}
+METRICS: dict[str, Any] = {
+    "schema": 1,
+    **SETTINGS,
+    "dataset": {"name": "mnist", "sha256": "474311ef", "train": 50000, "val": 10000, "test": 10000},
+    "val": NUMBERS,
+    "test": {**NUMBERS, "fid_judge": 0.0991},
+    "time": {"fit_seconds": 70.1},
+    "environment": {"device": "cpu", "torch": "2.14.1", "pytorch_lightning": "2.6.6", "commit": None},
+}
+
+
+def card(*overrides: str, **changes: Any) -> str:
+    metrics = copy.deepcopy(METRICS)
+    for key, value in changes.items():
+        if isinstance(value, dict):
+            metrics[key] |= value
+        else:
+            metrics[key] = value
+    config: Any = OmegaConf.to_container(composed(*(word for word in overrides if "=" in word)), resolve=True)
+    return model_card(metrics, config, overrides, ["samples", "loss"])
+
+
+def row(text: str, name: str) -> list[str]:
+    (line,) = [line for line in text.splitlines() if line.startswith(f"| `{name}`")]
+    return [cell.strip() for cell in line.strip("|").split("|")[1:-1]]
+
+
+def test_a_number_stands_with_what_real_images_get_and_with_its_samples() -> None:
+    text = card()
+    assert row(text, "fid_judge") == ["0.0862", "0.0257", "0.0991", "0.0257", "10,000"]
+    assert row(text, "accuracy") == ["0.5000", "0.9963", "0.5000", "0.9963", "1,000 a class"]
+    assert row(text, "fid_pixel") == ["0.5000", "", "0.5000", "", "100 a class"]
+    assert row(text, "active_units")[0] == "17"
+    assert row(text, "nll_iw")[-1] == "100"
+
+
+def test_each_number_that_was_measured_has_one_place() -> None:
+    text = card()
+    shown = re.findall(r"^\| `(\w+)`", text, re.MULTILINE)
+    beside = {key for measure in MEASURES.values() for key in measure[1:]}
+    assert sorted(shown) == sorted(name for name in NUMBERS if name not in beside and name != "fid_inception")
+    assert "new" in shown, "an evaluator of which the card knows nothing"
+
+
+def test_what_a_hub_reads_is_valid() -> None:
+    front = yaml.safe_load(card().split("---\n")[1])
+    assert front == {"library_name": "cvae_lightning", "tags": ["cvae", "image-generation"], "datasets": ["mnist"]}
+
+
+def test_settings_and_command_can_be_typed_again() -> None:
+    text = card("epochs=10", "network.hidden=[400,400]", "+sweep=seeds")
+    assert "python -m cvae_lightning epochs=10 'network.hidden=[400,400]'\n" in text
+    settings = yaml.safe_load(text.partition("```yaml\n")[2].partition("```")[0])
+    assert settings == {key: METRICS[key] for key in settings}
+    assert {"model", "lr", "variance", "parameters"} <= settings.keys()
+    assert "binarize" not in settings
+    assert "474311ef" in text
+
+
+LIMITS: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
+    ("reads 82% of them, by guessing 10%", {}, {"val": {"label_leak": 0.11}}),
+    ("3 of the 20 latents", {}, {"val": {"active_units": 20.0}}),
+    ("noise with the right mean", {}, {"val": {"fid_pixel": None}}),
+    ("about 1.2", {}, {"dataset": {"name": "kmnist"}}),
+    ("one of them is 0.4 %", {"dataset": {"test": 257}}, {}),
+    ("a judge's features", {}, {"val_lacks": "fid_judge"}),
+    ("No number here says", {"val_lacks": "fid_judge"}, {}),
+    ("no likelihoods", {"likelihood": "bernoulli"}, {"likelihood": "bernoulli", "binarize": "dynamic"}),
+    ("black and white images (dynamic)", {"binarize": "dynamic"}, {}),
+    ("densities of grey levels", {}, {"likelihood": "bernoulli"}),
+]
+
+
+@pytest.mark.parametrize(("sentence", "true_for", "false_for"), LIMITS, ids=[limit[0] for limit in LIMITS])
+def test_a_limit_is_named_where_it_holds_and_only_there(
+    sentence: str, true_for: dict[str, Any], false_for: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for changes, holds in ((true_for, True), (false_for, False)):
+        numbers = {name: value for name, value in NUMBERS.items() if name != changes.get("val_lacks")}
+        monkeypatch.setitem(METRICS, "val", numbers)
+        text = card(**{key: value for key, value in changes.items() if key != "val_lacks"})
+        assert (sentence in text.partition("## Limits")[2]) is holds
+
+
+def test_a_model_without_classes_is_asked_for_none() -> None:
+    nothing = {"fid_pixel": None, "accuracy": None}
+    text = card("model=vae", model="vae", val=nothing, test=nothing)
+    assert "A variational autoencoder. It draws images, and codes" in text
+    assert "labels=" not in text
+    assert "The latents tell the label" not in text, "there is none to contradict"
+    assert "`accuracy`" not in text
+
+
+@pytest.mark.parametrize("model", ["cvae", "vae"])
+def test_what_the_card_says_of_loading_works(make_run: MakeRun, model: str) -> None:
+    run = make_run("run", f"model={model}", "epochs=1")
+    train(run)
+    text = (run.path / "README.md").read_text()
+    names: dict[str, Any] = {}
+    exec(re.sub("path/to/this/folder", str(run.path), text.partition("```python\n")[2].partition("```")[0]), names)
+    assert names["images"].shape == (3, 1, 28, 28)
+    assert text == model_card(
+        run.metrics, run.config, run.overrides, {path.stem for path in run.path.glob("figures/*")}
+    )
+
+
+def test_the_card_is_there_before_the_run_counts_as_complete(
+    make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = make_run("run", "epochs=1")
+
+    def write_result(self: Run, *_: Any) -> None:
+        assert (self.path / "README.md").exists()
+        assert not self.complete
+
+    monkeypatch.setattr(Run, "write_result", write_result)
+    train(run)
