@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import composed
+from helpers import composed
 from omegaconf import DictConfig, OmegaConf
 
 from cvae_lightning.cli.command import expanded

@@ -17,12 +17,11 @@ import numpy as np
 import onnxruntime
 import pytest
 from allpairspy import AllPairs
-from conftest import composed, write_idx_files
+from helpers import composed, untrained_model, write_idx_files
 from hydra import compose, initialize_config_dir
 from matplotlib.figure import Figure
 from omegaconf import DictConfig, OmegaConf, open_dict
 from onnxruntime.capi.onnxruntime_pybind11_state import InvalidArgument
-from test_export import untrained
 from torch.utils.tensorboard.writer import SummaryWriter
 
 from cvae_lightning.core.build import CONF
@@ -170,7 +169,7 @@ def test_a_run_goes_through_every_command(
     ("part", "overrides"), [(part, row) for part, names in OF_A_GRAPH.items() for row in map(" ".join, rows(names))]
 )
 def test_a_part_of_a_model_leaves_as_onnx(part: str, overrides: str) -> None:
-    model = untrained(*overrides.split(), "data=digits")
+    model = untrained_model(*overrides.split(), "data=digits")
     function, inputs, outputs = parts_of(model)[part]
     graph = onnx_graph(function, inputs, outputs, {})
     assert largest_difference(graph, function, inputs) <= CLOSE

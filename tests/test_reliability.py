@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 import pytest
-from test_commands import ROOT, environment
+from helpers import ROOT, environment
 
 
 @pytest.mark.slow

@@ -22,7 +22,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from conftest import composed
+from helpers import composed
 from hydra import compose, initialize_config_dir
 from markdown_it import MarkdownIt
 from omegaconf import OmegaConf

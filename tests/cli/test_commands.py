@@ -1,37 +1,16 @@
 """The commands as a person types them: each in a process of its own, in an empty folder."""
 
-import os
 import re
 import signal
 import subprocess
 import sys
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from helpers import QUICK, ROOT, command, environment, execute, lines_until
 
-from cvae_lightning.core.build import PACKAGE
 from cvae_lightning.runs.run import Run
-
-ROOT = PACKAGE.parent
-QUICK = ["data=digits", "data.module.passes_per_epoch=1", "network.hidden=[16]", "accelerator=cpu"]
-
-
-def environment(path: Path = ROOT) -> dict[str, str]:
-    kept = {key: value for key, value in os.environ.items() if key not in ("CVAE_DATA_DIR", "HYDRA_FULL_ERROR")}
-    return {**kept, "PYTHONPATH": str(path)}
-
-
-def command(*arguments: str, module: str = "cvae_lightning") -> list[str]:
-    return [sys.executable, "-m", module, *arguments]
-
-
-def execute(*arguments: str, cwd: Path, **options: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        command(*arguments, **options), cwd=cwd, env=environment(), capture_output=True, text=True, check=False
-    )
-
 
 MODULES = ["cvae_lightning", *(f"cvae_lightning.{verb}" for verb in ("evaluate", "report", "sample", "export"))]
 
@@ -134,14 +113,6 @@ def test_the_main_job_runs_from_a_wheel_in_an_empty_folder(tmp_path: Path) -> No
         check=False,
     )
     assert "All numbers that metrics.json has are the same, to the last digit." in again.stdout, again.stderr
-
-
-def lines_until(process: subprocess.Popen[str], text: str) -> Iterator[str]:
-    assert process.stdout
-    for line in process.stdout:
-        yield line
-        if text in line:
-            return
 
 
 @pytest.mark.parametrize(("signum", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from test_commands import environment
+from helpers import environment
 
 from cvae_lightning.cli.arguments import check_added_keys, check_options, in_order
 from cvae_lightning.cli.completion import answer

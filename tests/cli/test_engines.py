@@ -11,9 +11,7 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import composed
-from test_commands import QUICK, command, environment
-from test_training import without_times
+from helpers import QUICK, command, composed, environment, without_times
 
 from cvae_lightning.cli.command import prefer_our_presets
 from cvae_lightning.cli.mistakes import sentence

@@ -4,7 +4,7 @@ import signal
 from pathlib import Path
 
 import pytest
-from conftest import composed
+from helpers import composed
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 

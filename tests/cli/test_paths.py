@@ -7,11 +7,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from helpers import environment
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
-from test_commands import environment
 
 from cvae_lightning.cli.arguments import per_job
 from cvae_lightning.cli.multirun import how_to_continue

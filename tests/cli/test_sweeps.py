@@ -9,18 +9,27 @@ import subprocess
 import threading
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-import yaml
-from conftest import MakeRun, composed, leave_checkpoint
+from helpers import (
+    QUICK,
+    MakeRun,
+    MakeSweep,
+    command,
+    composed,
+    environment,
+    events,
+    execute,
+    leave_checkpoint,
+    lines_until,
+    without_times,
+)
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
-from test_commands import QUICK, command, environment, execute, lines_until
-from test_training import events, without_times
 
 from cvae_lightning.cli.command import expanded
 from cvae_lightning.cli.mistakes import sentence
@@ -35,23 +44,6 @@ from cvae_lightning.runs.paper import TABLE_3
 from cvae_lightning.runs.run import Run
 from cvae_lightning.runs.sweep import RECORD, Sweep, longest_prefix, wait_for_shorter_ones
 from cvae_lightning.training.train import train
-
-MakeSweep = Callable[..., list[Run]]
-
-
-@pytest.fixture
-def make_sweep(make_run: MakeRun, tmp_path: Path) -> MakeSweep:
-    """Run directories of a sweep, one for each list of overrides, nothing trained yet."""
-
-    def make(*jobs: list[str]) -> list[Run]:
-        runs = [make_run(f"sweep/{number}", *overrides) for number, overrides in enumerate(jobs)]
-        for run, overrides in zip(runs, jobs, strict=True):
-            (run.path / ".hydra" / "overrides.yaml").write_text(yaml.safe_dump(overrides))
-        record = {"command": ["a=1,2"], "jobs": jobs, "composed_from": ""}
-        (tmp_path / "sweep" / RECORD).write_text(json.dumps(record))
-        return runs
-
-    return make
 
 
 def weights(run: Run) -> bytes:
@@ -148,7 +140,7 @@ def test_a_run_does_not_wait_for_a_shorter_one_that_nobody_trains(make_sweep: Ma
 
 
 def test_the_data_are_read_once_a_process(make_run: MakeRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from conftest import write_idx_files
+    from helpers import write_idx_files
 
     write_idx_files(tmp_path / "own")
     reads: list[str] = []

@@ -10,7 +10,7 @@ from typing import Any
 
 import jaxtyping
 import pytest
-from conftest import composed
+from helpers import composed
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException

@@ -7,15 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import composed
+from helpers import untrained_run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
-from omegaconf import OmegaConf
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from cvae_lightning.core.build import build
 from cvae_lightning.core.errors import UserError
 from cvae_lightning.core.files import sha256_of
 from cvae_lightning.core.shapes import as_images, as_labels
@@ -25,20 +23,9 @@ LEVELS = np.arange(2 * 28 * 28, dtype="u1").reshape(2, 1, 28, 28)
 X = torch.from_numpy(LEVELS) / 255
 
 
-def untrained(path: Path, *overrides: str, **metrics: Any) -> Run:
-    """A complete run whose metrics.json holds `metrics` and a version."""
-    (path / ".hydra").mkdir(parents=True)
-    OmegaConf.save(composed("network.hidden=[4]", "latent_dim=3", *overrides), path / ".hydra" / "config.yaml")
-    run = Run(path)
-    torch.manual_seed(0)
-    facts = {"environment": {"cvae_lightning": "0.0.9"}, "dataset": {"files": {}}}
-    run.write_result(build(run.raw_config.model).state_dict(), {**facts, **metrics})
-    return run
-
-
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    return untrained(tmp_path_factory.mktemp("runs") / "cvae")
+    return untrained_run(tmp_path_factory.mktemp("runs") / "cvae")
 
 
 ACCEPTED: dict[str, tuple[Any, Tensor]] = {
@@ -192,7 +179,7 @@ def test_a_wrong_number_of_labels_is_refused(run: Run) -> None:
 
 
 def test_a_model_without_classes_checks_labels_but_for_their_range(tmp_path: Path) -> None:
-    vae = untrained(tmp_path / "vae", "model=vae")
+    vae = untrained_run(tmp_path / "vae", "model=vae")
     assert len(vae.sample([0, 99])) == 2
     with pytest.raises(UserError, match=r"\(labels\)"):
         vae.sample("seven")  # type: ignore[arg-type]
@@ -226,7 +213,7 @@ def test_values_on_an_accelerator_are_not_looked_at(device: str) -> None:
 
 @pytest.mark.parametrize("change", ["a missing weight", "another shape", "one more"])
 def test_weights_of_another_layout_name_the_version_that_wrote_them(tmp_path: Path, change: str) -> None:
-    run = untrained(tmp_path / "run")
+    run = untrained_run(tmp_path / "run")
     file = run.path / "model.safetensors"
     state = load_file(file)
     name = next(iter(state))

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import MakeRun, composed
+from helpers import MakeRun, composed
 
 from cvae_lightning.core import capacity
 from cvae_lightning.core.archives import Parts, write_npz

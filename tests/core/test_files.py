@@ -15,8 +15,7 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import MakeRun, composed
-from test_commands import QUICK, command, environment
+from helpers import QUICK, MakeRun, command, composed, environment
 
 from cvae_lightning.core.capacity import free_room, full_disk_explained
 from cvae_lightning.core.errors import UserError

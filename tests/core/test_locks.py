@@ -14,11 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import MakeRun, composed
+from helpers import QUICK, MakeRun, composed, environment
 from hydra import compose, initialize_config_dir
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
-from test_commands import QUICK, environment
 
 from cvae_lightning import __main__ as command
 from cvae_lightning.cli import multirun

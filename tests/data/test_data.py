@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import composed, idx_bytes, write_idx_files
+from helpers import composed, idx_bytes, write_idx_files
 
 from cvae_lightning.core.build import build
 from cvae_lightning.core.errors import UserError

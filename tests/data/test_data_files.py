@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import composed, idx_bytes, write_idx_files
+from helpers import composed, idx_bytes, write_idx_files
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -6,9 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import composed, write_idx_files
+from helpers import composed, untrained_run, write_idx_files
 from matplotlib.collections import PathCollection
-from test_borders import untrained
 
 from cvae_lightning.core.build import build
 from cvae_lightning.core.errors import UserError
@@ -51,7 +50,7 @@ def test_the_commands_draw_what_a_small_split_has(tmp_path: Path, num: int) -> N
     data: DataModule = build(composed(f"data_dir={tmp_path}").data.module)
     data.setup("fit")
     data.setup("test")
-    run = untrained(tmp_path / "run", f"data_dir={tmp_path}", dataset=data.description())
+    run = untrained_run(tmp_path / "run", f"data_dir={tmp_path}", dataset=data.description())
     where = [f"run={run.path}", f"out={tmp_path}/drawn"]
     for method in ("pca", "tsne"):
         embed(composed(*where, f"map={method}", config_name="embed"))

@@ -8,7 +8,7 @@ import pytest
 from claims_data import CLAIMS, SWEEPS, complete, reference, runs
 from claims_page import page
 from claims_pictures import SCORE, pictures
-from conftest import composed
+from helpers import composed
 from page_data import DOCS
 from page_text import Difference, listed, paired, spread, table
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from conftest import composed
+from helpers import composed
 from hydra import compose, initialize_config_dir
 
 from cvae_lightning.cli.command import expanded

@@ -7,7 +7,7 @@ from functools import partial
 
 import pytest
 import torch
-from conftest import composed
+from helpers import composed
 
 from cvae_lightning.core.build import PACKAGE, build
 from cvae_lightning.data.digits import Digits

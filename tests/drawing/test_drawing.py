@@ -10,10 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import composed, idx_bytes
+from helpers import composed, execute, idx_bytes
 from omegaconf import OmegaConf
 from PIL import Image
-from test_commands import execute
 from torch import Tensor
 
 from cvae_lightning.core.build import CONF

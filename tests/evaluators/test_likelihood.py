@@ -5,15 +5,14 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import numbers_of
+from helpers import TRAIN, batches_of, measured
 from linear_gaussian import LinearGaussian
 from torch import Tensor
 
 from cvae_lightning.core.errors import UserError
 from cvae_lightning.core.shapes import Batch
-from cvae_lightning.data.splits import Split
 from cvae_lightning.evaluators import likelihood
-from cvae_lightning.evaluators.evaluator import NO_LATENTS, Evaluator
+from cvae_lightning.evaluators.evaluator import NO_LATENTS
 from cvae_lightning.evaluators.latents import LatentSpace, held_out_accuracy
 from cvae_lightning.evaluators.likelihood import ImportanceWeighting
 from cvae_lightning.models.cvae import CVAE
@@ -22,18 +21,6 @@ from cvae_lightning.models.likelihoods import Gaussian
 from cvae_lightning.models.optimizers import adam
 from cvae_lightning.models.priors import Normal
 from cvae_lightning.networks.mlp import MLP
-
-TRAIN: Any = Split(torch.empty(0, 1, 2, 3, dtype=torch.uint8), torch.empty(0, dtype=torch.long))
-
-
-def batches_of(x: Tensor, y: Tensor, size: int) -> list[Batch]:
-    return list(zip(x.split(size), y.split(size), strict=True))
-
-
-def measured(evaluator: Evaluator, model: Any, x: Tensor, y: Tensor | None = None, size: int = 100) -> dict[str, float]:
-    torch.manual_seed(3)
-    labels = torch.zeros(len(x), dtype=torch.long) if y is None else y
-    return numbers_of(evaluator.evaluate(model, batches_of(x, labels, size), TRAIN))
 
 
 @pytest.mark.parametrize("error", [0.0, 0.1])

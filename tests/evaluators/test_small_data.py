@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import MakeRun, composed
+from helpers import MakeRun, composed
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from matplotlib.figure import Figure

@@ -14,11 +14,11 @@ import onnx
 import onnxruntime
 import pytest
 import torch
-from conftest import composed
+from helpers import composed, randomised, untrained_model
 from omegaconf import OmegaConf
 from torch import Tensor, nn
 
-from cvae_lightning.core.build import PACKAGE, build
+from cvae_lightning.core.build import PACKAGE
 from cvae_lightning.core.errors import UserError
 from cvae_lightning.export import export
 from cvae_lightning.exporters import onnx_models
@@ -42,34 +42,12 @@ three_normals = functools.partial(Mixture, num_components=3)
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
 
 
-def untrained(*overrides: str, spread: float = 0.25) -> VAE:
-    """Of the command's own configuration, with random parameters."""
-    return randomised(build(composed(*overrides).model), spread)
-
-
 def small(
     network: Any = None, likelihood: nn.Module | None = None, classes: int = 10, sampler: Any = Prior, **arguments: Any
 ) -> VAE:
     parts = network or MLP([16, 12], **arguments), likelihood or Gaussian(), adam(0.001)
     model = CVAE if classes else VAE
     return randomised(model(*parts, latent_dim=3, num_classes=classes, sampler=sampler))
-
-
-def randomised(model: VAE, spread: float = 0.25) -> VAE:
-    """The parameters that start at 0 too."""
-    torch.manual_seed(1)
-    for tensor in [*model.encoder.parameters(), *model.decoder.parameters(), *model.latents.parameters()]:
-        nn.init.normal_(tensor, std=spread)
-    fit_mixture(model)
-    return model.eval()
-
-
-def fit_mixture(model: VAE) -> None:
-    """To nothing: each component gets a place and a shape of its own."""
-    if sampler := dict(model.sampler.named_buffers()):
-        sampler["weights"].copy_(torch.rand_like(sampler["weights"]).softmax(1))
-        sampler["means"].normal_()
-        sampler["factors"].copy_((torch.eye(model.latent_dim) + 0.4 * torch.randn_like(sampler["factors"])).tril())
 
 
 def metrics_of(model: VAE, network: str = "mlp") -> dict[str, Any]:
@@ -82,7 +60,7 @@ def metrics_of(model: VAE, network: str = "mlp") -> dict[str, Any]:
 def finished_run(folder: Path, *overrides: str, spread: float = 0.25) -> Run:
     (folder / ".hydra").mkdir(parents=True)
     OmegaConf.save(composed(*overrides), folder / ".hydra" / "config.yaml")
-    model = untrained(*overrides, spread=spread)
+    model = untrained_model(*overrides, spread=spread)
     Run(folder).write_result(model.state_dict(), metrics_of(model))
     return Run(folder)
 
@@ -223,7 +201,7 @@ def test_a_draw_follows_from_its_numbers() -> None:
 
 @pytest.mark.parametrize("override", ["sampler=mixture", "prior=learned"])
 def test_moments_are_those_of_the_draws(override: str) -> None:
-    model = untrained(*SMALL, override)
+    model = untrained_model(*SMALL, override)
     y = torch.full((200_000,), 7)
     with torch.no_grad():
         z = model.sampler(y, model.prior(y))
@@ -306,7 +284,7 @@ def test_labels_have_the_names_of_their_data_set() -> None:
 def test_the_page_is_one_small_file_without_addresses() -> None:
     """The paper's networks at the largest size that it searches, with the largest mixture of the presets."""
     overrides = ["latent_dim=50", "sampler=mixture", "sampler.num_components=40", "prior=learned", "data=digits"]
-    model = untrained(*overrides, spread=0.02)
+    model = untrained_model(*overrides, spread=0.02)
     page = explorer_page(model, metrics_of(model))
     assert len(page.encode()) <= 3e6
     assert not re.search(r"https?:|<link[^>]+href=\"(?!data:)|src=|@import|fetch\(|XMLHttp", page)

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pytest
 import scipy.linalg  # type: ignore[import-untyped]
 import torch
-from conftest import MakeRun, composed, numbers_of
+from helpers import MakeRun, composed, numbers_of
 from omegaconf import DictConfig
 from torch import Tensor
 

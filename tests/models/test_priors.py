@@ -6,9 +6,8 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import MakeRun
+from helpers import MakeRun, measured
 from linear_gaussian import LinearMixture
-from test_likelihood import measured
 from torch import Tensor
 from torch.distributions import Categorical, Independent, MixtureSameFamily, kl_divergence
 from torch.distributions import Normal as TorchNormal

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import MakeRun
+from helpers import MakeRun
 from torch import Tensor
 
 from cvae_lightning.core.errors import UserError

@@ -13,11 +13,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from conftest import composed
+from helpers import composed, environment, execute
 from matplotlib.figure import Figure
 from omegaconf import OmegaConf
 from scipy.stats import spearmanr  # type: ignore[import-untyped]
-from test_commands import environment, execute
 
 from cvae_lightning.metrics.sense import sense
 from cvae_lightning.reports.markdown import markdown

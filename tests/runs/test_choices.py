@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from conftest import MakeRun
+from helpers import MakeRun
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf, open_dict
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import yaml
-from conftest import MakeRun, composed
+from helpers import MakeRun, composed
 from omegaconf import OmegaConf
 
 from cvae_lightning.runs.model_card import MEASURES, model_card

@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import MakeRun, composed, idx_bytes
+from helpers import MakeRun, Stop, StopAt, composed, idx_bytes, without_times
 from hydra.types import RunMode
 from omegaconf import OmegaConf
-from test_training import Stop, StopAt, without_times
 
 from cvae_lightning import __main__ as command
 from cvae_lightning.core.errors import DataUnavailable, UserError

@@ -4,11 +4,9 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import MakeRun
+from helpers import INTERRUPTIONS, MakeRun, MakeSweep, Stop, StopAt, without_times
 from pytorch_lightning import Callback
 from safetensors.torch import load_file
-from test_sweeps import MakeSweep, make_sweep  # noqa: F401  # a fixture
-from test_training import INTERRUPTIONS, Stop, StopAt, without_times
 from torch import Tensor
 
 from cvae_lightning.core.errors import UserError
@@ -105,7 +103,7 @@ def test_an_interrupted_average_goes_on_with_its_bits(
     assert without_times(interrupted.metrics) == without_times(whole.metrics), "the digest of the weights is in it"
 
 
-def test_an_average_goes_on_from_a_shorter_run_of_its_sweep(make_run: MakeRun, make_sweep: MakeSweep) -> None:  # noqa: F811
+def test_an_average_goes_on_from_a_shorter_run_of_its_sweep(make_run: MakeRun, make_sweep: MakeSweep) -> None:
     runs, alone = make_sweep(["epochs=1", *AVERAGED], ["epochs=3", *AVERAGED]), make_run("alone", "epochs=3", *AVERAGED)
     for run in (*runs, alone):
         train(run)

@@ -1,7 +1,6 @@
 """A run: what it leaves, that it can be interrupted anywhere, and that its numbers are the same again."""
 
 import copy
-import itertools
 import json
 import logging
 import os
@@ -12,12 +11,11 @@ from typing import Any, cast
 
 import pytest
 import torch
-from conftest import MakeRun, composed, leave_checkpoint
+from helpers import INTERRUPTIONS, MakeRun, Stop, StopAt, composed, events, leave_checkpoint, without_times
 from lightning_fabric.utilities.rank_zero import _get_rank, rank_zero_only
 from omegaconf import OmegaConf
 from pytorch_lightning import Callback, LightningModule, Trainer
 from safetensors.torch import load_file
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from cvae_lightning.core.build import load_group
 from cvae_lightning.core.errors import DataUnavailable, NonFiniteLoss, UserError
@@ -36,10 +34,6 @@ KEYS += ["sampler", "components", "temperature", "averaging", "averaging_decay",
 KEYS += ["precision", "backward_precision", "dataset", "val", "test", "absent", "time", "environment"]
 KEYS += ["weights_sha256"]
 METRICS = ["elbo", "log_likelihood", "kl", "loss", "ssim", "mse", "fid_pixel", "score", "score_uncapped"]
-
-
-def without_times(metrics: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in metrics.items() if key != "time"}
 
 
 @pytest.mark.parametrize(
@@ -112,36 +106,6 @@ def test_likelihood_and_latents_of_a_finished_run_can_be_measured(make_run: Make
         assert 0 <= values["label_leak"] <= 1
 
 
-class Stop(BaseException):
-    """Like SIGKILL, it leaves no time to save anything."""
-
-
-class StopAt(Callback):
-    """Stops the `count`-th time that a hook is called."""
-
-    def __init__(self, hook: str, count: int) -> None:
-        calls = itertools.count(1)
-
-        def stop(*_: Any) -> None:
-            if next(calls) == count:
-                raise Stop
-
-        setattr(self, hook, stop)
-
-
-INTERRUPTIONS = [
-    ("on_train_start", 1),
-    ("on_train_batch_end", 1),
-    ("on_train_batch_end", 5),
-    ("on_train_batch_end", 8),
-    ("on_validation_start", 2),
-    ("on_train_epoch_start", 3),
-    ("on_train_end", 1),
-    ("on_validation_epoch_end", 4),  # the evaluation after fit
-    ("on_test_end", 1),
-]
-
-
 @pytest.mark.parametrize(("hook", "count"), INTERRUPTIONS)
 def test_an_interrupted_run_ends_with_the_bits_of_an_undisturbed_one(
     make_run: MakeRun, monkeypatch: pytest.MonkeyPatch, hook: str, count: int
@@ -208,12 +172,6 @@ def test_the_val_curve_is_drawn_at_the_same_noise_each_epoch(make_run: MakeRun) 
     curve = [event.value for event in events(run).Scalars("val/elbo")]
     assert len(curve) == 3, "two epochs and the evaluation"
     assert curve[-1] == curve[-2] == pytest.approx(run.metrics["val"]["elbo"])
-
-
-def events(run: Run) -> EventAccumulator:
-    accumulator = EventAccumulator(str(run.path), size_guidance={"tensors": 0, "scalars": 0})
-    accumulator.Reload()
-    return accumulator
 
 
 def test_tensorboard_has_one_row_of_hyper_parameters_with_the_final_metrics(make_run: MakeRun) -> None:

@@ -1,0 +1,191 @@
+"""What the tests of several rooms share: configurations, small data, commands, and ways to stop a training."""
+
+import gzip
+import hashlib
+import itertools
+import os
+import struct
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+from pytorch_lightning import Callback
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from torch import Tensor, nn
+
+from cvae_lightning.core.build import CONF, PACKAGE, build
+from cvae_lightning.core.shapes import Batch
+from cvae_lightning.data.splits import Split
+from cvae_lightning.evaluators.evaluator import Absent, Evaluator
+from cvae_lightning.models.vae import VAE
+from cvae_lightning.runs.run import Run
+
+MakeRun = Callable[..., Run]
+
+
+MakeSweep = Callable[..., list[Run]]
+
+
+ROOT = PACKAGE.parent
+
+
+QUICK = ["data=digits", "data.module.passes_per_epoch=1", "network.hidden=[16]", "accelerator=cpu"]
+
+
+TRAIN: Any = Split(torch.empty(0, 1, 2, 3, dtype=torch.uint8), torch.empty(0, dtype=torch.long))
+
+
+def numbers_of(measured: dict[str, float | Absent]) -> dict[str, float]:
+    """What was measured, where all of it exists."""
+    numbers = {name: value for name, value in measured.items() if not isinstance(value, Absent)}
+    assert numbers.keys() == measured.keys(), set(measured.values())
+    return numbers
+
+
+def leave_checkpoint(run: Run) -> None:
+    """What a run has that was begun; nothing reads it."""
+    (run.path / "checkpoints").mkdir()
+    (run.path / "checkpoints" / "last.ckpt").touch()
+
+
+def idx_bytes(array: npt.NDArray[np.uint8]) -> bytes:
+    return struct.pack(f">BBBB{array.ndim}I", 0, 0, 8, array.ndim, *array.shape) + array.tobytes()
+
+
+def write_idx_files(data_dir: Path, train: int = 360, test: int = 60, compress: bool = False) -> Path:
+    """A small data set in MNIST's place: blurred blobs whose position tells their class. Returns its folder."""
+    raw = data_dir / "MNIST" / "raw"
+    raw.mkdir(parents=True)
+    generator = np.random.default_rng(0)
+    sums = []
+    for part, size in (("train", train), ("t10k", test)):
+        labels = (np.arange(size) % 10).astype("u1")
+        centres = np.stack([8 + 3 * (labels % 5), 10 + 8 * (labels // 5)], 1) + generator.normal(0, 1, (size, 2))
+        y, x = np.mgrid[:28, :28]
+        distance = (x - centres[:, :1, None]) ** 2 + (y - centres[:, 1:, None]) ** 2
+        images = (255 * np.exp(-distance / 12)).astype("u1")
+        for kind, array in (("images-idx3-ubyte", images), ("labels-idx1-ubyte", labels)):
+            content = idx_bytes(array)
+            name = f"{part}-{kind}"
+            (raw / (f"{name}.gz" if compress else name)).write_bytes(gzip.compress(content) if compress else content)
+            sums.append(f"{hashlib.sha256(content).hexdigest()}  {name}\n")
+    (raw / "SHA256SUMS").write_text("".join(sums))
+    return raw
+
+
+def composed(*overrides: str, config_name: str = "config") -> Any:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return compose(config_name, overrides=list(overrides))
+
+
+def environment(path: Path = ROOT) -> dict[str, str]:
+    kept = {key: value for key, value in os.environ.items() if key not in ("CVAE_DATA_DIR", "HYDRA_FULL_ERROR")}
+    return {**kept, "PYTHONPATH": str(path)}
+
+
+def command(*arguments: str, module: str = "cvae_lightning") -> list[str]:
+    return [sys.executable, "-m", module, *arguments]
+
+
+def execute(*arguments: str, cwd: Path, **options: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command(*arguments, **options), cwd=cwd, env=environment(), capture_output=True, text=True, check=False
+    )
+
+
+def lines_until(process: subprocess.Popen[str], text: str) -> Iterator[str]:
+    assert process.stdout
+    for line in process.stdout:
+        yield line
+        if text in line:
+            return
+
+
+def without_times(metrics: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in metrics.items() if key != "time"}
+
+
+class Stop(BaseException):
+    """Like SIGKILL, it leaves no time to save anything."""
+
+
+class StopAt(Callback):
+    """Stops the `count`-th time that a hook is called."""
+
+    def __init__(self, hook: str, count: int) -> None:
+        calls = itertools.count(1)
+
+        def stop(*_: Any) -> None:
+            if next(calls) == count:
+                raise Stop
+
+        setattr(self, hook, stop)
+
+
+INTERRUPTIONS = [
+    ("on_train_start", 1),
+    ("on_train_batch_end", 1),
+    ("on_train_batch_end", 5),
+    ("on_train_batch_end", 8),
+    ("on_validation_start", 2),
+    ("on_train_epoch_start", 3),
+    ("on_train_end", 1),
+    ("on_validation_epoch_end", 4),  # the evaluation after fit
+    ("on_test_end", 1),
+]
+
+
+def events(run: Run) -> EventAccumulator:
+    accumulator = EventAccumulator(str(run.path), size_guidance={"tensors": 0, "scalars": 0})
+    accumulator.Reload()
+    return accumulator
+
+
+def untrained_model(*overrides: str, spread: float = 0.25) -> VAE:
+    """Of the command's own configuration, with random parameters."""
+    return randomised(build(composed(*overrides).model), spread)
+
+
+def randomised(model: VAE, spread: float = 0.25) -> VAE:
+    """The parameters that start at 0 too."""
+    torch.manual_seed(1)
+    for tensor in [*model.encoder.parameters(), *model.decoder.parameters(), *model.latents.parameters()]:
+        nn.init.normal_(tensor, std=spread)
+    fit_mixture(model)
+    return model.eval()
+
+
+def untrained_run(path: Path, *overrides: str, **metrics: Any) -> Run:
+    """A complete run whose metrics.json holds `metrics` and a version."""
+    (path / ".hydra").mkdir(parents=True)
+    OmegaConf.save(composed("network.hidden=[4]", "latent_dim=3", *overrides), path / ".hydra" / "config.yaml")
+    run = Run(path)
+    torch.manual_seed(0)
+    facts = {"environment": {"cvae_lightning": "0.0.9"}, "dataset": {"files": {}}}
+    run.write_result(build(run.raw_config.model).state_dict(), {**facts, **metrics})
+    return run
+
+
+def batches_of(x: Tensor, y: Tensor, size: int) -> list[Batch]:
+    return list(zip(x.split(size), y.split(size), strict=True))
+
+
+def measured(evaluator: Evaluator, model: Any, x: Tensor, y: Tensor | None = None, size: int = 100) -> dict[str, float]:
+    torch.manual_seed(3)
+    labels = torch.zeros(len(x), dtype=torch.long) if y is None else y
+    return numbers_of(evaluator.evaluate(model, batches_of(x, labels, size), TRAIN))
+
+
+def fit_mixture(model: VAE) -> None:
+    """To nothing: each component gets a place and a shape of its own."""
+    if sampler := dict(model.sampler.named_buffers()):
+        sampler["weights"].copy_(torch.rand_like(sampler["weights"]).softmax(1))
+        sampler["means"].normal_()
+        sampler["factors"].copy_((torch.eye(model.latent_dim) + 0.4 * torch.randn_like(sampler["factors"])).tril())
