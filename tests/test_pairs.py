@@ -27,23 +27,23 @@ from torch.utils.tensorboard.writer import SummaryWriter
 from cvae_lightning.core.build import CONF
 from cvae_lightning.core.errors import UserError
 from cvae_lightning.data.idx_source import IdxSource
-from cvae_lightning.embed import embed
-from cvae_lightning.evaluate import evaluate
+from cvae_lightning.drawing.embed import embed
+from cvae_lightning.drawing.interpolate import interpolate
+from cvae_lightning.drawing.reconstruct import reconstruct
+from cvae_lightning.drawing.sample import sample
+from cvae_lightning.drawing.traverse import traverse
 from cvae_lightning.evaluators import judged
-from cvae_lightning.export import export
+from cvae_lightning.exporters.export import export
 from cvae_lightning.exporters.onnx_models import CLOSE, largest_difference, onnx_graph, parts_of
-from cvae_lightning.interpolate import interpolate
 from cvae_lightning.judging import store as judge_files
 from cvae_lightning.judging.classifier import fit
-from cvae_lightning.reconstruct import reconstruct
 from cvae_lightning.reports.content import content_of
 from cvae_lightning.reports.markdown import markdown
 from cvae_lightning.reports.table import table_of
 from cvae_lightning.runs.run import Run
 from cvae_lightning.runs.sweep import RECORD, Sweep
-from cvae_lightning.sample import sample
+from cvae_lightning.training.evaluate import evaluate
 from cvae_lightning.training.train import train
-from cvae_lightning.traverse import traverse
 
 NUM_FAST = 12  # runs in make test
 TRAIN, OTHERS = 240, 48  # images of train, and of val and test each

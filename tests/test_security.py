@@ -27,27 +27,27 @@ from hydra import compose, initialize_config_dir
 from markdown_it import MarkdownIt
 from omegaconf import OmegaConf
 
-from cvae_lightning.__main__ import resume
 from cvae_lightning.cli import multirun
 from cvae_lightning.cli.multirun import Multirun
+from cvae_lightning.cli.train import resume
 from cvae_lightning.core.build import CONF, PACKAGE, PLUGINS, build, load_group, part_named, trust
 from cvae_lightning.core.errors import UserError
 from cvae_lightning.core.escaping import code, escaped, fenced
 from cvae_lightning.core.files import sha256_of
-from cvae_lightning.embed import embed
-from cvae_lightning.evaluate import evaluate
-from cvae_lightning.export import export
-from cvae_lightning.interpolate import interpolate
-from cvae_lightning.reconstruct import reconstruct
-from cvae_lightning.report import report
+from cvae_lightning.drawing.embed import embed
+from cvae_lightning.drawing.interpolate import interpolate
+from cvae_lightning.drawing.reconstruct import reconstruct
+from cvae_lightning.drawing.sample import sample
+from cvae_lightning.drawing.traverse import traverse
+from cvae_lightning.exporters.export import export
+from cvae_lightning.reports.report import report
 from cvae_lightning.runs.configuration import calls_a_resolver
 from cvae_lightning.runs.metrics_file import read_metrics
 from cvae_lightning.runs.run import CONFIG, METRICS, WEIGHTS, Run
 from cvae_lightning.runs.sweep import RECORD
-from cvae_lightning.sample import sample
 from cvae_lightning.training.callbacks.checkpoint import LAST
+from cvae_lightning.training.evaluate import evaluate
 from cvae_lightning.training.train import train
-from cvae_lightning.traverse import traverse
 
 # ---- Targets
 

@@ -1,6 +1,5 @@
 """What all commands share: Hydra started on conf/, mistakes told in one sentence, exit statuses."""
 
-import functools
 import logging
 import os
 import re
@@ -8,7 +7,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
-from pathlib import Path
+from importlib import import_module
 from types import FrameType
 from typing import Any, NoReturn
 
@@ -17,10 +16,11 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.plugins import Plugins
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from cvae_lightning.cli import completion, multirun
 from cvae_lightning.cli.arguments import check_added_keys, check_choices, check_options, check_parts, in_order, per_job
+from cvae_lightning.cli.interruption import Interrupted
 from cvae_lightning.cli.mistakes import is_mistake, sentence
 from cvae_lightning.cli.output import guard_standard_streams
 from cvae_lightning.cli.paths import check_surroundings, quoted_paths
@@ -29,20 +29,39 @@ from cvae_lightning.core.build import CONF
 FULL_ERROR = "HYDRA_FULL_ERROR"
 
 
-class Interrupted(BaseException):
-    """SIGINT or SIGTERM arrived."""
+COMMANDS = {  # name of the configuration in conf/, which is that of the command but for train -> its task
+    "config": "cvae_lightning.cli.train:train",
+    "resume": "cvae_lightning.cli.train:resume",
+    "sample": "cvae_lightning.drawing.sample:sample",
+    "reconstruct": "cvae_lightning.drawing.reconstruct:reconstruct",
+    "interpolate": "cvae_lightning.drawing.interpolate:interpolate",
+    "traverse": "cvae_lightning.drawing.traverse:traverse",
+    "embed": "cvae_lightning.drawing.embed:embed",
+    "evaluate": "cvae_lightning.training.evaluate:evaluate",
+    "export": "cvae_lightning.exporters.export:export",
+    "report": "cvae_lightning.reports.report:report",
+    "judge": "cvae_lightning.judging.train:train_judge",
+}
 
-    def __init__(self, signum: int) -> None:
-        self.signum = signum
-        super().__init__(f"Interrupted by {signal.Signals(signum).name}.")
+
+def task_of(config_name: str) -> Callable[[DictConfig], Any]:
+    """The function that does the work of the command, imported only now: --help does without it."""
+    module, _, name = COMMANDS[config_name].partition(":")
+    task: Callable[[DictConfig], Any] = getattr(import_module(module), name)
+    return task
 
 
-def run_command(task: Callable[[DictConfig], Any], config_name: str) -> None:
-    """Run `task` on the configuration conf/<config_name>.yaml with the overrides of the command line.
+def run_command(name: str) -> None:
+    """Run the command `name` on its configuration with the overrides of the command line.
 
     A mistake ends as one sentence on stderr and exit status 1 (the whole traceback where HYDRA_FULL_ERROR=1), SIGINT
     and SIGTERM with 130 and 143. In a multirun the other jobs go on after a mistake in one.
     """
+    config_name = name
+    if name == "train":
+        config_name = "resume" if any(word.startswith("resume=") for word in sys.argv[1:]) else "config"
+    if name == "report":  # Hydra takes the value of sweep= for a file of the group conf/sweep
+        sys.argv[1:] = [f"directory={word[6:]}" if word.startswith("sweep=") else word for word in sys.argv[1:]]
     for signum in (signal.SIGINT, signal.SIGTERM):
         signal.signal(signum, _interrupt)
     guard_standard_streams()
@@ -52,12 +71,11 @@ def run_command(task: Callable[[DictConfig], Any], config_name: str) -> None:
     sys.argv[1:] = in_order([expanded(word) for word in sys.argv[1:]])
     prefer_our_presets()
 
-    @functools.wraps(task)
     def job(config: DictConfig) -> Any:
         try:
             check_added_keys(HydraConfig.get().overrides.task, config_name)
             check_parts(config, config_name)
-            return task(config)
+            return task_of(config_name)(config)
         except Exception as error:
             if show_traceback or HydraConfig.get().mode == RunMode.MULTIRUN or not is_mistake(error):
                 raise
@@ -127,14 +145,6 @@ def prefer_our_presets() -> None:
     for group, presets in ConfigStore.instance().repo["hydra"].items():
         for file in (CONF / "hydra" / group).glob("*.yaml"):
             presets.pop(file.name, None)
-
-
-def log_to_file(path: Path) -> None:
-    """Let the log go on in the train.log of an earlier part of the run."""
-    config = OmegaConf.load(CONF / "hydra" / "job_logging" / "train.yaml")
-    handler = logging.FileHandler(path, encoding=config.handlers.file.encoding, errors=config.handlers.file.errors)
-    handler.setFormatter(logging.Formatter(config.formatters.timed.format))
-    logging.getLogger().addHandler(handler)
 
 
 def _interrupt(signum: int, frame: FrameType | None) -> NoReturn:

@@ -9,7 +9,7 @@ from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
 from cvae_lightning.cli import command, multirun
-from cvae_lightning.cli.command import Interrupted
+from cvae_lightning.cli.interruption import Interrupted
 from cvae_lightning.cli.mistakes import is_mistake, sentence
 
 TOLD = {

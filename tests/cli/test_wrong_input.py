@@ -4,7 +4,6 @@ import copy
 import functools
 import shlex
 from collections.abc import Callable
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from cvae_lightning.cli.arguments import check_added_keys, check_parts
-from cvae_lightning.cli.command import expanded, for_hydra
+from cvae_lightning.cli.command import expanded, for_hydra, task_of
 from cvae_lightning.cli.mistakes import is_mistake, sentence
 from cvae_lightning.core.build import CONF, build
 from cvae_lightning.data.datamodule import DataModule
@@ -161,8 +160,6 @@ COMMANDS = {
         "data.module.source": "null 3",
     },
 }
-MODULES = {"export": "export", "report": "report"}
-NAMES = {"resume": "resume", "judge": "train_judge"}
 
 
 def inputs(keys: dict[str, str]) -> list[str]:
@@ -252,8 +249,7 @@ def complete(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize(("name", "word"), [(name, word) for name, keys in COMMANDS.items() for word in inputs(keys)])
 def test_a_command_refuses_it(name: str, word: str, empty: Path, complete: Path) -> None:
-    module = "__main__" if name == "resume" else MODULES.get(name, name)
-    task = getattr(import_module(f"cvae_lightning.{module}"), NAMES.get(name, name))
+    task = task_of(name)
     words = word.split(" ")
     if name not in ("resume", "report", "judge") and not word.startswith("run="):
         words.append(f"run={complete}")

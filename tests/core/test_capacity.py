@@ -13,12 +13,12 @@ from cvae_lightning.core.archives import Parts, write_npz
 from cvae_lightning.core.build import build
 from cvae_lightning.core.capacity import available_memory, check_memory, readable
 from cvae_lightning.core.errors import UserError
-from cvae_lightning.interpolate import interpolate
+from cvae_lightning.drawing.interpolate import interpolate
+from cvae_lightning.drawing.sample import sample
+from cvae_lightning.drawing.traverse import traverse
 from cvae_lightning.models import inference
 from cvae_lightning.runs.run import Run
-from cvae_lightning.sample import sample
 from cvae_lightning.training.train import check_batch_fits, check_model_fits, train
-from cvae_lightning.traverse import traverse
 
 COMMANDS = {"sample": sample, "interpolate": interpolate, "traverse": traverse}
 MANY = 10**12

@@ -20,19 +20,19 @@ from helpers import QUICK, MakeRun, command, composed, environment
 from cvae_lightning.core.capacity import free_room, full_disk_explained
 from cvae_lightning.core.errors import UserError
 from cvae_lightning.core.files import whole_file, write_whole
-from cvae_lightning.embed import embed
-from cvae_lightning.export import export
-from cvae_lightning.interpolate import interpolate
+from cvae_lightning.drawing.embed import embed
+from cvae_lightning.drawing.interpolate import interpolate
+from cvae_lightning.drawing.reconstruct import reconstruct
+from cvae_lightning.drawing.sample import sample
+from cvae_lightning.drawing.traverse import traverse
+from cvae_lightning.exporters.export import export
 from cvae_lightning.judging.classifier import Classifier
 from cvae_lightning.judging.store import keep
-from cvae_lightning.reconstruct import reconstruct
 from cvae_lightning.reports.pages import write_report
 from cvae_lightning.runs.run import Run
 from cvae_lightning.runs.sweep import Sweep
-from cvae_lightning.sample import sample
 from cvae_lightning.training.callbacks import checkpoint
 from cvae_lightning.training.train import train
-from cvae_lightning.traverse import traverse
 
 COMMANDS: dict[str, Callable[[Any], None]] = {
     "sample": sample,

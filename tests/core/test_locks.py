@@ -19,16 +19,16 @@ from hydra import compose, initialize_config_dir
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from cvae_lightning import __main__ as command
 from cvae_lightning.cli import multirun
+from cvae_lightning.cli import train as command
 from cvae_lightning.core.build import CONF
 from cvae_lightning.core.errors import UserError
 from cvae_lightning.core.locks import LOCK, holder, locked, new_directory, wait_until_free
-from cvae_lightning.evaluate import evaluate
-from cvae_lightning.export import export
+from cvae_lightning.exporters.export import export
 from cvae_lightning.reports.pages import write_report
 from cvae_lightning.runs.run import Run
 from cvae_lightning.runs.sweep import RECORD, Sweep, chosen_run
+from cvae_lightning.training.evaluate import evaluate
 
 HOLD = """
 import sys

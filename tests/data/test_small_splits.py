@@ -13,10 +13,10 @@ from cvae_lightning.core.build import build
 from cvae_lightning.core.errors import UserError
 from cvae_lightning.core.pictures import scatter
 from cvae_lightning.data.datamodule import DataModule
+from cvae_lightning.drawing.embed import embed
+from cvae_lightning.drawing.interpolate import interpolate
 from cvae_lightning.drawing.maps import map_of
-from cvae_lightning.embed import embed
-from cvae_lightning.interpolate import interpolate
-from cvae_lightning.reconstruct import reconstruct
+from cvae_lightning.drawing.reconstruct import reconstruct
 
 
 @pytest.mark.parametrize("method", ["pca", "tsne"])

@@ -18,18 +18,18 @@ from torch import Tensor
 from cvae_lightning.core.build import CONF
 from cvae_lightning.core.errors import UserError
 from cvae_lightning.data.image_files import read_images
+from cvae_lightning.drawing.embed import embed
+from cvae_lightning.drawing.interpolate import interpolate
 from cvae_lightning.drawing.maps import map_of
 from cvae_lightning.drawing.paths import spherical, traversal
-from cvae_lightning.embed import embed
-from cvae_lightning.interpolate import interpolate
+from cvae_lightning.drawing.reconstruct import reconstruct
+from cvae_lightning.drawing.sample import sample
+from cvae_lightning.drawing.traverse import traverse
 from cvae_lightning.models import inference
 from cvae_lightning.models.latent_densities import kl_by_latent
-from cvae_lightning.reconstruct import reconstruct
 from cvae_lightning.runs.run import Run
 from cvae_lightning.runs.sweep import RECORD, chosen_run
-from cvae_lightning.sample import sample
 from cvae_lightning.training.train import prepared_data, train
-from cvae_lightning.traverse import traverse
 
 VERBS = {"sample": sample, "reconstruct": reconstruct, "interpolate": interpolate, "traverse": traverse, "embed": embed}
 Call = Callable[..., dict[str, Tensor]]

@@ -20,9 +20,9 @@ from torch import Tensor, nn
 
 from cvae_lightning.core.build import PACKAGE
 from cvae_lightning.core.errors import UserError
-from cvae_lightning.export import export
 from cvae_lightning.exporters import onnx_models
 from cvae_lightning.exporters.explorer import explorer_page
+from cvae_lightning.exporters.export import export
 from cvae_lightning.exporters.javascript import decoder_content, mixtures_content
 from cvae_lightning.exporters.labels import label_names
 from cvae_lightning.exporters.onnx_models import Decoder, Encoder, onnx_graph

@@ -31,10 +31,10 @@ from cvae_lightning.evaluators.inception import Inception
 from cvae_lightning.evaluators.judged import Judged
 from cvae_lightning.evaluators.pca import PCA
 from cvae_lightning.evaluators.samples import with_labels
-from cvae_lightning.judge import train_judge
 from cvae_lightning.judging import store as judge_files
 from cvae_lightning.judging.classifier import distorted, fit, half_mirrored
 from cvae_lightning.judging.store import SHIPPED, SUMS, digest_of, find, judge_for
+from cvae_lightning.judging.train import train_judge
 from cvae_lightning.metrics.distances import frechet_distance, kernel_distance, precision_and_recall
 from cvae_lightning.metrics.proportion import wilson_interval
 from cvae_lightning.training.train import evaluate_again, train

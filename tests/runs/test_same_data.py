@@ -13,14 +13,14 @@ from helpers import MakeRun, Stop, StopAt, composed, idx_bytes, without_times
 from hydra.types import RunMode
 from omegaconf import OmegaConf
 
-from cvae_lightning import __main__ as command
+from cvae_lightning.cli import train as command
 from cvae_lightning.core.errors import DataUnavailable, UserError
 from cvae_lightning.data import sources
 from cvae_lightning.data.idx import read_array
 from cvae_lightning.drawing.request import split_of
-from cvae_lightning.evaluate import evaluate
 from cvae_lightning.runs.run import Run
 from cvae_lightning.training import train as training
+from cvae_lightning.training.evaluate import evaluate
 from cvae_lightning.training.train import train
 
 FILE = "train-images-idx3-ubyte"
