@@ -14,7 +14,7 @@ from cvae_lightning.judging.classifier import Classifier
 from cvae_lightning.judging.store import judge_for
 from cvae_lightning.metrics.distances import frechet_distance
 from cvae_lightning.runs.run import Run
-from cvae_lightning.training.train import available_data
+from cvae_lightning.training.parts import local_data
 
 
 class Val(NamedTuple):
@@ -36,7 +36,7 @@ def judged(runs: Iterable[Run]) -> pd.DataFrame:
     rows, val = [], None
     for run in runs:
         if val is None:
-            datamodule = available_data(run)
+            datamodule = local_data(run, {})
             datamodule.setup("fit")
             val = val_of(datamodule)
         torch.manual_seed(0)

@@ -28,7 +28,7 @@ from cvae_lightning.evaluators.samples import CHUNK
 from cvae_lightning.models.cvae import CVAE
 from cvae_lightning.models.samplers import Mixture
 from cvae_lightning.runs.run import Run
-from cvae_lightning.training.train import available_data
+from cvae_lightning.training.parts import local_data
 
 CSV = REFERENCE / "ablation" / "samplers.csv"
 CLASSES = 10
@@ -52,7 +52,7 @@ def measured(run: Run) -> Iterator[dict[str, Any]]:
     """One row a way and draw."""
     torch.manual_seed(0)
     model: Any = run.model()
-    datamodule = available_data(run)
+    datamodule = local_data(run, {})
     datamodule.setup("fit")
     encoded = [(model.posterior(x, y).rsample(), y) for x, y in datamodule.batches("train")]
     train = Split(*(torch.cat(parts) for parts in zip(*encoded, strict=True)))

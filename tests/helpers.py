@@ -26,6 +26,8 @@ from cvae_lightning.data.splits import Split
 from cvae_lightning.evaluators.evaluator import Absent, Evaluator
 from cvae_lightning.models.vae import VAE
 from cvae_lightning.runs.run import Run
+from cvae_lightning.training.parts import evaluation_parts
+from cvae_lightning.training.train import Results, measure
 
 MakeRun = Callable[..., Run]
 
@@ -189,3 +191,9 @@ def fit_mixture(model: VAE) -> None:
         sampler["weights"].copy_(torch.rand_like(sampler["weights"]).softmax(1))
         sampler["means"].normal_()
         sampler["factors"].copy_((torch.eye(model.latent_dim) + 0.4 * torch.randn_like(sampler["factors"])).tril())
+
+
+def evaluate_again(run: Run, changes: dict[str, Any]) -> Results:
+    """What cvae_lightning.evaluate measures on a complete run."""
+    parts = evaluation_parts(run, changes)
+    return measure(parts, parts.data)

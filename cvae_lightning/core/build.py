@@ -17,6 +17,9 @@ from cvae_lightning.core.errors import UserError, refuse
 PACKAGE = Path(__file__).parent.parent
 CONF = next(path for path in (PACKAGE / "conf", PACKAGE.parent / "conf") if path.is_dir())  # in a wheel, in a checkout
 
+MOVED: dict[str, str] = {}
+"""`_target_` in an older run directory -> where that class or function is now."""
+
 PLUGINS = "CVAE_LIGHTNING_PLUGINS"
 
 
@@ -47,7 +50,7 @@ def part_named(target: Any) -> Callable[..., Any]:
     other target, before a module is imported or an attribute is read: only modules that conf/ names, and plug-ins,
     are ever imported here.
     """
-    module, _, name = str(target).rpartition(".")
+    module, _, name = MOVED.get(str(target), str(target)).rpartition(".")
     plugin = next((plugin for plugin in _plugins() if f"{module}.".startswith(f"{plugin}.")), None)
     part = None
     if plugin or module in _modules_of_conf():

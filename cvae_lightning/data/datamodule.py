@@ -47,6 +47,11 @@ class DataModule(LightningDataModule):
         self.splits: dict[str, Split] = {}
         self._loader_state = {"epoch": 0}
 
+    @property
+    def num_train_images(self) -> int:
+        """The number of images of train, of which an epoch has one or more passes."""
+        return len(self.source.fit_splits()[0].labels)
+
     def prepare_data(self) -> None:
         self.source.prepare()
 

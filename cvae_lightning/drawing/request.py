@@ -111,11 +111,11 @@ def asked_images(config: DictConfig, verb: Verb, model: "VAE", num: int) -> "Bat
 def split_of(run: "Run", split: str, data_dir: str | None) -> "Split":
     """The images of train, val or test as the run had them."""
     from cvae_lightning.runs.data_record import warn_of_other_data
-    from cvae_lightning.training.train import prepared_data
+    from cvae_lightning.training.parts import local_data
 
     if split not in ("train", "val", "test"):
         refuse("train, val or test", "split", split, "val is the default.")
-    data = prepared_data(run.config_with({} if data_dir is None else {"data_dir": data_dir}), download=False)
+    data = local_data(run, {} if data_dir is None else {"data_dir": data_dir})
     data.setup("test" if split == "test" else "fit")
     warn_of_other_data(run, data.source.digests, "The run was not trained on these images.")
     return data.splits[split]

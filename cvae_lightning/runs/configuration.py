@@ -9,9 +9,13 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from cvae_lightning.core.build import CONF
-from cvae_lightning.core.errors import refuse
+from cvae_lightning.core.errors import UserError, refuse
 
 KEY = re.compile(r"\$\{[^${}:\\]*\}")  # ${key}, which only points to another value of the same configuration
+
+
+SCHEMA = 2
+"""Number of the layout of run directories. It rises when a run of an earlier version can no longer be read."""
 
 
 def read_config(file: Path) -> DictConfig:
@@ -23,6 +27,7 @@ def read_config(file: Path) -> DictConfig:
     config = OmegaConf.load(file)
     if not isinstance(config, DictConfig):
         refuse("a configuration", str(file), type(config).__name__, "Name a folder of a past run.")
+    check_schema(config.get("schema", 1), file)
     for key, text in _leaves(OmegaConf.to_container(config, resolve=False)):
         if calls_a_resolver(text) and text != _of_conf().get(key):
             refuse(
@@ -32,6 +37,15 @@ def read_config(file: Path) -> DictConfig:
                 "A resolver of a run is never evaluated: put its value there, if you trust the run.",
             )
     return config
+
+
+def check_schema(schema: Any, file: Path) -> None:
+    """Raises UserError where the `schema` that `file` states is not the one that this version reads."""
+    if schema != SCHEMA:
+        raise UserError(
+            f"{file} has layout {schema} of run directories, and this version of cvae_lightning reads layout {SCHEMA}: "
+            "use the version that made the run, or train it again."
+        )
 
 
 def with_values(config: DictConfig) -> DictConfig:

@@ -13,7 +13,14 @@ from cvae_lightning.core.errors import UserError, refuse
 from cvae_lightning.core.files import refuse_links_out_of, sha256_of, write_whole
 from cvae_lightning.core.locks import holder
 from cvae_lightning.core.shell import path_argument
-from cvae_lightning.runs.configuration import KEPT_IN_FALLBACK, difference, read_config, with_values
+from cvae_lightning.runs.configuration import (
+    KEPT_IN_FALLBACK,
+    SCHEMA,
+    check_schema,
+    difference,
+    read_config,
+    with_values,
+)
 from cvae_lightning.runs.metrics_file import read_metrics
 
 if TYPE_CHECKING:  # a run directory is read without waiting for torch
@@ -153,7 +160,9 @@ class Run:
             if process := self.trained_by:
                 remedy = f"It is being trained by {process}; wait for it to end."
             refuse("a complete run, which holds metrics.json", "run", str(self.path), remedy)
-        return read_metrics(self.path / METRICS)
+        metrics = read_metrics(self.path / METRICS)
+        check_schema(metrics.get("schema", 1), self.path / METRICS)
+        return metrics
 
     @property
     def objective(self) -> float | None:
@@ -229,7 +238,7 @@ class Run:
         from safetensors.torch import save  # not save_file, whose files nobody but their owner can read
 
         write_whole(self.path / WEIGHTS, save(weights))
-        result = {**metrics, "weights_sha256": sha256_of(self.path / WEIGHTS)}
+        result = {"schema": SCHEMA, **metrics, "weights_sha256": sha256_of(self.path / WEIGHTS)}
         write_whole(self.path / METRICS, json.dumps(result, indent=1, allow_nan=False) + "\n")
 
     def write_failure(self, sentence: str) -> None:

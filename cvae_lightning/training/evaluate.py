@@ -6,32 +6,32 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from cvae_lightning.runs.data_record import warn_of_other_data
+from cvae_lightning.runs.summary import summary
 from cvae_lightning.runs.sweep import chosen_run
+from cvae_lightning.training.parts import evaluation_parts
+from cvae_lightning.training.train import measure
 
 log = logging.getLogger(__name__)
 
+CHANGED = ("evaluators", "accelerator", "data_dir")  # keys of the run that the command may set
+
 
 def evaluate(config: DictConfig) -> None:
-    """Print the run's metrics, measured again from its weights, and where they differ from metrics.json."""
+    """Print the metrics of a run, measured again from its weights, and where they differ from metrics.json."""
     run = chosen_run(str(config.run))
-    _ = run.metrics  # which refuses an incomplete run, before torch is imported
-
-    from cvae_lightning.runs.data_record import warn_of_other_data
-    from cvae_lightning.runs.summary import summary
-    from cvae_lightning.training.train import evaluate_again, prepared_data
-
+    metrics = run.metrics
     given = OmegaConf.to_container(config, resolve=False)  # interpolations are those of the run's configuration
     assert isinstance(given, dict)
-    overrides = {key: given[key] for key in ("evaluators", "accelerator", "data_dir") if given[key] is not None}
-    source = prepared_data(run.config_with(overrides), download=False).source
-    source.fit_splits()
-    source.test_split()
-    warning = warn_of_other_data(run, source.digests, "The numbers are of other images.")
-    again = evaluate_again(run, overrides)
-    log.info("%s\n", summary({**run.metrics, **again._asdict()}))
+    parts = evaluation_parts(run, {key: given[key] for key in CHANGED if given[key] is not None})
+    parts.data.source.fit_splits()
+    parts.data.source.test_split()
+    warning = warn_of_other_data(run, parts.data.source.digests, "The numbers are of other images.")
+    again = measure(parts, parts.data)
+    log.info("%s\n", summary({**metrics, **again._asdict()}))
     if warning:
         log.warning(warning)
-    differences = list(_differences(run.metrics, {"val": again.val, "test": again.test}))
+    differences = list(_differences(metrics, {"val": again.val, "test": again.test}))
     for difference in differences:
         log.info(difference)
     if not differences:

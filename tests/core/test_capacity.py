@@ -18,7 +18,8 @@ from cvae_lightning.drawing.sample import sample
 from cvae_lightning.drawing.traverse import traverse
 from cvae_lightning.models import inference
 from cvae_lightning.runs.run import Run
-from cvae_lightning.training.train import check_batch_fits, check_model_fits, train
+from cvae_lightning.training.parts import check_model_fits
+from cvae_lightning.training.train import check_batch_fits, train
 
 COMMANDS = {"sample": sample, "interpolate": interpolate, "traverse": traverse}
 MANY = 10**12
@@ -83,10 +84,10 @@ def test_an_evaluator_that_needs_more_than_the_memory_is_refused(override: str) 
 
 
 def test_a_batch_larger_than_the_memory_is_refused() -> None:
-    config = composed("bound=iwae", f"bound.num_samples={MANY}", "batch_size=7", "accelerator=cpu")
+    iwae, elbo = (build(composed(*words).model) for words in (["bound=iwae", f"bound.num_samples={MANY}"], []))
     with pytest.raises(UserError, match=rf"A batch of 7 images, {MANY} draws each, needs .* Lower bound\.num_samples"):
-        check_batch_fits(config, 60_000)
-    check_batch_fits(composed(f"batch_size={MANY}", "accelerator=cpu"), 100)
+        check_batch_fits(iwae, 7)
+    check_batch_fits(elbo, 100)
 
 
 def test_passes_whose_order_is_larger_than_the_memory_are_refused(make_run: MakeRun) -> None:

@@ -29,7 +29,8 @@ from cvae_lightning.models import inference
 from cvae_lightning.models.latent_densities import kl_by_latent
 from cvae_lightning.runs.run import Run
 from cvae_lightning.runs.sweep import RECORD, chosen_run
-from cvae_lightning.training.train import prepared_data, train
+from cvae_lightning.training.parts import local_data
+from cvae_lightning.training.train import train
 
 VERBS = {"sample": sample, "reconstruct": reconstruct, "interpolate": interpolate, "traverse": traverse, "embed": embed}
 Call = Callable[..., dict[str, Tensor]]
@@ -63,7 +64,7 @@ def call(runs: dict[str, Run], tmp_path: Path) -> Call:
 
 
 def val_of(run: Run) -> tuple[Tensor, Tensor]:
-    data = prepared_data(run.raw_config)
+    data = local_data(run, {})
     data.setup("fit")
     return data.splits["val"].images / 255, data.splits["val"].labels
 

@@ -24,7 +24,7 @@ from cvae_lightning.reports.pages import write_report
 from cvae_lightning.runs.run import Run
 from cvae_lightning.runs.summary import summary
 from cvae_lightning.runs.sweep import Sweep, chosen_run
-from cvae_lightning.training import train as training
+from cvae_lightning.training import parts
 from cvae_lightning.training.train import train
 
 NUM_CLASSES = 12
@@ -76,7 +76,7 @@ def train_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
 
     def begin(labels: list[int], test_labels: list[int], *overrides: str) -> Run:
         source = ReadOnce(InMemory(labels, test_labels))
-        monkeypatch.setattr(training, "source_of", lambda _: source)
+        monkeypatch.setattr(parts, "source_of", lambda _: source)
         config = configured(*overrides).copy()
         config.data_dir = str(tmp_path / "data")
         run = Run.begin(tmp_path / str(next(numbers)), config)

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pytest
 import scipy.linalg  # type: ignore[import-untyped]
 import torch
-from helpers import MakeRun, composed, numbers_of
+from helpers import MakeRun, composed, evaluate_again, numbers_of
 from omegaconf import DictConfig
 from torch import Tensor
 
@@ -37,7 +37,7 @@ from cvae_lightning.judging.store import SHIPPED, SUMS, digest_of, find, judge_f
 from cvae_lightning.judging.train import train_judge
 from cvae_lightning.metrics.distances import frechet_distance, kernel_distance, precision_and_recall
 from cvae_lightning.metrics.proportion import wilson_interval
-from cvae_lightning.training.train import evaluate_again, train
+from cvae_lightning.training.train import train
 
 FULL = {"fid_judge", "fid_judge_floor", "kid_judge", "precision", "recall", "num_samples", "mse_pca", "fid_inception"}
 

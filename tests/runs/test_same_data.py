@@ -19,7 +19,7 @@ from cvae_lightning.data import sources
 from cvae_lightning.data.idx import read_array
 from cvae_lightning.drawing.request import split_of
 from cvae_lightning.runs.run import Run
-from cvae_lightning.training import train as training
+from cvae_lightning.training import parts
 from cvae_lightning.training.evaluate import evaluate
 from cvae_lightning.training.train import train
 
@@ -52,11 +52,11 @@ def contents(folder: Path) -> dict[Path, bytes]:
 
 
 def interrupted(run: Run, monkeypatch: pytest.MonkeyPatch) -> Run:
-    build_trainer = training.build_trainer
+    build_trainer = parts.build_trainer
     with monkeypatch.context() as patch:
         stop = StopAt("on_train_batch_end", 8)
         add = lambda config, callbacks, **kw: build_trainer(config, [*callbacks, stop], **kw)  # noqa: E731
-        patch.setattr(training, "build_trainer", add)
+        patch.setattr(parts, "build_trainer", add)
         with pytest.raises(Stop):
             train(run)
     return Run(run.path)
@@ -136,7 +136,7 @@ def test_nothing_is_fetched_for_a_finished_run(
     readers: list[Any] = [
         lambda: evaluate(composed(*question, config_name="evaluate")),
         lambda: split_of(run, "test", None),
-        lambda: training.evaluate_again(Run(run.path), {}),
+        lambda: parts.evaluation_parts(Run(run.path), {}),
     ]
     for read in readers:
         with pytest.raises(DataUnavailable, match=rf"in {data_dir} \(data_dir\), got none.*data_dir=<folder>"):

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 import torch
-from helpers import INTERRUPTIONS, MakeRun, MakeSweep, Stop, StopAt, without_times
+from helpers import INTERRUPTIONS, MakeRun, MakeSweep, Stop, StopAt, evaluate_again, without_times
 from pytorch_lightning import Callback
 from safetensors.torch import load_file
 from torch import Tensor
@@ -12,9 +12,9 @@ from torch import Tensor
 from cvae_lightning.core.errors import UserError
 from cvae_lightning.runs.run import Run
 from cvae_lightning.runs.sweep import longest_prefix
-from cvae_lightning.training import train as training
+from cvae_lightning.training import parts
 from cvae_lightning.training.callbacks.averaging import EMA
-from cvae_lightning.training.train import evaluate_again, train
+from cvae_lightning.training.train import train
 
 AVERAGED = ["averaging=ema", "callbacks.averaging.decay=0.9"]
 WITH_BUFFERS = [*AVERAGED, "likelihood=gaussian_optimal", "sampler=gaussian"]
@@ -29,9 +29,9 @@ def checkpoint(run: Run) -> dict[str, Any]:
 
 
 def with_callback(monkeypatch: pytest.MonkeyPatch, callback: Callback) -> None:
-    build_trainer = training.build_trainer
+    build_trainer = parts.build_trainer
     add = lambda config, callbacks, **kw: build_trainer(config, [*callbacks, callback], **kw)  # noqa: E731
-    monkeypatch.setattr(training, "build_trainer", add)
+    monkeypatch.setattr(parts, "build_trainer", add)
 
 
 class Watch(Callback):

@@ -1,0 +1,236 @@
+"""From the configuration of a run to the parts of its training, each built once, or refused before any work is done."""
+
+import logging
+import os
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from inspect import signature
+from typing import Any, cast
+
+import torch
+from lightning_fabric.plugins.environments.lightning import LightningEnvironment
+from lightning_fabric.utilities.exceptions import MisconfigurationException
+from omegaconf import DictConfig
+from pytorch_lightning import Callback, Trainer
+from pytorch_lightning.loggers import TensorBoardLogger
+from torch.utils.tensorboard.writer import SummaryWriter
+
+from cvae_lightning.core.build import CONF, build, load_group
+from cvae_lightning.core.capacity import check_memory
+from cvae_lightning.core.errors import DataUnavailable, UserError, check_integer, check_seed, refuse
+from cvae_lightning.core.files import is_inside
+from cvae_lightning.data.datamodule import DataModule
+from cvae_lightning.data.sources import source_of
+from cvae_lightning.evaluators.evaluator import Evaluator
+from cvae_lightning.models import mean_elbo
+from cvae_lightning.models.vae import VAE
+from cvae_lightning.runs.run import Run
+from cvae_lightning.runs.sweep import sweep_of
+from cvae_lightning.training.callbacks.checkpoint import LastCheckpoint, last_checkpoint
+from cvae_lightning.training.callbacks.history import History
+
+log = logging.getLogger(__name__)
+
+PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
+
+for library in ("pytorch_lightning", "lightning_fabric"):  # hints about other products, and about devices
+    logging.getLogger(library).setLevel(logging.WARNING)
+# With torch 2.14, once for each tree that Lightning 2.6 looks through.
+warnings.filterwarnings("ignore", message=".*LeafSpec.* is deprecated")
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a training or an evaluation is made of; none of its data has been read yet."""
+
+    model: VAE
+    data: DataModule
+    evaluators: Sequence[Evaluator]
+    trainer: Trainer
+
+    @property
+    def logger(self) -> TensorBoardLogger:
+        """The logger of a training; an evaluation has none."""
+        return cast(TensorBoardLogger, self.trainer.logger)
+
+    @property
+    def metric_names(self) -> list[str]:
+        """The keys of a split in metrics.json, which are the same for every model."""
+        return [*mean_elbo.NAMES, *(name for evaluator in self.evaluators for name in evaluator.names)]
+
+
+def training_parts(run: Run) -> Parts:
+    """The parts of the training that the configuration of `run` describes, and the seeded random stream.
+
+    Nothing is read or written. Raises UserError for a configuration that cannot be trained.
+    """
+    config = run.raw_config
+    check_integer("epochs", config.epochs, 1, "The paper uses 10 to 50.")
+    check_seed("seed", config.seed)
+    _check_fallback(config)
+    check_model_fits(config)
+    torch.manual_seed(config.seed)  # from here on, only the weights and the training draw from the global stream
+    parts = Parts(
+        model=build(config.model),
+        data=build_data(config),
+        evaluators=build_evaluators(config),
+        trainer=build_trainer(
+            config,
+            [History(), *filter(None, build(config.callbacks).values()), LastCheckpoint()],
+            logger=build_logger(run),
+            default_root_dir=str(run.path),
+        ),
+    )
+    split, _, objective = str(config.objective).partition("/")
+    if split != "val" or objective not in parts.metric_names:
+        known = f"val/ and one of {', '.join(parts.metric_names)}"
+        refuse(known, "objective", config.objective, "A sweep must not be steered by the test split.")
+    return parts
+
+
+def evaluation_parts(run: Run, changes: dict[str, Any]) -> Parts:
+    """The parts that measure the complete `run` again, with other values under some keys of its configuration.
+
+    Nothing is written, and no data is downloaded. Raises DataUnavailable where files of the run's data are missing.
+    """
+    config = run.config_with(changes)
+    where = str(run.path)  # of anything that the run's own `trainer` might write
+    return Parts(
+        model=run.model(),
+        data=local_data(run, changes),
+        evaluators=build_evaluators(config),
+        trainer=build_trainer(config, [], logger=False, enable_checkpointing=False, default_root_dir=where),
+    )
+
+
+def available_data(run: Run, data: DataModule) -> DataModule:
+    """`data`, downloaded where its files are missing; where that fails, the data set that `data.fallback` names.
+
+    A run falls back only before anything was trained. Its configuration is then changed, in its directory too, so that
+    it says what was really run.
+    """
+    try:
+        data.prepare_data()
+        return data
+    except DataUnavailable as reason:
+        if run.raw_config.data.fallback is None or last_checkpoint(run.path):
+            raise
+        log.warning("%s Training on the embedded %s instead (data.fallback).", reason, run.fall_back())
+        fallback = build_data(run.raw_config)
+        fallback.prepare_data()
+        return fallback
+
+
+def local_data(run: Run, changes: dict[str, Any]) -> DataModule:
+    """The data of the complete `run`, with other values under some keys of its configuration, from this machine.
+
+    Raises DataUnavailable where files are missing: nothing is downloaded for a finished run.
+    """
+    config = run.config_with(changes)
+    source = source_of(config)
+    if not source.available():
+        raise DataUnavailable(
+            f"Expected the files of {source.name}, on which the run was trained, in {config.data_dir} (data_dir), "
+            "got none or not all of them. Name the folder that holds them: data_dir=<folder>."
+        )
+    data = build_data(config)
+    data.prepare_data()
+    return data
+
+
+def build_data(config: DictConfig) -> DataModule:
+    """The data module of a configuration; runs of the same data set share what was read of it."""
+    module = config.data.module.copy()
+    module.pop("source")
+    return build(module, source=source_of(config))
+
+
+def build_evaluators(config: DictConfig) -> list[Evaluator]:
+    """The evaluators in the order of the configuration, without those that are set to null."""
+    return list(filter(None, build(config.evaluators).values()))
+
+
+def check_model_fits(config: DictConfig) -> None:
+    """Raises UserError where the weights do not fit into memory; on a CPU, with their gradients and Adam's moments."""
+    try:
+        with torch.device("meta"):  # shapes without memory
+            model: VAE = build(config.model)
+    except RuntimeError:  # from a part of one's own that computes with its weights: no size is known
+        return
+    weights, buffers = (sum(value.nbytes for value in values) for values in (model.parameters(), model.buffers()))
+    needed = (4 if _trains_on_cpu(config) else 1) * weights + buffers
+    check_memory(needed, "The model", "Lower latent_dim, or the sizes of network, prior or sampler.")
+
+
+def build_trainer(config: DictConfig, callbacks: Sequence[Callback], **arguments: Any) -> Trainer:
+    """A trainer of one process on one device, whatever a scheduler has told the process of its place among others.
+
+    Raises UserError where the machine lacks the accelerator, and for what Lightning or this project refuses.
+    """
+    if config.accelerator not in ("auto", "cpu", "gpu", "cuda", "mps"):
+        refuse("auto, cpu or gpu", "accelerator", config.accelerator, "auto takes a GPU where there is one.")
+    if set_here := config.trainer.keys() & {"callbacks", "logger", "default_root_dir", "plugins"}:
+        refuse("keys that the training does not set itself", "trainer", sorted(set_here), "Leave them out.")
+    alone = LightningEnvironment()
+    alone.set_global_rank(0)  # Lightning has taken RANK or SLURM_PROCID for it, and other ranks write no files
+    try:
+        with _without_defaults_from_the_environment():
+            trainer: Trainer = build(config.trainer)(callbacks=list(callbacks), plugins=[alone], **arguments)
+    except (MisconfigurationException, TypeError, ValueError, ImportError) as error:
+        if isinstance(error, MisconfigurationException) and config.accelerator not in ("auto", "cpu"):
+            what, remedy = "an accelerator that this machine has", f"Use accelerator=auto. ({error})"
+            refuse(what, "accelerator", config.accelerator, remedy)
+        raise UserError(f"Expected arguments that fit (trainer), got: {error}. --cfg job shows all keys.") from error
+    if trainer.world_size != 1:
+        refuse("one device", "trainer.devices", trainer.world_size, "A sweep may use several: hydra/launcher=joblib.")
+    if trainer.precision not in PRECISIONS:
+        remedy = "The weights and the images are in float32."
+        refuse(f"one of {', '.join(PRECISIONS)}", "trainer.precision", trainer.precision, remedy)
+    check_integer("trainer.log_every_n_steps", config.trainer.log_every_n_steps, 1, "1 logs each step.")
+    check_integer("trainer.num_sanity_val_steps", config.trainer.num_sanity_val_steps, -1, "0 is the default.")
+    if trainer.accumulate_grad_batches < 1:
+        refuse("at least 1", "trainer.accumulate_grad_batches", trainer.accumulate_grad_batches, "1 is the default.")
+    if trainer.max_epochs != config.epochs:
+        refuse("the number of epochs", "trainer.max_epochs", trainer.max_epochs, "Set epochs instead.")
+    return trainer
+
+
+def build_logger(run: Run) -> TensorBoardLogger:
+    """The logger of the run's configuration, which writes into the run directory.
+
+    In a sweep it names its folder by what distinguishes the run. Raises UserError for arguments that TensorBoard would
+    refuse at the first event only, and for a folder outside of the run directory.
+    """
+    config, sweep = run.raw_config.logger, sweep_of(run)
+    known = {**signature(TensorBoardLogger).parameters, **signature(SummaryWriter).parameters}
+    if unknown := sorted(config.keys() - (known.keys() - {"save_dir"}) - {"_target_"}):
+        refuse("other arguments of TensorBoardLogger", "logger", unknown, "Leave them out.")
+    version = sweep.folder_of(run.overrides) if sweep else ""
+    logger: TensorBoardLogger = build(config, save_dir=str(run.path), version=version)
+    if not is_inside(logger.log_dir, run.path):
+        refuse("a folder in the run directory", "logger", logger.log_dir, "Leave its name, version and sub_dir out.")
+    return logger
+
+
+@contextmanager
+def _without_defaults_from_the_environment() -> Iterator[None]:
+    """Hide PL_TRAINER_MAX_TIME and the like from Lightning: a run is what its configuration says."""
+    hidden = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith("PL_TRAINER_")}
+    try:
+        yield
+    finally:
+        os.environ.update(hidden)
+
+
+def _check_fallback(config: DictConfig) -> None:
+    """Raises UserError where the data set to fall back to is not an embedded one."""
+    data = {path.stem: load_group("data", path.stem) for path in sorted((CONF / "data").glob("*.yaml"))}
+    embedded = [name for name, part in data.items() if part.get("fallback", name) is None]  # needs none itself
+    if config.data.fallback not in (None, *embedded):
+        refuse(f"null or {' or '.join(embedded)}", "data.fallback", config.data.fallback, "digits needs no files.")
+
+
+def _trains_on_cpu(config: DictConfig) -> bool:
+    return config.accelerator == "cpu" or not torch.cuda.is_available()
