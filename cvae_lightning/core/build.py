@@ -1,4 +1,4 @@
-"""From configuration to objects: exactly those that conf/ names, and the parts of plug-ins that the person trusts."""
+"""Objects from their description in a configuration: only those that conf/ names or that a trusted plug-in defines."""
 
 import functools
 import inspect
@@ -24,7 +24,7 @@ PLUGINS = "CVAE_LIGHTNING_PLUGINS"
 
 
 def trust(*modules: str) -> None:
-    """Let configurations build what these modules or packages define, in this process and in those that it starts.
+    """Allow configurations to build what these modules or packages define, in this process and its child processes.
 
     >>> trust("my_parts")
 
@@ -36,19 +36,19 @@ def trust(*modules: str) -> None:
 def build(config: DictConfig, **arguments: Any) -> Any:
     """The object that `config` describes by `_target_` and arguments, nested objects first; `arguments` are added.
 
-    Where `_partial_` is true, it is a function that takes the other arguments. Raises UserError for a target that
-    `part_named` refuses, so that a configuration which came with somebody else's run runs no code of its own; and
-    where a constructor refuses.
+    Where `_partial_` is true, the result is a function that takes the remaining arguments. Raises UserError for a
+    target that `part_named` refuses, so that a configuration from somebody else's run cannot execute code of its own,
+    and for arguments that a constructor refuses.
     """
     return _built(OmegaConf.to_container(config, resolve=True, throw_on_missing=True), **arguments)
 
 
 def part_named(target: Any) -> Callable[..., Any]:
-    """The class or function that `_target_: <target>` means.
+    """The class or function that `_target_: <target>` names.
 
-    It is one of those that conf/ names, compared by identity, or is defined by a plug-in. Raises UserError for any
-    other target, before a module is imported or an attribute is read: only modules that conf/ names, and plug-ins,
-    are ever imported here.
+    It is either one that conf/ names, compared by identity, or one that a plug-in defines. Raises UserError for any
+    other target. Only modules that conf/ names and plug-ins are ever imported here; for any other target, no module is
+    imported and no attribute is read.
     """
     module, _, name = MOVED.get(str(target), str(target)).rpartition(".")
     plugin = next((plugin for plugin in _plugins() if f"{module}.".startswith(f"{plugin}.")), None)
@@ -61,14 +61,14 @@ def part_named(target: Any) -> Callable[..., Any]:
     if part is None or not (_is_of_conf(part) or (plugin and _is_defined_in(part, plugin))):
         root = str(target).partition(".")[0]
         remedy = f"If you wrote it, set {PLUGINS}={root}; if it came with somebody else's files, it may run any code."
-        if root == PACKAGE.name:  # which nobody should trust as a whole: some of it writes and deletes files
+        if root == PACKAGE.name:  # not to be trusted as a whole, because some of it writes and deletes files
             remedy = "A part of this package is built where a file of conf/ names it."
         refuse("a class or function that conf/ names or that a plug-in defines", "_target_", target, remedy)
     return part
 
 
 def load_group(group: str, name: str) -> DictConfig:
-    """The file conf/<group>/<name>.yaml. Raises FileNotFoundError for any other name, as a run may have one."""
+    """The content of conf/<group>/<name>.yaml. Raises FileNotFoundError for a name without a file."""
     files = _files_of(group)
     if name not in files:
         raise FileNotFoundError(f"conf/{group} has no {name}.yaml")
@@ -106,12 +106,12 @@ def _plugins() -> list[str]:
 
 
 def _is_defined_in(part: Any, plugin: str) -> bool:
-    """Not merely imported there."""
+    """Whether the plug-in defines `part` itself, and does not merely import it."""
     return (inspect.isclass(part) or inspect.isfunction(part)) and f"{part.__module__}.".startswith(f"{plugin}.")
 
 
 def _is_of_conf(part: Any) -> bool:
-    """Whether it is what conf/ names; it is nothing from a module that was never imported."""
+    """Whether conf/ names `part`. Modules that were never imported need not be searched."""
     imported = [(sys.modules[module], name) for module, name in _named_by_conf() if module in sys.modules]
     return any(part is getattr(module, name) for module, name in imported)
 
@@ -123,7 +123,7 @@ def _modules_of_conf() -> frozenset[str]:
 
 @functools.cache
 def _named_by_conf() -> frozenset[tuple[str, str]]:
-    """Module and name of each `_target_` in conf/, but for what Hydra itself is wired from."""
+    """Module and name of each `_target_` in conf/, except in the files that configure Hydra itself."""
     files = [file for file in CONF.rglob("*.yaml") if file.relative_to(CONF).parts[0] != "hydra"]
     texts = [text for text in (file.read_text(encoding="utf-8") for file in files) if "_target_" in text]
     own = [{key: node for key, node in yaml.safe_load(text).items() if key != "hydra"} for text in texts]

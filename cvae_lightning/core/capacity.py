@@ -1,4 +1,4 @@
-"""What fits: room on a disk and memory, checked before the work, and a full disk explained where it still fills."""
+"""Free disk space and memory, checked before any work is done; a disk that still fills up is explained."""
 
 import errno
 import os
@@ -32,7 +32,7 @@ def check_memory(needed: int, what: str, remedy: str) -> None:
 
 @contextmanager
 def full_disk_explained(place: Path, needed: int | None = None) -> Iterator[None]:
-    """Raise "No space left on device" and its kin, which name neither place nor size, as a UserError that does."""
+    """Raise errors such as "No space left on device", which name neither place nor size, as a UserError that does."""
     try:
         yield
     except OSError as error:
@@ -69,7 +69,7 @@ def available_memory() -> int:
 
 
 def readable(size: int) -> str:
-    """A number of bytes for a person: 313 GB."""
+    """`size`, a number of bytes, as text such as "313 GB"."""
     value, unit = float(size), "bytes"
     for larger in ("kB", "MB", "GB", "TB", "PB", "EB"):
         if value < 999.5:

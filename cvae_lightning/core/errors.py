@@ -1,4 +1,4 @@
-"""Mistakes that a person can mend: one sentence each, shown without a traceback."""
+"""Errors that a person can fix: one sentence each, shown without a traceback."""
 
 import math
 from numbers import Integral, Real
@@ -6,7 +6,7 @@ from typing import Any, NoReturn
 
 
 class UserError(ValueError):
-    """A message of the form: Expected <what> (<config key>), got <value>. <remedy>."""
+    """A user-facing error. Its message says what was expected of which key, what came instead, and what to do."""
 
 
 class NonFiniteLoss(UserError):
@@ -18,6 +18,7 @@ class DataUnavailable(UserError):
 
 
 def refuse(what: str, key: str, got: object, remedy: str) -> NoReturn:
+    """Raise a UserError: "Expected <what> (<key>), got <got>. <remedy>"."""
     raise UserError(f"Expected {what} ({key}), got {got!r}. {remedy}")
 
 

@@ -1,4 +1,4 @@
-"""Atomic writes, and what is read again."""
+"""Atomic writes, links out of a directory, JSON, and SHA-256 digests."""
 
 import hashlib
 import json
@@ -16,11 +16,11 @@ from cvae_lightning.core.errors import UserError, refuse
 
 @contextmanager
 def whole_file(path: Path, size: int) -> Iterator[BinaryIO]:
-    """A file to write `path` through, `size` bytes or fewer: whoever reads it finds the old content or the new one.
+    """A file through which `path` is written atomically; it takes at most `size` bytes.
 
-    It lies beside `path` until it is renamed, which is after its content has reached the disk: a power cut leaves one
-    of the two as well (that costs some 25 ms for a checkpoint of 12 MB). Where the writing fails, it is removed. Being
-    opened like any file, it has the mode that the umask, or the folder, gives.
+    Readers of `path` find either its old content or the new one. The new content lies beside `path` and is renamed once
+    it has reached the disk, so that this also holds after a power cut (a checkpoint of 12 MB then takes about 25 ms
+    more). If writing fails, the file is removed. Its mode is the one that the umask or the folder gives to any file.
     """
     partial = path.with_name(path.name + ".part")
     with full_disk_explained(path, size):
@@ -61,16 +61,17 @@ def refuse_links_out_of(folder: Path, key: str, remedy: str) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Raises UserError where the file holds something else."""
+    """The content of a JSON file. Raises UserError where the file holds something else."""
     try:
         return json.loads(path.read_bytes())
     except (ValueError, RecursionError) as error:
         raise UserError(
-            f"Expected JSON, got something else in {path} ({error}). Delete it, and train again."
+            f"Expected JSON in {path}, got something else ({error}). Delete the file and train again."
         ) from error
 
 
 def sha256_of(path: Path) -> str:
+    """The SHA-256 of a file, in hexadecimal digits."""
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
@@ -82,9 +83,10 @@ ESCAPED = {"\\": "\\", "n": "\n", "r": "\r"}  # in the names of lines that begin
 
 
 def listed_digests(sums: Path) -> dict[str, str]:
-    """File name -> SHA-256 in lower case, from all that sha256sum, shasum and openssl write; empty without the file.
+    """The SHA-256, in lower case, of each file that `sums` lists; empty where `sums` does not exist.
 
-    Blank lines and comments (#) are skipped. Raises UserError, naming the line, for any other.
+    `sums` may come from sha256sum, shasum or openssl. Blank lines and comments (#) are skipped. Raises UserError,
+    naming the line, for any other.
     """
     if not sums.is_file():
         return {}

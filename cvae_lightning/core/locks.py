@@ -1,4 +1,4 @@
-"""One process at a time works in a directory: a lock that is released when its process ends, however that ends."""
+"""A lock on a directory, so that one process at a time works in it. It is released however that process ends."""
 
 import errno
 import itertools
@@ -19,7 +19,7 @@ except ModuleNotFoundError:  # on Windows, where nothing is locked
 
 log = logging.getLogger(__name__)
 
-LOCK = ".lock"  # a file in the directory; whoever holds it writes down who that is
+LOCK = ".lock"  # a file in the directory, in which the holder of the lock writes who it is
 PATIENCE = 1.0  # seconds; `holder` takes the lock for a moment too
 READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS)
 NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
@@ -27,10 +27,10 @@ NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
 
 @contextmanager
 def locked(directory: Path, key: str, wait: bool = False) -> Iterator[None]:
-    """Hold the lock of `directory`, and leave neither the lock's file nor an empty directory behind.
+    """A context that holds the lock of `directory`, and leaves neither the lock's file nor an empty directory behind.
 
-    Raises UserError, naming the `key` that the directory came from, where another process holds the lock, unless this
-    one is to `wait` for it. A directory that this process can only read needs no lock.
+    Raises UserError, naming the `key` that the directory came from, if another process holds the lock, unless `wait`
+    is set. A directory that this process can only read needs no lock.
     """
     file = _locked_file(directory, wait) if fcntl else -1
     if file is None:
@@ -49,7 +49,7 @@ def locked(directory: Path, key: str, wait: bool = False) -> Iterator[None]:
 
 
 def holder(directory: Path) -> str | None:
-    """The process that holds the lock of `directory`, such as "process 4242 on node7"; None where none does.
+    """The process that holds the lock of `directory`, such as "process 4242 on node7"; None if there is none.
 
     Nothing is written, so that this works in a directory that can only be read.
     """

@@ -1,6 +1,6 @@
-"""The shapes that cross borders, as types; the tests check them at run time (jaxtyping, beartype).
+"""The shapes of the tensors that modules exchange, as types; the tests check them at run time (jaxtyping, beartype).
 
-What comes from outside becomes one of them in `as_images` and `as_labels`, and is refused in a sentence otherwise.
+`as_images` and `as_labels` turn what a caller passes into these types, or refuse it in one sentence.
 """
 
 from collections.abc import Sequence

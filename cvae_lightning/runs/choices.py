@@ -1,4 +1,4 @@
-"""Which file of each configuration group a run was composed of, by name."""
+"""The names of the files in conf/ that a run was composed from."""
 
 import re
 
@@ -7,15 +7,15 @@ from omegaconf import DictConfig, OmegaConf
 from cvae_lightning.core.build import CONF, load_group
 from cvae_lightning.runs.run import Run
 
-PLACES = {"averaging": "callbacks.averaging"}  # of groups whose files fill another place than their own name
+PLACES = {"averaging": "callbacks.averaging"}  # groups whose files configure another key than their own name
 
 
 def choice(run: Run, group: str) -> str:
     """The name of the choice in conf/<group>, such as "gaussian" for sampler=gaussian; "none" where there is none.
 
-    Hydra's record in the run directory says it, unless the part was given another `_target_` than that of the file.
-    Without a record, it is the file whose keys are most like those of the part. A class that no file names goes by its
-    own name.
+    It is taken from Hydra's record in the run directory, unless the part was given another `_target_` than that file
+    has. Without a record, it is the file whose keys are most like those of the part. A class that no file names is
+    called by its own name.
     """
     part = OmegaConf.select(run.raw_config, PLACES.get(group, group))
     if part is None:

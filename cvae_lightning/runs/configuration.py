@@ -19,10 +19,10 @@ SCHEMA = 2
 
 
 def read_config(file: Path) -> DictConfig:
-    """The configuration in a run directory; its interpolations point to keys of its own.
+    """The configuration in a run directory, whose interpolations only refer to its own keys.
 
-    Raises UserError for a resolver, which reads the environment or runs code, where the run may be somebody else's.
-    Those that conf/config.yaml has under the same key are no secret, and allowed.
+    Raises UserError for a resolver such as ${oc.env:HOME}: it reads the environment or runs code, and the run may be
+    somebody else's. A resolver that conf/config.yaml has under the same key is allowed.
     """
     config = OmegaConf.load(file)
     if not isinstance(config, DictConfig):
@@ -49,13 +49,13 @@ def check_schema(schema: Any, file: Path) -> None:
 
 
 def with_values(config: DictConfig) -> DictConfig:
-    """`config` with the value of each resolver in its place, so that reading it needs none; ${key} is kept."""
+    """`config` with each resolver replaced by its value, so that it can be read without one; ${key} is kept."""
     raw, values = (OmegaConf.to_container(config, resolve=resolve) for resolve in (False, True))
     return OmegaConf.create(_with_values(raw, values))
 
 
 def calls_a_resolver(text: Any) -> bool:
-    """Whether more than keys is interpolated, also within other interpolations, as in ${a.${oc.env:HOME}}."""
+    """Whether `text` interpolates more than keys, on any level, as in ${a.${oc.env:HOME}}."""
     if not isinstance(text, str):
         return False
     while (shorter := KEY.sub("", text)) != text:
@@ -72,7 +72,7 @@ def _with_values(raw: Any, value: Any) -> Any:
 
 
 def _leaves(node: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Full key and value of all that is neither a dict nor a list."""
+    """Full key and value of everything that is neither a dict nor a list."""
     if not isinstance(node, dict | list):
         yield prefix, node
         return
@@ -89,9 +89,10 @@ KEPT_IN_FALLBACK = ("binarize", "max_shift")  # of `data`, when a run falls back
 
 
 def difference(asked: DictConfig, begun: DictConfig) -> str | None:
-    """Where the configuration `asked` for differs from that of the run that was begun, in a sentence; None: nowhere.
+    """How the run that was begun differs from the configuration `asked` for, such as "lr=0.005, not lr=0.5".
 
-    The data may be those that the run fell back to. The sentence names the shortest path.
+    The shortest key that differs is named; None if there is none. Data that the run fell back to count as those asked
+    for.
     """
     if asked.data.fallback == begun.data.name:
         asked = OmegaConf.merge(asked, {})  # type: ignore[assignment]  # a copy
@@ -99,12 +100,12 @@ def difference(asked: DictConfig, begun: DictConfig) -> str | None:
     theirs, ours = (dict(_settings(OmegaConf.to_container(config, resolve=True))) for config in (begun, asked))
     for key in sorted(theirs | ours, key=lambda key: key.count(".")):
         if theirs.get(key) != ours.get(key):
-            return f"There, {key} is {theirs.get(key)}, not {ours.get(key)}."
+            return f"{key}={theirs.get(key)}, not {key}={ours.get(key)}"
     return None
 
 
 def _settings(node: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Full path and value of all that a configuration sets."""
+    """Full key and value of everything that a configuration sets; a list is one value."""
     if isinstance(node, dict) and node:
         for key, child in node.items():
             yield from _settings(child, f"{prefix}.{key}" if prefix else str(key))

@@ -12,7 +12,7 @@ log = logging.getLogger(__name__)
 
 
 def check_data_are_the_same(run: Run) -> None:
-    """Raises UserError where files that a complete run was trained on have changed since."""
+    """Raises UserError where files have changed since the complete `run` was trained on them."""
     source = source_of(run.raw_config)
     source.prepare()
     source.fit_splits()
@@ -23,9 +23,9 @@ def check_data_are_the_same(run: Run) -> None:
 
 
 def note_data(run: Run, digests: dict[str, str], begun: bool) -> None:
-    """Note in data.json which files the training reads, before its first step.
+    """Record in data.json which files the training reads, before its first step.
 
-    Raises UserError where the training was `begun` on others. A run of an older version has no data.json.
+    Raises UserError where the training was `begun` on other files.
     """
     file = run.path / DATA
     if not (begun and file.is_file()):
@@ -36,7 +36,7 @@ def note_data(run: Run, digests: dict[str, str], begun: bool) -> None:
 
 
 def warn_of_other_data(run: Run, digests: dict[str, str], consequence: str) -> str | None:
-    """Warn where files that were read differ from those that the complete run was trained and measured on."""
+    """Warn where files that were read differ from those of the complete run; return the warning, or None."""
     changed = _changed(run.metrics["dataset"]["files"], digests)
     if not changed:
         return None
@@ -46,7 +46,7 @@ def warn_of_other_data(run: Run, digests: dict[str, str], consequence: str) -> s
 
 
 def _changed(noted: dict[str, str], now: dict[str, str]) -> str:
-    """The files that differ, with both digests; those that only one side has read are not compared."""
+    """The files that differ, with both digests. Files that only one side has read are not compared."""
     names = noted.keys() & now.keys() or noted.keys() | now.keys()
     return ", ".join(
         f"{name} (SHA-256 {noted.get(name, 'none')[:12]} then, {now.get(name, 'none')[:12]} now)"

@@ -1,4 +1,4 @@
-"""A run directory, which explains itself: read by whoever wants a result, written by the training."""
+"""A run directory: everything about one training, written by the training and read by all other commands."""
 
 import json
 from collections.abc import Sequence
@@ -50,7 +50,7 @@ class Run:
     def begin(
         cls, path: Path, config: DictConfig, overrides: Sequence[str] = (), hydra: DictConfig | None = None
     ) -> "Run":
-        """The run of `config` in the directory `path`: a new one, or the one that was begun there earlier.
+        """The run with the configuration `config` in the directory `path`: a new one, or the one begun there earlier.
 
         Raises UserError where a run of another configuration was begun there, or something else; nothing is changed.
         Resolvers such as ${oc.env:...} are written as their values, so that the run keeps to the data it began with.
@@ -63,8 +63,9 @@ class Run:
                 (path / FAILURE).unlink(missing_ok=True)
                 return run
             if run.begun:
-                what, remedy = "the configuration of the run in this directory", f"{different} Name another."
-                refuse(what, "hydra.run.dir", str(path), remedy)
+                raise UserError(
+                    f"{str(path)!r} (hydra.run.dir) already holds a run with {different}. Choose another directory."
+                )
         if (path / "README.md").exists():
             refuse("a folder without README.md", "hydra.run.dir", str(path), "The run writes its own. Name another.")
         (path / ".hydra").mkdir(parents=True, exist_ok=True)
@@ -77,17 +78,17 @@ class Run:
 
     @property
     def complete(self) -> bool:
-        """metrics.json is written last, so its presence says that the run ended well."""
+        """Whether the run has ended well: metrics.json is written last."""
         return (self.path / METRICS).is_file()
 
     @property
     def begun(self) -> bool:
-        """Whether something was trained that would be lost."""
+        """Whether the training has written anything that could be lost."""
         return self.complete or any(self.path.glob("checkpoints/*.ckpt"))
 
     @property
     def failure(self) -> str | None:
-        """The sentence of the error with which the run ended in a sweep, where it failed."""
+        """The error with which the run failed in a sweep, as a sentence; None if it did not fail."""
         file = self.path / FAILURE
         return (
             file.read_text(encoding="utf-8", errors="replace").strip() if file.is_file() and not self.complete else None
@@ -95,19 +96,19 @@ class Run:
 
     @property
     def status(self) -> str:
-        """complete, running, failed or interrupted."""
+        """One of complete, running, failed and interrupted."""
         if self.complete:
             return "complete"
         return "running" if self.trained_by else "failed" if self.failure else "interrupted"
 
     @property
     def trained_by(self) -> str | None:
-        """The process that trains it at the moment, such as "process 4242 on node7"."""
+        """The process that is training the run, such as "process 4242 on node7"; None if there is none."""
         return holder(self.path)
 
     @cached_property
     def overrides(self) -> list[str]:
-        """The keys that its command, or its place in a sweep, set; interpolations in them are kept."""
+        """The overrides of the run's command or of its job in a sweep, such as "lr=0.1"; interpolations are kept."""
         file = self.path / ".hydra" / "overrides.yaml"
         given = OmegaConf.to_container(OmegaConf.load(file), resolve=False) if file.is_file() else []
         if not isinstance(given, list):
@@ -116,7 +117,7 @@ class Run:
 
     @cached_property
     def choices(self) -> dict[str, str | None]:
-        """The file that was chosen in each group of conf/, as Hydra noted it; empty for a run without its record."""
+        """The file chosen in each group of conf/, as Hydra recorded it; empty for a run without that record."""
         file = self.path / ".hydra" / "hydra.yaml"
         if not file.is_file():
             return {}
@@ -126,10 +127,10 @@ class Run:
 
     @property
     def family(self) -> dict[str, Any]:
-        """The configuration without the number of epochs.
+        """The configuration without its number of epochs.
 
-        A shorter run of the same family is a prefix of this one: what depends on the total length, such as a learning
-        rate schedule, takes it from ${epochs}, and thereby differs.
+        A shorter run of the same family is a prefix of this one. Whatever depends on the total length, such as a
+        learning-rate schedule, refers to ${epochs}, so that its configuration differs.
         """
         config = self.config
         del config["epochs"], config["trainer"]["max_epochs"]
@@ -141,7 +142,7 @@ class Run:
         return read_config(self.path / CONFIG)
 
     def config_with(self, changes: dict[str, Any]) -> DictConfig:
-        """A copy of `raw_config` with other values under some of its keys; the run's own never changes."""
+        """A copy of `raw_config` with other values under some of its keys; the run itself stays as it is."""
         config = self.raw_config.copy()
         for key, value in changes.items():
             config[key] = value
@@ -166,7 +167,7 @@ class Run:
 
     @property
     def objective(self) -> float | None:
-        """The val metric that the configuration names; None where the model has none: a failed trial of a search."""
+        """The value of the val metric that the configuration names; None where it does not exist for this run."""
         return self.metrics["val"].get(str(self.raw_config.objective).removeprefix("val/"))
 
     @cached_property
@@ -192,7 +193,7 @@ class Run:
         return model.eval()
 
     def _check_layout(self, expected: "dict[str, Tensor]", stored: "dict[str, Tensor]") -> None:
-        """Raises UserError where the code has changed since, and builds a model with other weights."""
+        """Raises UserError where the model that the present code builds has weights of other names or shapes."""
         shapes, theirs = ({name: tuple(weight.shape) for name, weight in part.items()} for part in (expected, stored))
         different = sorted(name for name in shapes | theirs if shapes.get(name) != theirs.get(name))
         if not different:
@@ -217,7 +218,7 @@ class Run:
         return inference.sample(self._model, labels, temperature, seed).images
 
     def reconstruct(self, images: "AnyImages", labels: "AnyLabels", seed: int = 0) -> "Images":
-        """What the model makes of `images` at one draw of z each: (B, C, H, W), float32 in [0, 1], on the CPU.
+        """Reconstructions of `images`, at one draw of z each: (B, C, H, W), float32 in [0, 1], on the CPU.
 
         `images` are a tensor or an array (B, C, H, W), or one image (C, H, W): floats of any precision in [0, 1],
         bytes, which are divided by 255, or booleans. `labels` as in `sample`, one for all images or one for each.
@@ -242,11 +243,11 @@ class Run:
         write_whole(self.path / METRICS, json.dumps(result, indent=1, allow_nan=False) + "\n")
 
     def write_failure(self, sentence: str) -> None:
-        """Note why the run failed, for whoever reads the sweep."""
+        """Record in the run directory why the run failed, for the report of its sweep."""
         write_whole(self.path / FAILURE, sentence + "\n")
 
     def discard_unless_begun(self) -> None:
-        """Remove what was written before the training began; a run that has a checkpoint is left alone."""
+        """Remove what was written before the training began; a run with a checkpoint is left as it is."""
         if self.begun:
             return
         for pattern in (".hydra/*.yaml", DATA, "train.log", "hparams.yaml", "events.out.tfevents.*"):
@@ -257,14 +258,14 @@ class Run:
                 folder.rmdir()
 
     def with_data_in(self, data_dir: str | None) -> "Run":
-        """The same run with its data in the folder `data_dir`; None: where they were. Nothing is written."""
+        """The same run with its data in the folder `data_dir`, or where they were if it is None. Nothing is written."""
         moved = Run(self.path)
         if data_dir is not None:
             moved.raw_config.data_dir = str(data_dir)
         return moved
 
     def fall_back(self) -> str:
-        """Make the data set that `data.fallback` names the run's own, in its directory too; return its name."""
+        """Change the run's data set to the one that `data.fallback` names, in its directory too; return its name."""
         asked = self.raw_config.data
         name = str(asked.fallback)
         self.raw_config.data = load_group("data", name)

@@ -1,4 +1,4 @@
-"""A sweep: a directory of run directories, what its command asked for, and which of its runs share work."""
+"""A sweep directory: its runs, the command that made it, and which of its runs begin like another."""
 
 import hashlib
 import logging
@@ -52,20 +52,20 @@ class Sweep:
 
     @property
     def missing(self) -> list[tuple[str, list[str]]]:
-        """Number and overrides of the runs that were asked for, and have no directory yet."""
+        """Number and overrides of each run of the command that has no directory yet."""
         there = {run.path.name for run in self.runs}
         jobs = enumerate(self.record["jobs"] or [])
         return [(str(number), overrides) for number, overrides in jobs if str(number) not in there]
 
     @property
     def complete(self) -> bool:
-        """Whether all runs that were asked for are; never so for a search, which may always go on."""
+        """Whether all runs of the command are complete; always False for a search, which may go on."""
         return bool(self.record["jobs"]) and not self.missing and all(run.complete for run in self.runs)
 
     @property
     def failures(self) -> list[tuple[Path, list[str], str]]:
-        """Directory, overrides, and the sentence of what went wrong, of each run that did not end well."""
-        killed = "It ended without a word: its process was killed, or the memory was full."
+        """Directory, overrides and what went wrong, for each run that did not end well."""
+        killed = "No error was recorded; the process was probably killed or ran out of memory."
         incomplete = [(run, run.trained_by) for run in self.runs if not run.complete]
         ended = [
             (run.path, run.overrides, f"It is being trained by {process}." if process else run.failure or killed)
@@ -74,21 +74,21 @@ class Sweep:
         return [*ended, *((self.path / number, given, "It was not started.") for number, given in self.missing)]
 
     def discard(self) -> None:
-        """Remove what was noted of a sweep none of whose runs began."""
+        """Remove the record of a sweep none of whose runs began."""
         for file in (self.path / RECORD, self.path / "multirun.yaml"):
             file.unlink(missing_ok=True)
         if not any(self.path.iterdir()):
             self.path.rmdir()
 
     def name_of(self, overrides: Sequence[str]) -> str:
-        """What tells the run with these overrides from the others, such as "lr=0.001,latent_dim=10"."""
+        """The overrides that distinguish a run from the others of the sweep, such as "lr=0.001,latent_dim=10"."""
         jobs = self.record["jobs"] or []
         shared = set.intersection(*map(set, jobs)) if len(jobs) > 1 else set()
         differing = [override for override in overrides if override not in shared]
         return ",".join(differing).replace("/", "-").replace("experiment=", "") or "run"
 
     def folder_of(self, overrides: Sequence[str]) -> str:
-        """`name_of` as the name of a folder, which TensorBoard shows: a hash stands for what is too long for one."""
+        """`name_of` as the name of a folder, which TensorBoard shows; the end of a long name is replaced by a hash."""
         name = re.sub(r"^\.|\$\{|[^ -\U0010ffff]", "_", self.name_of(overrides))
         if len(name.encode()) <= MAX_NAME_BYTES:
             return name
@@ -98,14 +98,14 @@ class Sweep:
 
 
 def sweep_of(run: Run) -> Sweep | None:
-    """The sweep that the run is part of, if it is."""
+    """The sweep that the run is part of; None for a run of its own."""
     return Sweep(run.path.parent) if (run.path.parent / RECORD).is_file() else None
 
 
 def chosen_run(path: str | Path) -> Run:
-    """The run in the directory, or the best of the sweep in it, which is told: of its complete runs, by `objective`.
+    """The run in the directory `path`, or if that is a sweep, its best complete run by `objective`, which is logged.
 
-    Raises UserError where it is neither, or no run of the sweep is complete.
+    Raises UserError where `path` is neither, and where no run of the sweep is complete.
     """
     if not (Path(path) / RECORD).is_file():
         return Run(path)
@@ -126,10 +126,10 @@ def chosen_run(path: str | Path) -> Run:
 
 
 def longest_prefix(run: Run, digests: dict[str, str], environment: dict[str, Any]) -> Run | None:
-    """The longest finished run of the same sweep with which training `run` would begin, bit for bit.
+    """The longest complete run of the same sweep with which the training of `run` would begin, bit for bit.
 
-    It equals `run` in everything but fewer epochs, and was trained on the same files with the same versions, device and
-    number of threads.
+    Its configuration differs in the number of epochs only, and it was trained on the same files, with the same
+    versions, device and number of threads. None if there is no such run.
     """
     sweep, config, family = sweep_of(run), run.raw_config, run.family
     candidates = [
@@ -149,7 +149,7 @@ def longest_prefix(run: Run, digests: dict[str, str], environment: dict[str, Any
 def wait_for_shorter_ones(run: Run) -> None:
     """Wait while other processes train shorter runs of the same family, with which `run` can then begin.
 
-    A run waits for shorter ones only, so that none waits for itself; for one that nobody trains, it does not wait.
+    A run only waits for shorter ones, so there is no deadlock, and not for one that no process is training.
     """
     sweep = sweep_of(run)
     for other in sweep.runs if sweep else []:
@@ -162,5 +162,5 @@ def _are_overrides(value: Any) -> bool:
 
 
 def _natural(name: str) -> list[Any]:
-    """Sorts 2 before 10."""
+    """A key for sorting names by the numbers in them: 2 before 10."""
     return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in re.split(r"(\d+)", name) if part]

@@ -1,4 +1,4 @@
-"""From the configuration of a run to the parts of its training, each built once, or refused before any work is done."""
+"""The parts of a training, built once from the configuration of its run, or refused before any work is done."""
 
 import logging
 import os
@@ -157,7 +157,7 @@ def check_model_fits(config: DictConfig) -> None:
     try:
         with torch.device("meta"):  # shapes without memory
             model: VAE = build(config.model)
-    except RuntimeError:  # from a part of one's own that computes with its weights: no size is known
+    except RuntimeError:  # a user's own part computes with its weights: the size is unknown
         return
     weights, buffers = (sum(value.nbytes for value in values) for values in (model.parameters(), model.buffers()))
     needed = (4 if _trains_on_cpu(config) else 1) * weights + buffers
@@ -165,7 +165,7 @@ def check_model_fits(config: DictConfig) -> None:
 
 
 def build_trainer(config: DictConfig, callbacks: Sequence[Callback], **arguments: Any) -> Trainer:
-    """A trainer of one process on one device, whatever a scheduler has told the process of its place among others.
+    """A trainer of one process on one device, whatever rank a scheduler has given to the process.
 
     Raises UserError where the machine lacks the accelerator, and for what Lightning or this project refuses.
     """
@@ -216,7 +216,7 @@ def build_logger(run: Run) -> TensorBoardLogger:
 
 @contextmanager
 def _without_defaults_from_the_environment() -> Iterator[None]:
-    """Hide PL_TRAINER_MAX_TIME and the like from Lightning: a run is what its configuration says."""
+    """Hide variables such as PL_TRAINER_MAX_TIME from Lightning: only the configuration describes a run."""
     hidden = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith("PL_TRAINER_")}
     try:
         yield

@@ -1,4 +1,4 @@
-"""How the numbers of a run came about: its settings, times and versions, as metrics.json holds them."""
+"""The settings, times and versions that metrics.json records beside the numbers of a run."""
 
 import functools
 import platform
@@ -19,7 +19,7 @@ from cvae_lightning.training.callbacks.history import history_of
 
 
 def settings(run: Run, model: VAE) -> dict[str, Any]:
-    """What was run, under the same keys for every model; choices by the names of their files in conf/."""
+    """The settings of a run, under the same keys for every model; choices are named by their files in conf/."""
     config = run.raw_config
     return {
         "model": choice(run, "model"),
@@ -49,7 +49,7 @@ def settings(run: Run, model: VAE) -> dict[str, Any]:
 
 
 def timing(trainer: Trainer) -> dict[str, float | None]:
-    """Seconds of all epochs, of an earlier part of a resumed run too, and the median speed of training."""
+    """Seconds of all epochs, including those before a run was resumed, and the median speed of training."""
     rows = history_of(trainer)
     if not rows:
         return {"fit_seconds": None, "images_per_second": None}
@@ -60,6 +60,7 @@ def timing(trainer: Trainer) -> dict[str, float | None]:
 
 
 def environment(trainer: Trainer) -> dict[str, Any]:
+    """The versions, device and number of threads with which the numbers were computed."""
     device = trainer.strategy.root_device
     return {
         "cvae_lightning": _own_version(),
@@ -73,7 +74,7 @@ def environment(trainer: Trainer) -> dict[str, Any]:
 
 
 def _own_version() -> str | None:
-    """None in a checkout that was not installed."""
+    """The version of this package; None in a checkout that was not installed."""
     try:
         return version("cvae_lightning")
     except PackageNotFoundError:
@@ -82,7 +83,7 @@ def _own_version() -> str | None:
 
 @functools.cache
 def _commit() -> str | None:
-    """Of the checkout that the code was imported from, however it changes while a sweep goes on."""
+    """The commit of the checkout when it was first asked for; a sweep may outlast changes of the files."""
     if not (PACKAGE.parent / ".git").exists():
         return None
     git = ["git", "-C", str(PACKAGE), "describe", "--always", "--dirty", "--abbrev=40"]
@@ -90,9 +91,9 @@ def _commit() -> str | None:
 
 
 def _injection(network: DictConfig) -> str | None:
-    """How the context enters, and where that is not both networks: "concatenate", or "add into decoder".
+    """How the condition enters the networks, such as "concatenate", or "add into decoder" if it is one of them.
 
-    None for a network of the user's own that has no such choice.
+    None for a user's own network that has no such key.
     """
     if "injection" not in network:
         return None

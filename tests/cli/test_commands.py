@@ -148,8 +148,7 @@ def test_the_same_command_in_the_same_directory_finds_its_run(tmp_path: Path) ->
     answer = execute(*arguments, "lr=0.5", cwd=tmp_path)
     assert answer.returncode == 1
     assert answer.stderr == (
-        "Expected the configuration of the run in this directory (hydra.run.dir), got 'run'. "
-        "There, lr is 0.005, not 0.5. Name another.\n"
+        "'run' (hydra.run.dir) already holds a run with lr=0.005, not lr=0.5. Choose another directory.\n"
     )
     assert before == {path: path.stat().st_mtime_ns for path in before}
 

@@ -340,7 +340,7 @@ def test_the_digits_are_treated_as_the_data_they_stand_for(make_run: MakeRun, tm
     leave_checkpoint(run)
     assert Run.begin(run.path, asked).raw_config.data.name == "digits"
     asked.data.binarize = None
-    with pytest.raises(UserError, match=r"There, data\.binarize is dynamic, not None"):
+    with pytest.raises(UserError, match=r"already holds a run with data\.binarize=dynamic, not data\.binarize=None"):
         Run.begin(run.path, asked)
 
 

@@ -1,4 +1,4 @@
-"""Averages of the weights over a training."""
+"""Averages of the weights over the steps of a training."""
 
 from functools import partial
 
@@ -13,9 +13,9 @@ from cvae_lightning.core.errors import check_fraction
 class EMA(WeightAveraging):
     """An exponential moving average of the weights, which is what is validated, evaluated and saved.
 
-    A step keeps `decay` of it, in the n-th update at most (1 + n) / (10 + n), so that the weights the training started
-    from are soon forgotten. The training itself is the same, bit for bit. Buffers are the training's: a running
-    mean needs no second one. The checkpoint holds the average as the model's weights, and the training's beside it.
+    Each step keeps the share `decay` of the average, in the n-th update at most (1 + n) / (10 + n), so that the initial
+    weights are soon forgotten. The training itself is unchanged, bit for bit. Buffers are not averaged, since running
+    means already are. A checkpoint holds the average as the model's weights, and the weights of the training beside it.
     """
 
     def __init__(self, decay: float = 0.999) -> None:
@@ -27,7 +27,7 @@ class EMA(WeightAveraging):
         super().setup(trainer, pl_module, stage)
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """The model keeps the average, also where a resumed `fit` had nothing left to do; `validate` swaps no more."""
+        """Leave the average in the model, also when a resumed `fit` had nothing left to do."""
         if stage == "fit" and self._average_model is not None:
             self._copy_average_to_current(pl_module)
             self._average_model = None

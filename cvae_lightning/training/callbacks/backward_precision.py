@@ -8,7 +8,7 @@ from cvae_lightning.core.errors import refuse
 
 
 class BackwardPrecision(Callback):
-    """Lets the backward pass, two thirds of a step's arithmetic, multiply at `precision`; all else is float32.
+    """Sets the precision of matrix products in the backward pass, which is two thirds of the arithmetic of a step.
 
     "medium" may round the factors to bfloat16 and adds in float32, on processors with AMX; on GPUs it is TF32. The
     rounding of a gradient is far below its noise from one batch to the next: over 8 seeds of the paper's CVAE (10

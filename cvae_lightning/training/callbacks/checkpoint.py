@@ -1,4 +1,4 @@
-"""The checkpoint from which an interrupted run goes on."""
+"""The checkpoint from which an interrupted run is resumed."""
 
 import io
 import pickle
@@ -21,7 +21,7 @@ OTHER_FILES = 5_000_000  # bytes: pictures, as files and in TensorBoard, and log
 
 
 class WholeCheckpointIO(TorchCheckpointIO):
-    """Writes checkpoints atomically, beside their place; Lightning itself stages them in TMPDIR."""
+    """Writes checkpoints atomically into their own folder; Lightning itself would stage them in TMPDIR."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
         content = io.BytesIO()
@@ -33,13 +33,13 @@ class WholeCheckpointIO(TorchCheckpointIO):
 class LastCheckpoint(Checkpoint):
     """Writes checkpoints/last.ckpt at the start of `fit` and after each epoch, with the random streams in it.
 
-    Being a `Checkpoint`, it comes after all other callbacks, so that what they noted of the epoch is in it.
+    Lightning calls a `Checkpoint` after all other callbacks, so that what they recorded of the epoch is in it.
     """
 
     _restored_states: list[Tensor] | None = None
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Raises UserError where the disk lacks the room for what the run will leave."""
+        """Write the first checkpoint. Raises UserError where the disk has no room for the files of the run."""
         if self._restored_states:
             set_states(self._restored_states)
         path = Path(trainer.default_root_dir)
@@ -62,9 +62,9 @@ class LastCheckpoint(Checkpoint):
 
 
 def last_checkpoint(run_dir: Path) -> Path | None:
-    """The checkpoint to resume from, if there is one.
+    """The checkpoint to resume from; None if there is none.
 
-    Raises UserError where it holds more than tensors and plain values; nothing in such a file is executed.
+    Raises UserError where it holds more than tensors and plain values. Nothing in such a file is executed.
     """
     path = run_dir / LAST
     if not path.exists():

@@ -23,8 +23,9 @@ PAPER_LABELS = [2, 7, 9]
 class Figures(Callback):
     """Draws into <run>/figures, and into TensorBoard, when `Trainer.validate` ends.
 
-    `samples` has a row for each class, `samples_2_7_9` the paper's choice; an unconditional model fills ten rows
-    freely. `reconstructions` stand below their originals, which come from val. `loss` needs `History`.
+    `samples` has one row per class, `samples_2_7_9` the three classes that the paper shows; for an unconditional model,
+    `samples` has ten rows without names. `reconstructions` shows images of val above their reconstructions. `loss`
+    needs `History`.
     """
 
     def __init__(self, seed: int = 0) -> None:

@@ -1,4 +1,4 @@
-"""Memory that a training step frees and takes again."""
+"""Keeps memory that one training step frees for the next."""
 
 import ctypes
 import sys
@@ -6,14 +6,14 @@ import sys
 from pytorch_lightning import Callback, LightningModule, Trainer
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # glibc's malloc.h
-GLIBC_MAXIMUM = 2**25  # as far as glibc raises its threshold by itself
+GLIBC_MAXIMUM = 2**25  # the largest threshold that glibc sets by itself
 
 
 class KeepFreedMemory(Callback):
-    """While the trainer runs, glibc keeps freed blocks of up to `max_bytes` instead of giving them back at once.
+    """Makes glibc keep freed blocks of up to `max_bytes` while the trainer runs, instead of returning them at once.
 
-    A step takes some twenty tensors of a few MB anew. Having the system fetch and clear their pages each time (2,450
-    page faults a step of the paper's CVAE) costs more than the arithmetic on them. No effect but on Linux with glibc.
+    A step allocates about twenty tensors of a few MB. If the system has to map and clear their pages each time (2,450
+    page faults per step of the paper's CVAE), that costs more than the arithmetic. This only affects Linux with glibc.
     """
 
     def __init__(self, max_bytes: int = 2**29) -> None:

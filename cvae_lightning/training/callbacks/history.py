@@ -1,4 +1,4 @@
-"""What happened epoch by epoch: kept with the run, and drawn as loss curves."""
+"""The history of a training, epoch by epoch."""
 
 import time
 from pathlib import Path
@@ -10,7 +10,7 @@ from cvae_lightning.data.loader import Loader
 
 
 class History(Callback):
-    """One row an epoch: all that was logged of it on train and val, its last step, and its seconds.
+    """Keeps one row per epoch: everything logged on train and val, the last step, and the seconds.
 
     `train/images_per_second` counts the training steps only, not the validation.
     """
@@ -32,7 +32,7 @@ class History(Callback):
         self.rows.append({**curves, "step": trainer.global_step - 1, "seconds": seconds})
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Where the run starts from another's checkpoint, log the epochs that came before, so that curves are whole."""
+        """Log the epochs of the run from whose checkpoint this one starts, so that its curves are complete."""
         if trainer.ckpt_path and not Path(trainer.ckpt_path).is_relative_to(trainer.default_root_dir):
             for epoch, row in enumerate(self.rows):
                 curves = {name: value for name, value in row.items() if "/" in name}
@@ -47,6 +47,6 @@ class History(Callback):
 
 
 def history_of(trainer: Trainer) -> list[dict[str, float]]:
-    """The rows that the trainer's `History` has noted; none where it has no `History`."""
+    """The rows of the trainer's `History`; empty if it has none."""
     callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]  # set outside Trainer.__init__
     return [row for callback in callbacks if isinstance(callback, History) for row in callback.rows]

@@ -1,4 +1,4 @@
-"""Progress of `fit`: one line an epoch, and on a terminal a bar below them."""
+"""The progress of a training: one line per epoch, and on a terminal a bar below them."""
 
 import logging
 from contextlib import ExitStack
@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 
 
 class Progress(Callback):
-    """Shows the epoch, the val ELBO and images per second; expects `History` before it."""
+    """Shows the epoch, the val ELBO and the images per second, which `History` has logged."""
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         num_images = cast(Loader, trainer.train_dataloader).num_images
