@@ -68,7 +68,7 @@ def row_of(path: Path) -> Row:
 
     run = Run(path)
     metrics, way = run.metrics, path.parent.name
-    variance = float(run.model().state_dict()["pixels.variance"]) if way == "optimal" else metrics["variance"]
+    variance = float(run.model().state_dict()["likelihood_head.variance"]) if way == "optimal" else metrics["variance"]
     numbers = {name: metrics["val"][name] for name in ("kl", "mse", "ssim", "log_likelihood")}
     return {"way": way, "seed": metrics["seed"], "beta": metrics["beta"], "variance": variance, **numbers}
 

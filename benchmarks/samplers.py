@@ -26,7 +26,7 @@ from cvae_lightning.evaluators.grader import rounded
 from cvae_lightning.evaluators.judged import distances
 from cvae_lightning.evaluators.samples import CHUNK
 from cvae_lightning.models.cvae import CVAE
-from cvae_lightning.models.samplers import Mixture
+from cvae_lightning.models.samplers import MixtureSampler
 from cvae_lightning.runs.run import Run
 from cvae_lightning.training.parts import local_data
 
@@ -72,7 +72,7 @@ def measured(run: Run) -> Iterator[dict[str, Any]]:
 def ways(model: CVAE, train: Split, encoded_val: Latents) -> dict[str, Way]:
     """By name; `train` has latents in place of images."""
     z, y = train
-    normal = Mixture(model.latent_dim, CLASSES, num_components=1)
+    normal = MixtureSampler(model.latent_dim, CLASSES, num_components=1)
     normal.fit([(z, y)])
     mixture: Any = model.sampler
     flow = fitted_flow(z, y)
@@ -89,7 +89,7 @@ def ways(model: CVAE, train: Split, encoded_val: Latents) -> dict[str, Way]:
     }
 
 
-def log_prob_of(mixture: Mixture) -> Callable[[Latents, Labels], Tensor]:
+def log_prob_of(mixture: MixtureSampler) -> Callable[[Latents, Labels], Tensor]:
     def log_prob(z: Latents, labels: Labels) -> Tensor:
         log_probs = torch.empty(len(z))
         for label, places in by_class(labels):
@@ -107,7 +107,7 @@ def by_class(labels: Labels) -> Iterator[tuple[int, Tensor]]:
         yield label, (labels == label).nonzero()[:, 0]
 
 
-def quasi_random(mixture: Mixture, labels: Labels) -> Latents:
+def quasi_random(mixture: MixtureSampler, labels: Labels) -> Latents:
     """The mixture's draws, from a scrambled Sobol sequence in place of random numbers (Owen 1998)."""
     latent_dim = mixture.means.shape[2]
     seed = int(torch.randint(2**31, ()))

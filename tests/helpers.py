@@ -158,7 +158,7 @@ def untrained_model(*overrides: str, spread: float = 0.25) -> VAE:
 def randomised(model: VAE, spread: float = 0.25) -> VAE:
     """The parameters that start at 0 too."""
     torch.manual_seed(1)
-    for tensor in [*model.encoder.parameters(), *model.decoder.parameters(), *model.latents.parameters()]:
+    for tensor in [*model.encoder.parameters(), *model.decoder.parameters(), *model.prior_net.parameters()]:
         nn.init.normal_(tensor, std=spread)
     fit_mixture(model)
     return model.eval()

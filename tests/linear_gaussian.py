@@ -8,9 +8,9 @@ from torch import Tensor, nn
 from torch.distributions import Categorical, MixtureSameFamily, MultivariateNormal
 
 from cvae_lightning.core.shapes import AnyLabels, Images, Latents, PerImage
-from cvae_lightning.models.latents import DiagonalNormal, LatentDistribution
+from cvae_lightning.models.latents import DiagonalGaussian, LatentDistribution
 from cvae_lightning.models.likelihoods import GaussianPixels, PixelDistribution
-from cvae_lightning.models.priors import Learned, Normal
+from cvae_lightning.models.priors import LearnedPrior, StandardGaussianPrior
 
 SHAPE = (1, 2, 3)
 
@@ -28,14 +28,14 @@ class LinearGaussian(nn.Module):
         self.encoder = nn.Parameter(torch.linalg.solve(precision, self.weights.T.detach() / variance))
         self.offset = nn.Parameter(torch.full((latent_dim,), error))
         self.log_var = nn.Parameter(-precision.diagonal().log())
-        self.latents: Normal | Learned = Normal(latent_dim, 0)
+        self.prior_net: StandardGaussianPrior | LearnedPrior = StandardGaussianPrior(latent_dim, 0)
 
     def prior(self, y: AnyLabels) -> LatentDistribution:
-        return self.latents(y)
+        return self.prior_net(y)
 
-    def posterior(self, x: Images, y: AnyLabels) -> DiagonalNormal:
+    def posterior(self, x: Images, y: AnyLabels) -> DiagonalGaussian:
         mean = (x.flatten(1) - self.bias.detach()) @ self.encoder.T + self.offset
-        return DiagonalNormal(mean, self.log_var.expand_as(mean))
+        return DiagonalGaussian(mean, self.log_var.expand_as(mean))
 
     def likelihood(self, z: Latents, y: AnyLabels) -> PixelDistribution:
         return GaussianPixels((z @ self.weights.T + self.bias).unflatten(1, SHAPE), self.variance)
@@ -62,11 +62,11 @@ class LinearMixture(LinearGaussian):
 
     def __init__(self, num_components: int, latent_dim: int = 2, error: float = 0.0) -> None:
         super().__init__(latent_dim)
-        prior = Learned(latent_dim, 0, num_components, initial_spread=1.5)
+        prior = LearnedPrior(latent_dim, 0, num_components, initial_spread=1.5)
         generator = torch.Generator().manual_seed(2)
         for parameter in prior.parameters():
             parameter.data = torch.randn(parameter.shape, generator=generator)
-        self.latents = prior
+        self.prior_net = prior
         with torch.no_grad():
             shares, means, variances = prior.logits.softmax(1)[0, :, None], prior.means[0], prior.log_vars[0].exp()
             mean = (shares * means).sum(0)
@@ -77,8 +77,8 @@ class LinearMixture(LinearGaussian):
             self.log_var.copy_(-precision.diagonal().log())
 
     def log_p(self, x: Images) -> PerImage:
-        prior = self.latents
-        assert isinstance(prior, Learned)
+        prior = self.prior_net
+        assert isinstance(prior, LearnedPrior)
         spread = self.weights @ prior.log_vars[0].exp().diag_embed() @ self.weights.T
         components = MultivariateNormal(
             prior.means[0] @ self.weights.T + self.bias, spread + self.variance * torch.eye(6)

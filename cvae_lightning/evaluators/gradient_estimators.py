@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from cvae_lightning.core.shapes import AnyLabels, Images, as_labels
-from cvae_lightning.models.latents import DiagonalNormal
+from cvae_lightning.models.latents import DiagonalGaussian
 from cvae_lightning.models.likelihoods import GaussianPixels
 from cvae_lightning.models.protocols import LatentVariableModel
 
@@ -32,7 +32,7 @@ class PosteriorGradient(NamedTuple):
     log_var: Tensor
 
 
-def draw(model: LatentVariableModel, q: DiagonalNormal, x: Images, y: AnyLabels, num_draws: int) -> Draws:
+def draw(model: LatentVariableModel, q: DiagonalGaussian, x: Images, y: AnyLabels, num_draws: int) -> Draws:
     """`num_draws` for each image from its posterior `q`."""
     noise = torch.randn(num_draws, *q.mean.shape, device=x.device)
     parts = [_decoded(model, q.detached(), x, as_labels(y, len(x)), part) for part in noise.split(ROWS // len(x) or 1)]
@@ -40,12 +40,12 @@ def draw(model: LatentVariableModel, q: DiagonalNormal, x: Images, y: AnyLabels,
     return Draws(noise, torch.cat(rewards), torch.cat(slopes))
 
 
-def reparameterised(q: DiagonalNormal, draws: Draws) -> PosteriorGradient:
+def reparameterised(q: DiagonalGaussian, draws: Draws) -> PosteriorGradient:
     """Through z, Kingma & Welling 2014, section 2.4."""
     return PosteriorGradient(draws.slope, draws.slope * draws.noise * _sd(q) / 2)
 
 
-def reinforce(q: DiagonalNormal, draws: Draws, baseline: Tensor | float = 0.0) -> PosteriorGradient:
+def reinforce(q: DiagonalGaussian, draws: Draws, baseline: Tensor | float = 0.0) -> PosteriorGradient:
     """(reward - baseline) times the gradient of log q(z), Williams 1992; the baseline (draws, batch) is told no z."""
     weight = (draws.reward - baseline)[..., None]
     return PosteriorGradient(weight * draws.noise / _sd(q), weight * (draws.noise.square() - 1) / 2)
@@ -56,7 +56,7 @@ def mean_of_the_others(reward: Tensor) -> Tensor:
     return (reward.sum(0) - reward) / (len(reward) - 1)
 
 
-def total_variance(q: DiagonalNormal, gradient: PosteriorGradient, parameters: list[nn.Parameter]) -> float:
+def total_variance(q: DiagonalGaussian, gradient: PosteriorGradient, parameters: list[nn.Parameter]) -> float:
     """Of the batch mean of the gradient, over draws, summed over all entries of the parameters that `q` depends on."""
     squares, total = 0.0, torch.zeros(())
     for one in _in_parameters(q, gradient, parameters):
@@ -66,7 +66,9 @@ def total_variance(q: DiagonalNormal, gradient: PosteriorGradient, parameters: l
     return (squares - float(total.square().sum()) / num) / (num - 1)
 
 
-def _in_parameters(q: DiagonalNormal, gradient: PosteriorGradient, parameters: list[nn.Parameter]) -> Iterator[Tensor]:
+def _in_parameters(
+    q: DiagonalGaussian, gradient: PosteriorGradient, parameters: list[nn.Parameter]
+) -> Iterator[Tensor]:
     """The batch mean of each draw's estimate by the chain rule, as one vector in float64."""
     outputs = (q.mean, q.log_var)
     for by_output in zip(*gradient, strict=True):
@@ -76,7 +78,7 @@ def _in_parameters(q: DiagonalNormal, gradient: PosteriorGradient, parameters: l
 
 
 def _decoded(
-    model: LatentVariableModel, q: DiagonalNormal, x: Images, labels: Tensor, noise: Tensor
+    model: LatentVariableModel, q: DiagonalGaussian, x: Images, labels: Tensor, noise: Tensor
 ) -> tuple[Tensor, Tensor]:
     """The reward, (draws, batch), and its gradient in z."""
     z = (q.mean + _sd(q) * noise).flatten(0, 1).requires_grad_()
@@ -89,5 +91,5 @@ def _decoded(
     return reward.detach().unflatten(0, noise.shape[:2]), slope.view_as(noise)
 
 
-def _sd(q: DiagonalNormal) -> Tensor:
+def _sd(q: DiagonalGaussian) -> Tensor:
     return (q.log_var.detach() / 2).exp()

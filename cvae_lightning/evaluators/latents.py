@@ -8,7 +8,7 @@ from torch import Tensor
 from cvae_lightning.core.shapes import Batch, Labels, Latents
 from cvae_lightning.data.splits import Split
 from cvae_lightning.evaluators.evaluator import NO_LATENTS, Absent, Evaluator, Measured
-from cvae_lightning.models.latents import DiagonalNormal
+from cvae_lightning.models.latents import DiagonalGaussian
 from cvae_lightning.models.protocols import Generative, LatentVariableModel
 
 ACTIVE = 0.01  # variance of the posterior mean, Burda et al. 2016
@@ -30,7 +30,7 @@ class LatentSpace(Evaluator):
         if not isinstance(model, LatentVariableModel):
             return dict.fromkeys(self.names, NO_LATENTS)
         posteriors, labels = zip(*((model.posterior(x, y), y) for x, y in batches), strict=True)
-        q, y = DiagonalNormal(*(torch.cat(parts) for parts in zip(*posteriors, strict=True))), torch.cat(labels)
+        q, y = DiagonalGaussian(*(torch.cat(parts) for parts in zip(*posteriors, strict=True))), torch.cat(labels)
         if len(y) < 2:
             return dict.fromkeys(self.names, Absent("this split has one image"))
         leak = held_out_accuracy(q.rsample(), y) if y.unique().numel() > 1 else Absent("this split has one class")

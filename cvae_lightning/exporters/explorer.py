@@ -19,7 +19,7 @@ from cvae_lightning.exporters.javascript import (
 )
 from cvae_lightning.exporters.labels import data_title, label_names
 from cvae_lightning.models.latent_densities import draws, kl_by_latent, prior_of, sampler_of
-from cvae_lightning.models.samplers import Prior
+from cvae_lightning.models.samplers import PriorSampler
 from cvae_lightning.models.vae import VAE
 from cvae_lightning.runs.summary import ROWS, ROWS_OF_THE_FULL_EVALUATION, title_of
 
@@ -65,7 +65,7 @@ def _content(model: VAE, metrics: dict[str, Any]) -> dict[str, Any]:
         "reach": math.ceil(10 * reach) / 10,
         "decoder": decoder_content(model),
         "sampler": mixtures_content(sampler),
-        "normals": mixtures_content(sampler.as_single_normals()),
+        "normals": mixtures_content(sampler.as_single_gaussians()),
     }
 
 
@@ -81,7 +81,7 @@ def _introduction(model: VAE) -> str:
 
 
 def _sampler(model: VAE) -> str:
-    if isinstance(model.sampler, Prior):
+    if isinstance(model.sampler, PriorSampler):
         return "the prior"
     num = sampler_of(model).weights.shape[1]
     fitted = "a Gaussian" if num == 1 else f"a mixture of {num} Gaussians"

@@ -10,7 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from cvae_lightning.core.errors import refuse
 from cvae_lightning.models.cvae import CVAE
-from cvae_lightning.models.latent_densities import NormalMixtures, draws
+from cvae_lightning.models.latent_densities import GaussianMixtures, draws
 from cvae_lightning.models.likelihoods import Bernoulli, ContinuousBernoulli, Gaussian, GaussianLearned, GaussianOptimal
 from cvae_lightning.models.vae import VAE
 from cvae_lightning.networks.injection import Add, Concatenate, Modulate
@@ -50,13 +50,13 @@ def decoder_content(model: VAE) -> dict[str, Any]:
         "classes": model.num_classes,
         "height": height,
         "width": width,
-        "mean": MEANS[type(model.pixels)],
+        "mean": MEANS[type(model.likelihood_head)],
         "layers": layers,
         "parameters": packed(parameters),
     }
 
 
-def mixtures_content(mixtures: NormalMixtures) -> dict[str, Any]:
+def mixtures_content(mixtures: GaussianMixtures) -> dict[str, Any]:
     """Weights, means, and the lower triangle of each factor, row by row."""
     groups, components, latents = mixtures.means.shape
     rows, columns = torch.tril_indices(latents, latents)
@@ -77,7 +77,7 @@ def check_the_page_can_compute(model: VAE, network: str) -> None:
         what = f"a decoder of linear layers with at most {MOST_PRODUCTS:,} multiplications an image"
         remedy = "The page redraws eleven images in 16 ms, in plain JavaScript: use format=onnx."
         refuse(what, "network", f"{network} with {products:,}", remedy)
-    for key, part, known in (("model", model, (VAE, CVAE)), ("likelihood", model.pixels, tuple(MEANS))):
+    for key, part, known in (("model", model, (VAE, CVAE)), ("likelihood", model.likelihood_head, tuple(MEANS))):
         if type(part) not in known:
             names = ", ".join(kind.__name__ for kind in known)
             refuse(f"one of {names}", key, type(part).__name__, "The page knows no other: use format=onnx.")
@@ -93,7 +93,7 @@ def difference_in_float16(model: VAE) -> float:
     """The largest of a pixel in 1000 images, where the decoder's parameters are rounded."""
     labels, latents = draws(model, 1000)
     rounded = copy.deepcopy(model.decoder).half().float()
-    image = model.pixels(rounded(latents, model.context(labels, len(labels)))).mean
+    image = model.likelihood_head(rounded(latents, model.context(labels, len(labels)))).mean
     return float((image - model.likelihood(latents, labels).mean).abs().max())
 
 

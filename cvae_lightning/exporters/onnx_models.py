@@ -46,12 +46,12 @@ class Decoder(nn.Module):
 
     def __init__(self, model: VAE) -> None:
         super().__init__()
-        self.decoder, self.pixels = model.decoder, model.pixels
+        self.decoder, self.likelihood_head = model.decoder, model.likelihood_head
         self.register_buffer("contexts", _contexts(model))
 
     def forward(self, latent: Latents, label: Labels | None = None) -> Images:
         """The mean of p(x | z, y)."""
-        return self.pixels(self.decoder(latent, _context(self.contexts, latent, label))).mean
+        return self.likelihood_head(self.decoder(latent, _context(self.contexts, latent, label))).mean
 
 
 def write_onnx_models(model: VAE, metrics: dict[str, Any], folder: Path) -> Iterator[str]:

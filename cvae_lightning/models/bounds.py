@@ -8,7 +8,7 @@ from torch import Tensor
 
 from cvae_lightning.core.errors import check_boolean, check_integer, check_not_negative, refuse
 from cvae_lightning.core.shapes import AnyLabels, Images, Latents, PerImage, as_labels
-from cvae_lightning.models.latents import DiagonalNormal
+from cvae_lightning.models.latents import DiagonalGaussian
 from cvae_lightning.models.protocols import LatentVariableModel
 
 
@@ -19,7 +19,7 @@ class ELBO(NamedTuple):
     kl: PerImage  # exact, or of the same sample where the prior is a mixture: unbiased too
 
     @classmethod
-    def at_a_draw(cls, model: LatentVariableModel, q: DiagonalNormal, x: Images, y: AnyLabels) -> "ELBO":
+    def at_a_draw(cls, model: LatentVariableModel, q: DiagonalGaussian, x: Images, y: AnyLabels) -> "ELBO":
         """With one z of each image from its posterior `q`."""
         z = q.rsample()
         return cls(model.likelihood(z, y).log_prob(x), model.prior(y).kl(q, z))
@@ -105,7 +105,7 @@ class WeightedDraws(NamedTuple):
 
 
 def weighted_draws(
-    model: LatentVariableModel, q: DiagonalNormal, x: Images, y: AnyLabels, num_samples: int, through_z: bool = False
+    model: LatentVariableModel, q: DiagonalGaussian, x: Images, y: AnyLabels, num_samples: int, through_z: bool = False
 ) -> WeightedDraws:
     """`num_samples` draws from the posterior `q` of each image; `through_z`: q's density has a gradient by z alone."""
     many = q.repeated(num_samples)

@@ -10,7 +10,7 @@ from tqdm import tqdm
 from cvae_lightning.core.errors import check_not_negative, check_seed, refuse
 from cvae_lightning.core.random_streams import random_stream
 from cvae_lightning.core.shapes import AnyImages, AnyLabels, Images, Labels, Latents, as_images, as_labels
-from cvae_lightning.models.latents import DiagonalNormal
+from cvae_lightning.models.latents import DiagonalGaussian
 from cvae_lightning.models.protocols import LatentVariableModel
 
 BATCH = 1000
@@ -76,12 +76,12 @@ def decoded(model: Model, z: Latents, y: Labels) -> Iterator[Images]:
 
 
 @torch.no_grad()
-def encode(model: Model, x: AnyImages, labels: AnyLabels) -> DiagonalNormal:
+def encode(model: Model, x: AnyImages, labels: AnyLabels) -> DiagonalGaussian:
     """q(z | x, y). Raises UserError for images or labels that the model was not made for."""
     x = as_images(x, model.image_shape, model.device)
     y = as_labels(labels, len(x), model.num_classes or None, model.device)
     means, log_vars = zip(*(model.posterior(*part) for part in _in_batches(x, y)), strict=True)
-    return DiagonalNormal(torch.cat(means), torch.cat(log_vars))
+    return DiagonalGaussian(torch.cat(means), torch.cat(log_vars))
 
 
 def reconstruct(model: Model, x: AnyImages, labels: AnyLabels, seed: int = 0) -> Images:

@@ -8,26 +8,26 @@ from torch import Tensor, nn
 from cvae_lightning.core.errors import refuse
 from cvae_lightning.core.random_streams import random_stream
 from cvae_lightning.core.shapes import Labels, Latents
-from cvae_lightning.models.latents import DiagonalNormal
-from cvae_lightning.models.priors import Learned, Normal
-from cvae_lightning.models.samplers import Mixture, Prior
+from cvae_lightning.models.latents import DiagonalGaussian
+from cvae_lightning.models.priors import LearnedPrior, StandardGaussianPrior
+from cvae_lightning.models.samplers import MixtureSampler, PriorSampler
 from cvae_lightning.models.vae import VAE
 
 NUM_IMAGES = 2000  # of the model's own, from which the KL of each latent is estimated
 
 
-class NormalMixtures(NamedTuple):
+class GaussianMixtures(NamedTuple):
     """Mixtures of Gaussians: one per class, or one for all classes."""
 
     weights: Tensor  # (groups, components)
     means: Tensor  # (groups, components, latent)
     factors: Tensor  # (groups, components, latent, latent): lower triangular, factor @ factor.T is the covariance
 
-    def by_class(self, num_classes: int) -> "NormalMixtures":
+    def by_class(self, num_classes: int) -> "GaussianMixtures":
         """One mixture per class, so that labels index them; one in all for a model without classes."""
-        return NormalMixtures(*(part.expand(max(num_classes, 1), *part.shape[1:]) for part in self))
+        return GaussianMixtures(*(part.expand(max(num_classes, 1), *part.shape[1:]) for part in self))
 
-    def as_single_normals(self) -> "NormalMixtures":
+    def as_single_gaussians(self) -> "GaussianMixtures":
         """One normal a group, of the mean and the covariance of its mixture."""
         means = torch.einsum("gk,gkl->gl", self.weights, self.means)
         scaled = self.weights.sqrt()[..., None, None] * torch.cat(
@@ -35,12 +35,12 @@ class NormalMixtures(NamedTuple):
         )
         covariances = torch.einsum("gkil,gkjl->gij", scaled, scaled)
         factors = torch.linalg.cholesky(covariances)
-        return NormalMixtures(torch.ones(len(means), 1), means[:, None], factors[:, None])
+        return GaussianMixtures(torch.ones(len(means), 1), means[:, None], factors[:, None])
 
-    def moments(self) -> DiagonalNormal:
+    def moments(self) -> DiagonalGaussian:
         """Of each latent in each group, (groups, latent): means, and variances as logarithms."""
-        single = self.as_single_normals()
-        return DiagonalNormal(single.means[:, 0], single.factors[:, 0].square().sum(2).log())
+        single = self.as_single_gaussians()
+        return DiagonalGaussian(single.means[:, 0], single.factors[:, 0].square().sum(2).log())
 
 
 class Draw(nn.Module):
@@ -50,7 +50,7 @@ class Draw(nn.Module):
     means: Tensor
     factors: Tensor
 
-    def __init__(self, mixtures: NormalMixtures) -> None:
+    def __init__(self, mixtures: GaussianMixtures) -> None:
         """`mixtures` holds one per class."""
         super().__init__()
         self.register_buffer("thresholds", mixtures.weights.cumsum(1)[:, :-1])
@@ -69,25 +69,25 @@ def row_of(label: Labels, num_classes: int) -> Labels:
     return torch.where(label < 0, num_classes, label)
 
 
-def prior_of(model: VAE) -> NormalMixtures:
+def prior_of(model: VAE) -> GaussianMixtures:
     """p(z), or p(z | y) for each class. Raises UserError for a prior of another kind."""
-    prior = model.latents
-    if isinstance(prior, Normal):
+    prior = model.prior_net
+    if isinstance(prior, StandardGaussianPrior):
         factor = torch.eye(model.latent_dim)
-        return NormalMixtures(torch.ones(1, 1), torch.zeros(1, 1, model.latent_dim), factor[None, None])
-    if isinstance(prior, Learned):
+        return GaussianMixtures(torch.ones(1, 1), torch.zeros(1, 1, model.latent_dim), factor[None, None])
+    if isinstance(prior, LearnedPrior):
         factors = torch.diag_embed((0.5 * prior.log_vars).exp())
-        return NormalMixtures(*(values.detach() for values in (prior.logits.softmax(1), prior.means, factors)))
+        return GaussianMixtures(*(values.detach() for values in (prior.logits.softmax(1), prior.means, factors)))
     return refuse("one of normal, learned", "prior", type(prior).__name__, "No other is known here.")
 
 
-def sampler_of(model: VAE) -> NormalMixtures:
+def sampler_of(model: VAE) -> GaussianMixtures:
     """What new images' latents are drawn from. Raises UserError for a sampler of another kind."""
     sampler = model.sampler
-    if isinstance(sampler, Prior):
+    if isinstance(sampler, PriorSampler):
         return prior_of(model)
-    if isinstance(sampler, Mixture):
-        return NormalMixtures(sampler.weights, sampler.means, sampler.temperature * sampler.factors)
+    if isinstance(sampler, MixtureSampler):
+        return GaussianMixtures(sampler.weights, sampler.means, sampler.temperature * sampler.factors)
     known = "one of prior, gaussian, mixture"
     return refuse(known, "sampler", type(sampler).__name__, "No other is known here.")
 
@@ -110,4 +110,4 @@ def kl_by_latent(model: VAE) -> Tensor:
     with torch.no_grad():
         q = model.posterior(model.likelihood(z, labels).mean, labels)
         moments = prior_of(model).by_class(model.num_classes).moments()
-        return DiagonalNormal(*(values[labels] for values in moments)).kl_by_latent(q).mean(0)
+        return DiagonalGaussian(*(values[labels] for values in moments)).kl_by_latent(q).mean(0)

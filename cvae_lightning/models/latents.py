@@ -11,7 +11,7 @@ from cvae_lightning.core.errors import refuse
 from cvae_lightning.core.shapes import Labels, Latents, PerImage
 
 
-class DiagonalNormal(NamedTuple):
+class DiagonalGaussian(NamedTuple):
     """N(mean, diag(exp(log_var))): the posterior q(z | x, y), and a prior of one component."""
 
     mean: Latents
@@ -30,23 +30,23 @@ class DiagonalNormal(NamedTuple):
         squares = (z - self.mean).square() / self.log_var.exp()
         return -0.5 * (squares + self.log_var + math.log(2 * math.pi)).sum(1)
 
-    def kl(self, q: "DiagonalNormal", z: Latents) -> PerImage:
+    def kl(self, q: "DiagonalGaussian", z: Latents) -> PerImage:
         """KL(q || this) in nats, summed over latents; exact, so that the draw `z` from `q` is not looked at."""
         return self.kl_by_latent(q).sum(1)
 
-    def kl_by_latent(self, q: "DiagonalNormal") -> Latents:
+    def kl_by_latent(self, q: "DiagonalGaussian") -> Latents:
         """KL(q || this) of each latent in nats."""
         log_ratio = q.log_var - self.log_var
         squares = (q.mean - self.mean).square() / self.log_var.exp()
         return -0.5 * (1 + log_ratio - squares - log_ratio.exp())
 
-    def repeated(self, times: int) -> "DiagonalNormal":
+    def repeated(self, times: int) -> "DiagonalGaussian":
         """The whole batch `times` times over."""
-        return DiagonalNormal(self.mean.repeat(times, 1), self.log_var.repeat(times, 1))
+        return DiagonalGaussian(self.mean.repeat(times, 1), self.log_var.repeat(times, 1))
 
-    def detached(self) -> "DiagonalNormal":
+    def detached(self) -> "DiagonalGaussian":
         """The same values, through which no gradient flows."""
-        return DiagonalNormal(self.mean.detach(), self.log_var.detach())
+        return DiagonalGaussian(self.mean.detach(), self.log_var.detach())
 
 
 @runtime_checkable
@@ -61,16 +61,16 @@ class LatentDistribution(Protocol):
         """Nats, summed over latents."""
         ...
 
-    def kl(self, q: DiagonalNormal, z: Latents) -> PerImage:
+    def kl(self, q: DiagonalGaussian, z: Latents) -> PerImage:
         """KL(q || this) in nats: exact where there is a closed form, else estimated at `z`, one draw from `q`."""
         ...
 
-    def kl_by_latent(self, q: DiagonalNormal) -> Latents:
+    def kl_by_latent(self, q: DiagonalGaussian) -> Latents:
         """KL(q || this) of each latent in nats. Raises UserError where the KL is no sum over latents."""
         ...
 
 
-class StandardNormal(NamedTuple):
+class StandardGaussian(NamedTuple):
     """N(0, I), whatever the label."""
 
     num: int
@@ -83,15 +83,15 @@ class StandardNormal(NamedTuple):
     def log_prob(self, z: Latents) -> PerImage:
         return -0.5 * (z.square() + math.log(2 * math.pi)).sum(1)
 
-    def kl(self, q: DiagonalNormal, z: Latents) -> PerImage:
+    def kl(self, q: DiagonalGaussian, z: Latents) -> PerImage:
         return self.kl_by_latent(q).sum(1)
 
-    def kl_by_latent(self, q: DiagonalNormal) -> Latents:
+    def kl_by_latent(self, q: DiagonalGaussian) -> Latents:
         """Kingma & Welling 2014, appendix B."""
         return -0.5 * (1 + q.log_var - q.mean.square() - q.log_var.exp())
 
 
-class NormalMixture(NamedTuple):
+class DiagonalMixture(NamedTuple):
     """Mixtures of diagonal normals, one a group; `group` says for each label which."""
 
     group: Labels
@@ -101,7 +101,7 @@ class NormalMixture(NamedTuple):
 
     def sample(self, temperature: float = 1.0) -> Latents:
         component = self.log_weights.exp()[self.group].multinomial(1)[:, 0]
-        normal = DiagonalNormal(self.means[self.group, component], self.log_vars[self.group, component])
+        normal = DiagonalGaussian(self.means[self.group, component], self.log_vars[self.group, component])
         return normal.sample(temperature)
 
     def log_prob(self, z: Latents) -> PerImage:
@@ -119,10 +119,10 @@ class NormalMixture(NamedTuple):
         own = by_component[torch.arange(len(z), device=z.device), self.group.expand(len(z))]
         return own.logsumexp(1)
 
-    def kl(self, q: DiagonalNormal, z: Latents) -> PerImage:
+    def kl(self, q: DiagonalGaussian, z: Latents) -> PerImage:
         """The one-draw estimate log q(z) - log p(z): unbiased, and below 0 for some images."""
         return q.log_prob(z) - self.log_prob(z)
 
-    def kl_by_latent(self, q: DiagonalNormal) -> Latents:
+    def kl_by_latent(self, q: DiagonalGaussian) -> Latents:
         remedy = "Or use bound.free_bits=0: the KL to a mixture is no sum over latents."
         refuse("1 with free bits", "prior.num_components", self.means.shape[1], remedy)

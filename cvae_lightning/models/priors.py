@@ -8,10 +8,10 @@ from torch import nn
 
 from cvae_lightning.core.errors import check_integer, check_positive
 from cvae_lightning.core.shapes import AnyLabels, as_labels
-from cvae_lightning.models.latents import DiagonalNormal, LatentDistribution, NormalMixture, StandardNormal
+from cvae_lightning.models.latents import DiagonalGaussian, DiagonalMixture, LatentDistribution, StandardGaussian
 
 
-class Normal(nn.Module):
+class StandardGaussianPrior(nn.Module):
     """N(0, I): Kingma & Welling 2014, and the paper."""
 
     def __init__(self, latent_dim: int, num_classes: int) -> None:
@@ -20,10 +20,10 @@ class Normal(nn.Module):
 
     def forward(self, y: AnyLabels) -> LatentDistribution:
         labels = as_labels(y)
-        return StandardNormal(len(labels), self.latent_dim, labels.device)
+        return StandardGaussian(len(labels), self.latent_dim, labels.device)
 
 
-class Learned(nn.Module):
+class LearnedPrior(nn.Module):
     """A mixture of diagonal normals, of each class where there are any; its parameters are learned with the model's.
 
     With one component and classes this is the conditional prior of Sohn et al. 2015; with many and no classes the
@@ -46,9 +46,9 @@ class Learned(nn.Module):
         labels = as_labels(y, num_classes=self.num_classes or None, device=self.means.device)
         group = labels if self.num_classes else torch.zeros_like(labels)
         if self.means.shape[1] == 1:
-            return DiagonalNormal(self.means[group, 0], self.log_vars[group, 0])
-        return NormalMixture(group, self.logits.log_softmax(1), self.means, self.log_vars)
+            return DiagonalGaussian(self.means[group, 0], self.log_vars[group, 0])
+        return DiagonalMixture(group, self.logits.log_softmax(1), self.means, self.log_vars)
 
 
-PriorFactory: TypeAlias = Callable[..., Normal | Learned]
+PriorFactory: TypeAlias = Callable[..., StandardGaussianPrior | LearnedPrior]
 """(latent_dim, num_classes) -> a prior; the model knows its sizes."""

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
 from cvae_lightning.core.shapes import AnyLabels, Images, Latents
-from cvae_lightning.models.latents import DiagonalNormal, LatentDistribution
+from cvae_lightning.models.latents import DiagonalGaussian, LatentDistribution
 from cvae_lightning.models.likelihoods import PixelDistribution
 
 
@@ -28,6 +28,6 @@ class LatentVariableModel(Protocol):
 
     def prior(self, y: AnyLabels) -> LatentDistribution: ...
 
-    def posterior(self, x: Images, y: AnyLabels) -> DiagonalNormal: ...
+    def posterior(self, x: Images, y: AnyLabels) -> DiagonalGaussian: ...
 
     def likelihood(self, z: Latents, y: AnyLabels) -> PixelDistribution: ...

@@ -14,7 +14,7 @@ Encoded: TypeAlias = Iterable[tuple[Latents, Labels]]
 """Draws from the posteriors of the training images, batch by batch, with their labels."""
 
 
-class Prior(nn.Module):
+class PriorSampler(nn.Module):
     """The prior of the model itself; nothing is fitted."""
 
     def __init__(self, latent_dim: int, num_classes: int) -> None:
@@ -24,11 +24,11 @@ class Prior(nn.Module):
         """Nothing to do, and nothing is encoded for it."""
 
     def forward(self, y: Labels, prior: LatentDistribution, temperature: float | None = None) -> Latents:
-        """One draw a label; `prior` is p(z | y) of these labels. `temperature` as `Mixture` has it, 1 by default."""
+        """One draw a label; `prior` is p(z | y) of these labels. `temperature` is 1 by default."""
         return prior.sample(1.0 if temperature is None else temperature)
 
 
-class Mixture(nn.Module):
+class MixtureSampler(nn.Module):
     """Normals with full covariances, fitted to the latents of the training images; of each class, where there are any.
 
     Images from it follow the data even where the aggregated posterior is not the prior, as it never quite is (Ghosh et
@@ -85,6 +85,6 @@ class Mixture(nn.Module):
         self.factors[group, :size] = torch.linalg.cholesky(torch.from_numpy(mixture.covariances_))
 
 
-Sampler: TypeAlias = Prior | Mixture
+Sampler: TypeAlias = PriorSampler | MixtureSampler
 SamplerFactory: TypeAlias = Callable[..., Sampler]
 """(latent_dim, num_classes) -> a sampler; the model knows its sizes."""

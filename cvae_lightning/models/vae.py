@@ -12,12 +12,12 @@ from cvae_lightning.core.errors import NonFiniteLoss, check_integer, refuse
 from cvae_lightning.core.random_streams import random_stream
 from cvae_lightning.core.shapes import AnyImages, AnyLabels, Batch, Context, Images, Latents, as_images, as_labels
 from cvae_lightning.models.bounds import ELBO, Bound, ELBOBound
-from cvae_lightning.models.latents import DiagonalNormal, LatentDistribution
+from cvae_lightning.models.latents import DiagonalGaussian, LatentDistribution
 from cvae_lightning.models.likelihoods import PixelDistribution
 from cvae_lightning.models.mean_elbo import MeanELBO
 from cvae_lightning.models.optimizers import OptimizerFactory, Schedule, constant
-from cvae_lightning.models.priors import Normal, PriorFactory
-from cvae_lightning.models.samplers import Prior, SamplerFactory
+from cvae_lightning.models.priors import PriorFactory, StandardGaussianPrior
+from cvae_lightning.models.samplers import PriorSampler, SamplerFactory
 
 
 @runtime_checkable
@@ -50,8 +50,8 @@ class VAE(LightningModule):
         latent_dim: int = 20,
         num_classes: int = 0,
         schedule: Schedule | None = None,
-        sampler: SamplerFactory = Prior,
-        prior: PriorFactory = Normal,
+        sampler: SamplerFactory = PriorSampler,
+        prior: PriorFactory = StandardGaussianPrior,
     ) -> None:
         """`num_classes` labels are told apart, and are the width of the context; 0: labels are ignored."""
         super().__init__()
@@ -67,10 +67,10 @@ class VAE(LightningModule):
         self.bound = bound
         self.encoder = network.encoder(image_shape, num_classes, 2 * latent_dim)
         self.decoder = network.decoder(latent_dim, num_classes, image_shape)
-        self.pixels = likelihood
-        self.latents = prior(latent_dim, num_classes)
+        self.likelihood_head = likelihood
+        self.prior_net = prior(latent_dim, num_classes)
         if isinstance(bound, ELBOBound) and bound.free_bits:  # a mixture refuses now, not at the first step
-            self.latents(0).kl_by_latent(DiagonalNormal(*torch.zeros(2, 1, latent_dim)))
+            self.prior_net(0).kl_by_latent(DiagonalGaussian(*torch.zeros(2, 1, latent_dim)))
         self.sampler = sampler(latent_dim, num_classes)
         self.train_means, self.val_means, self.test_means = (MeanELBO(bound.beta) for _ in range(3))
 
@@ -80,21 +80,21 @@ class VAE(LightningModule):
 
     def prior(self, y: AnyLabels) -> LatentDistribution:
         """p(z | y)."""
-        return self.latents(y)
+        return self.prior_net(y)
 
-    def posterior(self, x: Images, y: AnyLabels) -> DiagonalNormal:
+    def posterior(self, x: Images, y: AnyLabels) -> DiagonalGaussian:
         """q(z | x, y)."""
         mean, log_var = self.encoder(x, self.context(y, len(x))).float().chunk(2, dim=1)
-        return DiagonalNormal(mean, log_var)
+        return DiagonalGaussian(mean, log_var)
 
     def likelihood(self, z: Latents, y: AnyLabels) -> PixelDistribution:
         """p(x | z, y)."""
-        return self.pixels(self.decoder(z, self.context(y, len(z))).float())
+        return self.likelihood_head(self.decoder(z, self.context(y, len(z))).float())
 
     def likelihood_between(self, z: Latents, first: AnyLabels, last: AnyLabels, share: float) -> PixelDistribution:
         """p(x | z, y) where the context is `share` of the way from that of the first label to that of the last."""
         start, end = self.context(first, len(z)), self.context(last, len(z))
-        return self.pixels(self.decoder(z, torch.lerp(start, end, share)).float())
+        return self.likelihood_head(self.decoder(z, torch.lerp(start, end, share)).float())
 
     def elbo(self, x: Images, y: AnyLabels) -> ELBO:
         return ELBO.at_a_draw(self, self.posterior(x, y), x, y)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from torch import nn
 
 from cvae_lightning.core.errors import check_integer, refuse
-from cvae_lightning.networks.injection import PLACES, Layers, Told
+from cvae_lightning.networks.injection import PLACES, LabelInjection, Layers
 
 
 class Conv:
@@ -23,10 +23,10 @@ class Conv:
     ) -> None:
         self.channels = check_integer("network.channels", channels, 1, "The default is network.channels=32.")
         self.hidden = check_integer("network.hidden", hidden, 1, "The default is network.hidden=128.")
-        self.told = Told(injection, inject_into)
+        self.injection = LabelInjection(injection, inject_into)
 
     def encoder(self, image_shape: Sequence[int], context_dim: int, output_dim: int) -> nn.Module:
-        first = self.told.at_input("encoder", image_shape[0], context_dim)
+        first = self.injection.at_input("encoder", image_shape[0], context_dim)
         narrow, wide = self.channels, 2 * self.channels
         return Layers(
             first,
@@ -41,7 +41,7 @@ class Conv:
         )
 
     def decoder(self, latent_dim: int, context_dim: int, image_shape: Sequence[int]) -> nn.Module:
-        first = self.told.at_input("decoder", latent_dim, context_dim)
+        first = self.injection.at_input("decoder", latent_dim, context_dim)
         narrow, wide = self.channels, 2 * self.channels
         return Layers(
             first,
@@ -56,7 +56,7 @@ class Conv:
         )
 
     def _activation(self, place: str, width: int, context_dim: int) -> list[nn.Module]:
-        return [*self.told.before_activation(place, width, context_dim), nn.ReLU()]
+        return [*self.injection.before_activation(place, width, context_dim), nn.ReLU()]
 
 
 def num_places(image_shape: Sequence[int]) -> int:

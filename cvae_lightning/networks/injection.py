@@ -84,7 +84,7 @@ class Layers(nn.ModuleList):
 AT_INPUT = {"concatenate": Concatenate, "add": Add, "modulate": Ignore}
 
 
-class Told:
+class LabelInjection:
     """Which injections a network has, by the names that a configuration uses."""
 
     def __init__(self, injection: str, inject_into: Sequence[str]) -> None:

@@ -8,7 +8,7 @@ from torch import nn
 
 from cvae_lightning.core.errors import check_integer, refuse
 from cvae_lightning.core.shapes import Context, Images, Latents
-from cvae_lightning.networks.injection import PLACES, Layers, Told
+from cvae_lightning.networks.injection import PLACES, LabelInjection, Layers
 
 
 class MLP:
@@ -23,7 +23,7 @@ class MLP:
         if not isinstance(hidden, list | tuple):
             refuse("a list of widths", "network.hidden", hidden, "The paper uses [400,400].")
         self.hidden = [check_integer("network.hidden", width, 1, "The paper uses [400,400].") for width in hidden]
-        self.told = Told(injection, inject_into)
+        self.injection = LabelInjection(injection, inject_into)
 
     def encoder(self, image_shape: Sequence[int], context_dim: int, output_dim: int) -> nn.Module:
         return MLPEncoder(self._layers("encoder", math.prod(image_shape), context_dim, output_dim))
@@ -32,11 +32,11 @@ class MLP:
         return MLPDecoder(self._layers("decoder", latent_dim, context_dim, math.prod(image_shape)), image_shape)
 
     def _layers(self, place: str, input_dim: int, context_dim: int, output_dim: int) -> Layers:
-        first = self.told.at_input(place, input_dim, context_dim)
+        first = self.injection.at_input(place, input_dim, context_dim)
         layers: list[nn.Module] = [first]
         widths = [first.output_width, *self.hidden]
         for inputs, outputs in pairwise(widths):
-            modulation = self.told.before_activation(place, outputs, context_dim)
+            modulation = self.injection.before_activation(place, outputs, context_dim)
             layers += [nn.Linear(inputs, outputs), *modulation, nn.ReLU()]
         return Layers(*layers, nn.Linear(widths[-1], output_dim))
 

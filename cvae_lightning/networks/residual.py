@@ -8,7 +8,7 @@ from cvae_lightning.core.capacity import check_memory
 from cvae_lightning.core.errors import check_integer
 from cvae_lightning.core.shapes import Context
 from cvae_lightning.networks.conv import num_places
-from cvae_lightning.networks.injection import PLACES, Injection, Layers, Told
+from cvae_lightning.networks.injection import PLACES, Injection, LabelInjection, Layers
 
 DARK = -2.0  # where outputs start: from 0, a bias that all pixels share overshoots to black, and no gradient leads back
 
@@ -32,10 +32,10 @@ class Residual:
         self.channels = check_integer("network.channels", channels, 1, "The default is network.channels=32.")
         self.blocks = check_integer("network.blocks", blocks, 0, "The default is network.blocks=1.")
         check_memory(100_000 * self.blocks, f"network.blocks={blocks}", "The default is network.blocks=1.")
-        self.told = Told(injection, inject_into)
+        self.injection = LabelInjection(injection, inject_into)
 
     def encoder(self, image_shape: Sequence[int], context_dim: int, output_dim: int) -> nn.Module:
-        first = self.told.at_input("encoder", image_shape[0], context_dim)
+        first = self.injection.at_input("encoder", image_shape[0], context_dim)
         narrow, wide = self.channels, 2 * self.channels
         return Layers(
             first,
@@ -48,7 +48,7 @@ class Residual:
         )
 
     def decoder(self, latent_dim: int, context_dim: int, image_shape: Sequence[int]) -> nn.Module:
-        first = self.told.at_input("decoder", latent_dim, context_dim)
+        first = self.injection.at_input("decoder", latent_dim, context_dim)
         narrow, wide = self.channels, 2 * self.channels
         last = nn.Conv2d(narrow, 4 * image_shape[0], 3, padding=1)
         nn.init.constant_(last.bias, DARK)  # type: ignore[arg-type]  # it has one
@@ -66,7 +66,7 @@ class Residual:
 
     def _grid(self, place: str, width: int, context_dim: int) -> list[nn.Module]:
         def activation() -> list[nn.Module]:
-            return [*self.told.before_activation(place, width, context_dim), nn.ReLU()]
+            return [*self.injection.before_activation(place, width, context_dim), nn.ReLU()]
 
         return [*(Block(width, activation(), activation()) for _ in range(self.blocks)), *activation()]
 

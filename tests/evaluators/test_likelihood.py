@@ -16,10 +16,10 @@ from cvae_lightning.evaluators.evaluator import NO_LATENTS
 from cvae_lightning.evaluators.latents import LatentSpace, held_out_accuracy
 from cvae_lightning.evaluators.likelihood import ImportanceWeighting
 from cvae_lightning.models.cvae import CVAE
-from cvae_lightning.models.latents import DiagonalNormal
+from cvae_lightning.models.latents import DiagonalGaussian
 from cvae_lightning.models.likelihoods import Gaussian
 from cvae_lightning.models.optimizers import adam
-from cvae_lightning.models.priors import Normal
+from cvae_lightning.models.priors import StandardGaussianPrior
 from cvae_lightning.networks.mlp import MLP
 
 
@@ -101,11 +101,11 @@ def test_a_control_variate_makes_few_images_stand_for_the_whole_split() -> None:
 def speaking(latent_dim: int, mean: Any, log_var: float = 0.0) -> Any:
     """A model with the given posterior; what it says of images is not asked for."""
 
-    def posterior(x: Tensor, y: Tensor) -> DiagonalNormal:
+    def posterior(x: Tensor, y: Tensor) -> DiagonalGaussian:
         means = mean(x, y)
-        return DiagonalNormal(means, torch.full_like(means, log_var))
+        return DiagonalGaussian(means, torch.full_like(means, log_var))
 
-    prior = Normal(latent_dim, 0)
+    prior = StandardGaussianPrior(latent_dim, 0)
     return SimpleNamespace(posterior=posterior, likelihood=Gaussian(), prior=prior, latent_dim=latent_dim)
 
 

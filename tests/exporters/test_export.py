@@ -30,7 +30,7 @@ from cvae_lightning.models.cvae import CVAE
 from cvae_lightning.models.latent_densities import Draw, kl_by_latent, prior_of, sampler_of
 from cvae_lightning.models.likelihoods import Bernoulli, ContinuousBernoulli, Gaussian, GaussianOptimal
 from cvae_lightning.models.optimizers import adam
-from cvae_lightning.models.samplers import Mixture, Prior
+from cvae_lightning.models.samplers import MixtureSampler, PriorSampler
 from cvae_lightning.models.vae import VAE
 from cvae_lightning.networks.conv import Conv
 from cvae_lightning.networks.mlp import MLP
@@ -38,12 +38,16 @@ from cvae_lightning.networks.residual import Residual
 from cvae_lightning.runs.run import Run
 
 SMALL = ["latent_dim=3", "data=digits", "network.hidden=[16,12]"]
-three_normals = functools.partial(Mixture, num_components=3)
+three_normals = functools.partial(MixtureSampler, num_components=3)
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
 
 
 def small(
-    network: Any = None, likelihood: nn.Module | None = None, classes: int = 10, sampler: Any = Prior, **arguments: Any
+    network: Any = None,
+    likelihood: nn.Module | None = None,
+    classes: int = 10,
+    sampler: Any = PriorSampler,
+    **arguments: Any,
 ) -> VAE:
     parts = network or MLP([16, 12], **arguments), likelihood or Gaussian(), adam(0.001)
     model = CVAE if classes else VAE
@@ -205,7 +209,7 @@ def test_moments_are_those_of_the_draws(override: str) -> None:
     y = torch.full((200_000,), 7)
     with torch.no_grad():
         z = model.sampler(y, model.prior(y))
-    single = sampler_of(model).as_single_normals()
+    single = sampler_of(model).as_single_gaussians()
     torch.testing.assert_close(single.means[7, 0], z.mean(0), atol=0.03, rtol=0)
     torch.testing.assert_close(single.factors[7, 0] @ single.factors[7, 0].T, z.T.cov(), atol=0.05, rtol=0.03)
     torch.testing.assert_close(sampler_of(model).moments().log_var[7], z.var(0).log(), atol=0.03, rtol=0)
@@ -242,7 +246,7 @@ class OtherGaussian(Gaussian):
 
 
 def spoil_likelihood(model: VAE) -> None:
-    model.pixels = OtherGaussian()
+    model.likelihood_head = OtherGaussian()
 
 
 def spoil_shape(model: VAE) -> None:
@@ -327,7 +331,7 @@ def test_images_and_draws_of_the_page_are_those_of_pytorch(tmp_path: Path) -> No
     given = {
         "decoders": [decoder_content(model) for model in models],
         "sampler": mixtures_content(mixture),
-        "normals": mixtures_content(mixture.as_single_normals()),
+        "normals": mixtures_content(mixture.as_single_gaussians()),
         "z": z.tolist(),
         "y": y.tolist(),
     }
@@ -358,7 +362,7 @@ def test_images_and_draws_of_the_page_are_those_of_pytorch(tmp_path: Path) -> No
 
     assert result["same"]
     draws, there = (torch.tensor(result[key]) for key in ("draws", "there"))
-    single = mixture.as_single_normals()
+    single = mixture.as_single_gaussians()
     for parity, label in enumerate((0, 7)):
         check_moments(draws[parity::2], single.means[label, 0], single.factors[label, 0])
         check_moments(there[parity::2], single.means[3, 0], single.factors[3, 0])

@@ -11,7 +11,7 @@ from torch import Tensor
 from cvae_lightning.core.errors import UserError
 from cvae_lightning.models.bounds import ELBO, Bound, ELBOBound, IWAEBound, log_mean_exp, weighted_draws
 from cvae_lightning.models.cvae import CVAE
-from cvae_lightning.models.latents import DiagonalNormal, StandardNormal
+from cvae_lightning.models.latents import DiagonalGaussian, StandardGaussian
 from cvae_lightning.models.likelihoods import Gaussian
 from cvae_lightning.models.optimizers import adam
 from cvae_lightning.networks.mlp import MLP
@@ -31,10 +31,10 @@ def loss_of(bound: Bound, model: Any, x: Tensor, epoch: int = 0) -> Tensor:
 def test_densities_of_latents_are_torchs() -> None:
     from torch.distributions import Normal
 
-    q = DiagonalNormal(torch.randn(5, 3), torch.randn(5, 3))
+    q = DiagonalGaussian(torch.randn(5, 3), torch.randn(5, 3))
     z = torch.randn(5, 3)
     torch.testing.assert_close(q.log_prob(z), Normal(q.mean, (0.5 * q.log_var).exp()).log_prob(z).sum(1))
-    prior = StandardNormal(5, 3, z.device)
+    prior = StandardGaussian(5, 3, z.device)
     torch.testing.assert_close(prior.log_prob(z), Normal(0.0, 1.0).log_prob(z).sum(1))
 
 

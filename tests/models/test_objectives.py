@@ -10,18 +10,18 @@ from torch.distributions import Normal, kl_divergence
 
 from cvae_lightning.core.errors import UserError
 from cvae_lightning.models.bounds import ELBO
-from cvae_lightning.models.latents import DiagonalNormal, StandardNormal
+from cvae_lightning.models.latents import DiagonalGaussian, StandardGaussian
 from cvae_lightning.models.likelihoods import Bernoulli, ContinuousBernoulli, Gaussian, GaussianLearned, GaussianOptimal
 from cvae_lightning.models.optimizers import adam
 
-PRIOR = StandardNormal(1, 7, torch.device("cpu"))
+PRIOR = StandardGaussian(1, 7, torch.device("cpu"))
 
 
 def test_elbo_is_tight_when_the_posterior_is_exact() -> None:
     """With z ~ N(0, 1) and x | z ~ N(z, 1): q = N(x / 2, 1 / 2) and log p(x) = log N(x; 0, 2)."""
     x = torch.tensor([[0.7]])
-    q = DiagonalNormal(x / 2, torch.tensor([[0.5]]).log())
-    z = DiagonalNormal(*(parameter.expand(200_000, 1) for parameter in q)).rsample()
+    q = DiagonalGaussian(x / 2, torch.tensor([[0.5]]).log())
+    z = DiagonalGaussian(*(parameter.expand(200_000, 1) for parameter in q)).rsample()
     elbo = ELBO(Normal(z, 1.0).log_prob(x).mean(0), PRIOR.kl(q, q.mean))
     torch.testing.assert_close(elbo.value, Normal(0.0, 2**0.5).log_prob(x)[0], atol=1e-2, rtol=0)
 
@@ -29,8 +29,8 @@ def test_elbo_is_tight_when_the_posterior_is_exact() -> None:
 def test_elbo_is_below_log_p_by_the_kl_to_the_exact_posterior() -> None:
     """log p(x) = ELBO + KL(q || p(z | x)), for a q that is not exact."""
     x = torch.tensor([[0.7]])
-    q = DiagonalNormal(torch.tensor([[-0.2]]), torch.tensor([[-1.0]]))
-    z = DiagonalNormal(*(parameter.expand(400_000, 1) for parameter in q)).rsample()
+    q = DiagonalGaussian(torch.tensor([[-0.2]]), torch.tensor([[-1.0]]))
+    z = DiagonalGaussian(*(parameter.expand(400_000, 1) for parameter in q)).rsample()
     elbo = ELBO(Normal(z, 1.0).log_prob(x).mean(0), PRIOR.kl(q, q.mean))
     gap = kl_divergence(Normal(q.mean, (0.5 * q.log_var).exp()), Normal(x / 2, 0.5**0.5))
     torch.testing.assert_close(elbo.value + gap[0], Normal(0.0, 2**0.5).log_prob(x)[0], atol=1e-2, rtol=0)
@@ -39,13 +39,13 @@ def test_elbo_is_below_log_p_by_the_kl_to_the_exact_posterior() -> None:
 def test_kl_equals_the_closed_form_of_torch_and_is_zero_at_the_prior() -> None:
     mean, log_var = torch.randn(2, 5, 7)
     expected = kl_divergence(Normal(mean, (0.5 * log_var).exp()), Normal(0.0, 1.0)).sum(1)
-    torch.testing.assert_close(PRIOR.kl(DiagonalNormal(mean, log_var), mean), expected)
-    at_the_prior = DiagonalNormal(*torch.zeros(2, 1, 3))
+    torch.testing.assert_close(PRIOR.kl(DiagonalGaussian(mean, log_var), mean), expected)
+    at_the_prior = DiagonalGaussian(*torch.zeros(2, 1, 3))
     assert PRIOR.kl(at_the_prior, at_the_prior.mean) == 0
 
 
 def test_draws_have_the_mean_and_variance_they_are_asked_for() -> None:
-    q = DiagonalNormal(torch.full((100_000, 1), 2.0), torch.full((100_000, 1), math.log(0.25)))
+    q = DiagonalGaussian(torch.full((100_000, 1), 2.0), torch.full((100_000, 1), math.log(0.25)))
     z = q.rsample()
     assert z.mean().item() == pytest.approx(2.0, abs=0.01)
     assert z.var().item() == pytest.approx(0.25, abs=0.01)
@@ -53,7 +53,7 @@ def test_draws_have_the_mean_and_variance_they_are_asked_for() -> None:
 
 def test_gradients_flow_through_draws() -> None:
     mean, log_var = torch.zeros(1, 2, requires_grad=True), torch.zeros(1, 2, requires_grad=True)
-    DiagonalNormal(mean, log_var).rsample().sum().backward()
+    DiagonalGaussian(mean, log_var).rsample().sum().backward()
     assert mean.grad is not None
     torch.testing.assert_close(mean.grad, torch.ones(1, 2))
     assert log_var.grad is not None

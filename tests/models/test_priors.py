@@ -16,10 +16,10 @@ from cvae_lightning.core.errors import UserError
 from cvae_lightning.evaluators.likelihood import ImportanceWeighting
 from cvae_lightning.models.bounds import ELBO, ELBOBound, IWAEBound, log_mean_exp, weighted_draws
 from cvae_lightning.models.cvae import CVAE
-from cvae_lightning.models.latents import DiagonalNormal
+from cvae_lightning.models.latents import DiagonalGaussian
 from cvae_lightning.models.likelihoods import Gaussian
 from cvae_lightning.models.optimizers import adam
-from cvae_lightning.models.priors import Learned, Normal, PriorFactory
+from cvae_lightning.models.priors import LearnedPrior, PriorFactory, StandardGaussianPrior
 from cvae_lightning.models.vae import VAE
 from cvae_lightning.networks.mlp import MLP
 from cvae_lightning.training.train import train
@@ -28,15 +28,15 @@ NUM = 200_000
 LABELS = torch.tensor([2, 0, 1, 1, 2])
 
 
-def learned(num_components: int, num_classes: int = 3, latent_dim: int = 4) -> Learned:
+def learned(num_components: int, num_classes: int = 3, latent_dim: int = 4) -> LearnedPrior:
     """With parameters unlike those it starts from."""
-    prior = Learned(latent_dim, num_classes, num_components)
+    prior = LearnedPrior(latent_dim, num_classes, num_components)
     for parameter in prior.parameters():
         torch.nn.init.normal_(parameter, std=0.7)
     return prior
 
 
-def standard(num_components: int) -> Learned:
+def standard(num_components: int) -> LearnedPrior:
     """All components N(0, I)."""
     prior = learned(num_components)
     for parameter in (prior.means, prior.log_vars):
@@ -44,25 +44,26 @@ def standard(num_components: int) -> Learned:
     return prior
 
 
-def torchs(prior: Learned, group: int) -> Any:
+def torchs(prior: LearnedPrior, group: int) -> Any:
     components = Independent(TorchNormal(prior.means[group], (0.5 * prior.log_vars[group]).exp()), 1)
     return MixtureSameFamily(Categorical(logits=prior.logits[group]), components)
 
 
-def posterior() -> DiagonalNormal:
-    return DiagonalNormal(torch.randn(5, 4), torch.randn(5, 4))
+def posterior() -> DiagonalGaussian:
+    return DiagonalGaussian(torch.randn(5, 4), torch.randn(5, 4))
 
 
 def vae(model: type[VAE], num_components: int, bound: Any = None) -> VAE:
-    prior = partial(Learned, num_components=num_components)
+    prior = partial(LearnedPrior, num_components=num_components)
     classes = 10 if model is CVAE else 0
     bound = bound or ELBOBound()
     return model(MLP([16]), Gaussian(), adam(0.01), bound, latent_dim=3, num_classes=classes, prior=prior)
 
 
 @pytest.mark.parametrize("num_components", [1, 6])
-def test_components_that_are_standard_normals_are_the_standard_normal(num_components: int) -> None:
-    p, normal, z, q = standard(num_components)(LABELS), Normal(4, 3)(LABELS), torch.randn(5, 4), posterior()
+def test_components_that_are_standard_gaussians_are_the_standard_gaussian(num_components: int) -> None:
+    p, normal = standard(num_components)(LABELS), StandardGaussianPrior(4, 3)(LABELS)
+    z, q = torch.randn(5, 4), posterior()
     torch.testing.assert_close(p.log_prob(z), normal.log_prob(z))
     if num_components == 1:
         torch.testing.assert_close(p.kl(q, z), normal.kl(q, z))
@@ -98,12 +99,12 @@ def test_with_one_component_the_kl_is_the_closed_form_of_torch_latent_by_latent(
     expected = kl_divergence(TorchNormal(q.mean, spreads[0]), TorchNormal(means, spreads[1]))
     torch.testing.assert_close(prior(LABELS).kl_by_latent(q), expected)
     torch.testing.assert_close(prior(LABELS).kl(q, z), expected.sum(1))
-    assert prior(2).kl(DiagonalNormal(prior.means[2], prior.log_vars[2]), z[:1]) == 0
+    assert prior(2).kl(DiagonalGaussian(prior.means[2], prior.log_vars[2]), z[:1]) == 0
 
 
 def test_the_estimate_of_the_kl_to_a_mixture_is_unbiased() -> None:
     """The exact one by a sum over a fine grid, in one dimension."""
-    prior, q = learned(3, 0, latent_dim=1), DiagonalNormal(torch.tensor([[0.4]]), torch.tensor([[-0.5]]))
+    prior, q = learned(3, 0, latent_dim=1), DiagonalGaussian(torch.tensor([[0.4]]), torch.tensor([[-0.5]]))
     grid = torch.linspace(-10, 10, 100_001)[:, None]
     density = q.log_prob(grid)
     exact = (density.exp() * (density - torchs(prior, 0).log_prob(grid))).sum() * (20 / 100_000)
@@ -150,7 +151,7 @@ def test_doubly_reparameterised_gradients_of_a_learned_prior_are_those_of_the_bo
         torch.manual_seed(1)
         gradients.append(model.gradients(IWAEBound(4, dreg).loss(model, x, 0, 0)[0]))
     plain, doubly = gradients
-    for name in ("latents.logits", "latents.means", "latents.log_vars"):
+    for name in ("prior_net.logits", "prior_net.means", "prior_net.log_vars"):
         assert torch.equal(plain[name], doubly[name]), "draw by draw"
     for name in ("encoder", "offset", "log_var"):
         torch.testing.assert_close(doubly[name], plain[name], atol=0.03, rtol=0.03)
@@ -168,7 +169,7 @@ def test_draws_follow_the_moments_of_the_class(num_components: int) -> None:
 
 def test_samples_are_drawn_from_the_prior_of_their_label() -> None:
     model = vae(CVAE, 4)
-    prior: Any = model.latents
+    prior: Any = model.prior_net
     prior.means.data[:] = 10 * torch.arange(10.0)[:, None, None]
     seen: list[Tensor] = []
     model.decoder.register_forward_pre_hook(lambda _, arguments: seen.append(arguments[0]))
@@ -185,26 +186,26 @@ def test_a_mixture_refuses_free_bits_before_the_training() -> None:
 @pytest.mark.parametrize("number", [0, -1, True])
 def test_components_that_are_none_are_refused(number: Any) -> None:
     with pytest.raises(UserError, match=r"Expected an integer of at least 1 \(prior\.num_components\), got"):
-        Learned(2, 0, number)
+        LearnedPrior(2, 0, number)
     with pytest.raises(UserError, match=r"above 0 \(prior\.initial_spread\), got 0"):
-        Learned(2, 0, 3, initial_spread=0)
+        LearnedPrior(2, 0, 3, initial_spread=0)
 
 
 def test_networks_start_from_the_same_weights_whatever_the_prior() -> None:
     states = []
-    priors: list[PriorFactory] = [Normal, partial(Learned, num_components=5)]
+    priors: list[PriorFactory] = [StandardGaussianPrior, partial(LearnedPrior, num_components=5)]
     for prior in priors:
         torch.manual_seed(0)
         states.append(CVAE(MLP([16]), Gaussian(), adam(0.01), num_classes=10, prior=prior).state_dict())
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
-    assert sorted(states[1].keys() - states[0].keys()) == ["latents.log_vars", "latents.logits", "latents.means"]
+    assert sorted(states[1].keys() - states[0].keys()) == ["prior_net.log_vars", "prior_net.logits", "prior_net.means"]
 
 
 @pytest.mark.parametrize("num_components", [1, 3])
 def test_the_prior_learns_where_the_latents_of_each_class_are(num_components: int) -> None:
     """Networks that do not see the label leave the class to z."""
     torch.manual_seed(0)
-    prior = partial(Learned, num_components=num_components, initial_spread=0.1)
+    prior = partial(LearnedPrior, num_components=num_components, initial_spread=0.1)
     network = MLP([16], inject_into=[])
     model = CVAE(network, Gaussian(0.05), adam(0.02), latent_dim=3, num_classes=10, prior=prior)
     x, y = torch.rand(10, 1, 28, 28).round().repeat(8, 1, 1, 1), torch.arange(10).repeat(8)
@@ -229,9 +230,9 @@ def test_a_run_keeps_its_prior_with_its_weights(make_run: MakeRun) -> None:
         assert run.metrics[split]["nll_iw"] < -run.metrics[split]["elbo"]
     state = torch.load(run.path / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
     model = run.model()
-    for name, parameter in model.latents.named_parameters():
-        assert torch.equal(parameter, state[f"latents.{name}"])
-    assert state["latents.log_vars"].abs().sum() > 0, "they start at 0"
+    for name, parameter in model.prior_net.named_parameters():
+        assert torch.equal(parameter, state[f"prior_net.{name}"])
+    assert state["prior_net.log_vars"].abs().sum() > 0, "they start at 0"
 
 
 def test_the_estimate_of_log_p_has_the_prior_of_each_image() -> None:

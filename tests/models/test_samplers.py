@@ -9,8 +9,8 @@ from torch import Tensor
 
 from cvae_lightning.core.errors import UserError
 from cvae_lightning.models.optimizers import Schedule, cosine, one_cycle
-from cvae_lightning.models.priors import Normal
-from cvae_lightning.models.samplers import Mixture, Prior, Sampler
+from cvae_lightning.models.priors import StandardGaussianPrior
+from cvae_lightning.models.samplers import MixtureSampler, PriorSampler, Sampler
 from cvae_lightning.training.train import train
 
 CENTRES = torch.tensor([[-4.0, 0.0], [4.0, 0.0], [0.0, 5.0]])
@@ -23,13 +23,13 @@ def clouds(num: int) -> tuple[Tensor, Tensor]:
 
 
 def drawn_from(sampler: Sampler, y: Tensor) -> Tensor:
-    return sampler(y, Normal(4, 10)(y))
+    return sampler(y, StandardGaussianPrior(4, 10)(y))
 
 
 def test_a_sampler_of_classes_draws_from_the_class_that_it_is_asked_for() -> None:
     z, y = clouds(2000)
     for components in (1, 3):
-        sampler = Mixture(2, num_classes=3, num_components=components)
+        sampler = MixtureSampler(2, num_classes=3, num_components=components)
         sampler.fit([(z[:1000], y[:1000]), (z[1000:], y[1000:])])
         for label in range(3):
             drawn, real = drawn_from(sampler, torch.full((20_000,), label)), z[y == label]
@@ -40,7 +40,7 @@ def test_a_sampler_of_classes_draws_from_the_class_that_it_is_asked_for() -> Non
 def test_a_class_with_fewer_than_two_images_keeps_the_standard_normal() -> None:
     z, y = clouds(200)
     seen = (y == 0) | (torch.arange(len(y)) == int((y == 1).nonzero()[0]))  # all of class 0, one of class 1
-    sampler = Mixture(2, num_classes=3, num_components=2)
+    sampler = MixtureSampler(2, num_classes=3, num_components=2)
     sampler.fit([(z[seen], y[seen])])
     for label in (1, 2):
         drawn = drawn_from(sampler, torch.full((20_000,), label))
@@ -50,7 +50,7 @@ def test_a_class_with_fewer_than_two_images_keeps_the_standard_normal() -> None:
 
 def test_without_classes_a_mixture_finds_the_clouds() -> None:
     z, y = clouds(2000)
-    sampler = Mixture(2, num_classes=0, num_components=3)
+    sampler = MixtureSampler(2, num_classes=0, num_components=3)
     sampler.fit([(z, y)])
     distances = torch.cdist(sampler.means[0], CENTRES).min(0).values
     assert distances.max() < 0.1
@@ -59,11 +59,11 @@ def test_without_classes_a_mixture_finds_the_clouds() -> None:
 
 def test_the_fit_is_the_same_again_and_travels_with_the_weights() -> None:
     z, y = clouds(400)
-    first, second = (Mixture(2, num_classes=3, num_components=2) for _ in range(2))
+    first, second = (MixtureSampler(2, num_classes=3, num_components=2) for _ in range(2))
     for sampler in (first, second):
         torch.rand(3)  # whatever was drawn before
         sampler.fit([(z, y)])
-    copy = Mixture(2, num_classes=3, num_components=2)
+    copy = MixtureSampler(2, num_classes=3, num_components=2)
     copy.load_state_dict(first.state_dict())
     labels = torch.arange(3).repeat(5)
     draws = []
@@ -76,7 +76,7 @@ def test_the_fit_is_the_same_again_and_travels_with_the_weights() -> None:
 
 def test_a_temperature_shrinks_each_component_about_its_mean() -> None:
     z, y = clouds(2000)
-    warm, cool = (Mixture(2, num_classes=3, num_components=1, temperature=t) for t in (1.0, 0.5))
+    warm, cool = (MixtureSampler(2, num_classes=3, num_components=1, temperature=t) for t in (1.0, 0.5))
     for sampler in (warm, cool):
         sampler.fit([(z, y)])
     labels = torch.ones(50_000, dtype=torch.long)
@@ -87,7 +87,7 @@ def test_a_temperature_shrinks_each_component_about_its_mean() -> None:
 
 def test_few_images_get_few_components() -> None:
     z, y = clouds(250)
-    sampler = Mixture(2, num_classes=3, num_components=5)
+    sampler = MixtureSampler(2, num_classes=3, num_components=5)
     sampler.fit([(z, y)])
     assert (sampler.weights > 0).sum(1).tolist() == [2, 2, 2]
 
@@ -97,7 +97,7 @@ def test_the_prior_is_not_fitted() -> None:
         raise AssertionError("nothing is to be encoded")
         yield
 
-    prior = Prior(4, 10)
+    prior = PriorSampler(4, 10)
     prior.fit(never())
     assert not prior.state_dict()
     assert drawn_from(prior, torch.zeros(7, dtype=torch.long)).shape == (7, 4)
@@ -106,7 +106,7 @@ def test_the_prior_is_not_fitted() -> None:
 @pytest.mark.parametrize("number", [0, -1, 1.5, True])
 def test_components_that_are_none_are_refused(number: Any) -> None:
     with pytest.raises(UserError, match=r"Expected an integer of at least 1 \(sampler\.num_components\), got"):
-        Mixture(2, 0, number)
+        MixtureSampler(2, 0, number)
 
 
 def test_a_run_samples_from_what_was_fitted_and_keeps_it(make_run: MakeRun) -> None:

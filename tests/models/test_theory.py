@@ -14,7 +14,7 @@ from torch.distributions import MultivariateNormal, kl_divergence
 from cvae_lightning.core.build import PACKAGE
 from cvae_lightning.core.shapes import AnyLabels
 from cvae_lightning.models.bounds import ELBO
-from cvae_lightning.models.latents import DiagonalNormal, StandardNormal
+from cvae_lightning.models.latents import DiagonalGaussian, StandardGaussian
 from cvae_lightning.models.likelihoods import Gaussian, GaussianPixels
 from cvae_lightning.models.optimizers import adam
 from cvae_lightning.models.vae import VAE
@@ -24,9 +24,9 @@ CPU = torch.device("cpu")
 FIGURES = PACKAGE.parent / "docs" / "figures"
 
 
-def kl_to_prior(q: DiagonalNormal) -> Tensor:
+def kl_to_prior(q: DiagonalGaussian) -> Tensor:
     """KL(q || N(0, I)) of each image, nats."""
-    return StandardNormal(len(q.mean), q.mean.shape[1], CPU).kl(q, q.mean)
+    return StandardGaussian(len(q.mean), q.mean.shape[1], CPU).kl(q, q.mean)
 
 
 def tables(*sizes: int) -> Tensor:
@@ -49,10 +49,10 @@ def test_kl_is_never_negative_and_zero_for_equals_alone() -> None:
     q, p = (torch.randn(1000, 6, dtype=torch.double).softmax(1) for _ in range(2))
     assert (divergence(q, p) > 0).all()
     assert (divergence(q, q) == 0).all()
-    normals = DiagonalNormal(torch.randn(1000, 3, dtype=torch.double), torch.randn(1000, 3, dtype=torch.double))
+    normals = DiagonalGaussian(torch.randn(1000, 3, dtype=torch.double), torch.randn(1000, 3, dtype=torch.double))
     assert (kl_to_prior(normals) > 0).all()
-    assert (StandardNormal(1000, 3, CPU).kl_by_latent(normals) > 0).all(), "latent by latent too"
-    assert kl_to_prior(DiagonalNormal(torch.zeros(1, 3), torch.zeros(1, 3))) == 0
+    assert (StandardGaussian(1000, 3, CPU).kl_by_latent(normals) > 0).all(), "latent by latent too"
+    assert kl_to_prior(DiagonalGaussian(torch.zeros(1, 3), torch.zeros(1, 3))) == 0
 
 
 def test_kl_of_two_normals_is_as_derived() -> None:
@@ -65,24 +65,24 @@ def test_kl_of_two_normals_is_as_derived() -> None:
     expected = kl_divergence(MultivariateNormal(means[0], one), MultivariateNormal(means[1], two))
     torch.testing.assert_close(derived, expected)
 
-    q = DiagonalNormal(means, factors[:, 0])
+    q = DiagonalGaussian(means, factors[:, 0])
     diagonal = MultivariateNormal(q.mean, q.log_var.exp().diag_embed())
     prior = MultivariateNormal(torch.zeros(5, dtype=torch.double), torch.eye(5, dtype=torch.double))
     torch.testing.assert_close(kl_to_prior(q), kl_divergence(diagonal, prior))
 
 
 def test_kl_is_the_mean_log_ratio_of_the_densities() -> None:
-    q = DiagonalNormal(torch.tensor([[0.5, -1.0, 0.0]]), torch.tensor([[-2.0, 0.3, 0.0]]))
+    q = DiagonalGaussian(torch.tensor([[0.5, -1.0, 0.0]]), torch.tensor([[-2.0, 0.3, 0.0]]))
     many = q.repeated(400_000)
     z = many.rsample()
-    ratio = many.log_prob(z) - StandardNormal(len(z), 3, CPU).log_prob(z)
+    ratio = many.log_prob(z) - StandardGaussian(len(z), 3, CPU).log_prob(z)
     assert ratio.mean().item() == pytest.approx(kl_to_prior(q).item(), abs=0.01)
 
 
-class Told(LinearGaussian):
+class ShiftedByLabel(LinearGaussian):
     """A conditional one: the label moves each pixel by itself, so that x | y ~ N(b + y, ...)."""
 
-    def posterior(self, x: Tensor, y: AnyLabels) -> DiagonalNormal:
+    def posterior(self, x: Tensor, y: AnyLabels) -> DiagonalGaussian:
         return super().posterior(x - torch.as_tensor(y).reshape(-1, 1, 1, 1), y)
 
     def likelihood(self, z: Tensor, y: AnyLabels) -> GaussianPixels:
@@ -118,7 +118,7 @@ def test_log_p_is_the_elbo_and_the_kl_to_the_posterior(error: float) -> None:
 
 
 def test_given_the_label_the_same_holds_of_log_p_given_y() -> None:
-    model = Told(error=0.2).double()
+    model = ShiftedByLabel(error=0.2).double()
     y = torch.arange(50) % 10
     shift = y.reshape(-1, 1, 1, 1)
     x = model.float().draw(50).double() + shift
@@ -156,7 +156,7 @@ def test_reparameterised_and_reinforce_gradients_agree_and_the_first_is_less_noi
     x = model.draw(1).expand(100_000, -1, -1, -1)
     q = model.posterior(x, 0)
     mean = q.mean.detach().requires_grad_()
-    q = DiagonalNormal(mean, q.log_var.detach())
+    q = DiagonalGaussian(mean, q.log_var.detach())
     z = q.rsample()
     (through_z,) = torch.autograd.grad(model.likelihood(z, 0).log_prob(x).sum(), mean)
     z = z.detach()
@@ -229,7 +229,7 @@ def test_a_direction_is_kept_down_to_an_error_of_beta_times_variance(
     def parts(weights: Tensor) -> tuple[Tensor, Tensor]:
         decoder, encoder, log_var = weights
         error = (1 - decoder * encoder).square() * signal + decoder.square() * log_var.exp()
-        q = DiagonalNormal((encoder * signal**0.5).reshape(1, 1), log_var.reshape(1, 1))
+        q = DiagonalGaussian((encoder * signal**0.5).reshape(1, 1), log_var.reshape(1, 1))
         return error, kl_to_prior(q)[0]
 
     level = beta * variance

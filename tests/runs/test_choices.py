@@ -52,7 +52,7 @@ def test_a_part_that_was_replaced_is_not_recorded_as_the_choice_that_it_replaced
     run = make_run(
         "run",
         "network._target_=my_parts.GeluNetwork",
-        "prior._target_=cvae_lightning.models.priors.Learned",
+        "prior._target_=cvae_lightning.models.priors.LearnedPrior",
         "averaging=ema",
         "callbacks.averaging=null",
     )

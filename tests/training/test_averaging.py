@@ -84,7 +84,7 @@ def test_the_average_is_what_is_measured(make_run: MakeRun) -> None:
     saved, last = weights(run), checkpoint(run)
     rows = next(state["rows"] for key, state in last["callbacks"].items() if "History" in key)
     assert rows[-1]["val/elbo"] == pytest.approx(run.metrics["val"]["elbo"])
-    for name in ("pixels.variance", "pixels.num_batches"):
+    for name in ("likelihood_head.variance", "likelihood_head.num_batches"):
         assert torch.equal(saved[name], last["current_model_state"][name]), "a buffer is the training's"
     assert saved["sampler.means"].abs().sum() > 0
 

@@ -29,7 +29,7 @@ from safetensors.torch import load_file
 from cvae_lightning.core.build import load_group
 from cvae_lightning.core.errors import DataUnavailable, NonFiniteLoss, UserError
 from cvae_lightning.drawing.request import split_of
-from cvae_lightning.models.latents import DiagonalNormal
+from cvae_lightning.models.latents import DiagonalGaussian
 from cvae_lightning.models.vae import VAE
 from cvae_lightning.runs.run import Run
 from cvae_lightning.training import parts
@@ -216,16 +216,16 @@ def test_a_loss_that_is_not_finite_stops_before_the_step(make_run: MakeRun) -> N
 
 def test_the_backward_pass_alone_may_round(make_run: MakeRun, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: dict[str, set[str]] = {"forward": set(), "backward": set(), "evaluation": set()}
-    forward = DiagonalNormal.rsample
+    forward = DiagonalGaussian.rsample
 
-    def rsample(q: DiagonalNormal) -> torch.Tensor:
+    def rsample(q: DiagonalGaussian) -> torch.Tensor:
         seen["forward" if torch.is_grad_enabled() else "evaluation"].add(torch.get_float32_matmul_precision())
         z = forward(q)
         if z.requires_grad:
             z.register_hook(lambda _: seen["backward"].add(torch.get_float32_matmul_precision()))
         return z
 
-    monkeypatch.setattr(DiagonalNormal, "rsample", rsample)
+    monkeypatch.setattr(DiagonalGaussian, "rsample", rsample)
     train(make_run("run"))
     assert seen == {"forward": {"highest"}, "backward": {"medium"}, "evaluation": {"highest"}}
 
@@ -234,13 +234,13 @@ def test_val_and_test_are_measured_in_float32_whatever_the_training_rounds(
     make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: dict[str, set[bool]] = {"training": set(), "evaluation": set()}
-    forward = DiagonalNormal.rsample
+    forward = DiagonalGaussian.rsample
 
-    def rsample(q: DiagonalNormal) -> torch.Tensor:
+    def rsample(q: DiagonalGaussian) -> torch.Tensor:
         seen["training" if torch.is_grad_enabled() else "evaluation"].add(torch.is_autocast_enabled("cpu"))
         return forward(q)
 
-    monkeypatch.setattr(DiagonalNormal, "rsample", rsample)
+    monkeypatch.setattr(DiagonalGaussian, "rsample", rsample)
     run = make_run("run", "trainer.precision=bf16-mixed")
     train(run)
     assert seen == {"training": {True}, "evaluation": {False}}
