@@ -158,7 +158,8 @@ def untrained_model(*overrides: str, spread: float = 0.25) -> VAE:
 def randomised(model: VAE, spread: float = 0.25) -> VAE:
     """The parameters that start at 0 too."""
     torch.manual_seed(1)
-    for tensor in [*model.encoder.parameters(), *model.decoder.parameters(), *model.prior_net.parameters()]:
+    prior: Any = model.prior_net
+    for tensor in [*model.encoder.parameters(), *model.decoder.parameters(), *prior.parameters()]:
         nn.init.normal_(tensor, std=spread)
     fit_mixture(model)
     return model.eval()
@@ -175,6 +176,11 @@ def untrained_run(path: Path, *overrides: str, **metrics: Any) -> Run:
     return run
 
 
+def labelled(batch: Tensor, label: int = 0) -> Tensor:
+    """`label` for each image, or each latent, of the batch."""
+    return torch.full((len(batch),), label)
+
+
 def batches_of(x: Tensor, y: Tensor, size: int) -> list[Batch]:
     return list(zip(x.split(size), y.split(size), strict=True))
 
@@ -187,7 +193,8 @@ def measured(evaluator: Evaluator, model: Any, x: Tensor, y: Tensor | None = Non
 
 def fit_mixture(model: VAE) -> None:
     """To nothing: each component gets a place and a shape of its own."""
-    if sampler := dict(model.sampler.named_buffers()):
+    part: Any = model.sampler
+    if sampler := dict(part.named_buffers()):
         sampler["weights"].copy_(torch.rand_like(sampler["weights"]).softmax(1))
         sampler["means"].normal_()
         sampler["factors"].copy_((torch.eye(model.latent_dim) + 0.4 * torch.randn_like(sampler["factors"])).tril())

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Categorical, MixtureSameFamily, MultivariateNormal
 
-from cvae_lightning.core.shapes import AnyLabels, Images, Latents, PerImage
+from cvae_lightning.core.shapes import Images, Labels, Latents, PerImage
 from cvae_lightning.models.latents import DiagonalGaussian, LatentDistribution
 from cvae_lightning.models.likelihoods import GaussianPixels, PixelDistribution
 from cvae_lightning.models.priors import LearnedPrior, StandardGaussianPrior
@@ -30,14 +30,14 @@ class LinearGaussian(nn.Module):
         self.log_var = nn.Parameter(-precision.diagonal().log())
         self.prior_net: StandardGaussianPrior | LearnedPrior = StandardGaussianPrior(latent_dim, 0)
 
-    def prior(self, y: AnyLabels) -> LatentDistribution:
+    def prior(self, y: Labels) -> LatentDistribution:
         return self.prior_net(y)
 
-    def posterior(self, x: Images, y: AnyLabels) -> DiagonalGaussian:
+    def posterior(self, x: Images, y: Labels) -> DiagonalGaussian:
         mean = (x.flatten(1) - self.bias.detach()) @ self.encoder.T + self.offset
         return DiagonalGaussian(mean, self.log_var.expand_as(mean))
 
-    def likelihood(self, z: Latents, y: AnyLabels) -> PixelDistribution:
+    def likelihood(self, z: Latents, y: Labels) -> PixelDistribution:
         return GaussianPixels((z @ self.weights.T + self.bias).unflatten(1, SHAPE), self.variance)
 
     def log_p(self, x: Images) -> PerImage:

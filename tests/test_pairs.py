@@ -86,7 +86,7 @@ OF_A_GRAPH = {
     "sampler": ("model", "prior", "sampler", "latent_dim"),
 }
 REFUSED = {
-    ("bound.free_bits=0.1", "prior=learned"): r"Expected 1 with free bits \(prior\.num_components\), got 10\.",
+    ("bound.free_bits=0.1", "prior=learned"): r"with a prior that is a mixture \(bound\.free_bits\), got 0\.1\.",
 }
 
 

@@ -47,6 +47,8 @@ def interpolate(config: DictConfig) -> None:
 
 def ends(config: DictConfig, verb: Verb, model: "VAE", num: int) -> tuple["Latents", "Labels"]:
     """The first of each of `num` pairs, then the last of each: from the sampler, or the posterior means of images."""
+    import torch
+
     from cvae_lightning.core.errors import UserError, refuse
     from cvae_lightning.models import inference
 
@@ -57,8 +59,8 @@ def ends(config: DictConfig, verb: Verb, model: "VAE", num: int) -> tuple["Laten
         if config.labels is not None and len(known) > num + 1:
             refuse(f"at most {num + 1} labels for num={num}", "labels", known, "Leave some out, or raise num.")
         labels = [known[(place + shift) % len(known)] for shift in (0, 1) for place in range(num)]
-        _, y, z = inference.sample(model, labels, seed=verb.seed)
-        return z, y
+        y = torch.tensor(labels)
+        return inference.sample_latents(model, y, seed=verb.seed), y
     if config.between != "images":
         refuse("images or samples", "between", config.between, "images is the default.")
     x, y = asked_images(config, verb, model, 2 * num)

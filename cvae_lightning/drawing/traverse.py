@@ -17,7 +17,6 @@ def traverse(config: DictConfig) -> None:
     from cvae_lightning.core.pictures import MOST, evenly, image_table
     from cvae_lightning.drawing.paths import traversal
     from cvae_lightning.models import inference
-    from cvae_lightning.models.latent_densities import kl_by_latent, sampler_of
 
     steps = check_integer("steps", config.steps, 2, "13 is the default.")
     reach = check_positive("reach", config.reach, "3 is the default.")
@@ -26,7 +25,8 @@ def traverse(config: DictConfig) -> None:
     labels = asked_labels(model, config.labels)
     size = 4 * steps * min(num, model.latent_dim) * prod(model.image_shape)
     verb.check_capacity(f"steps={steps}", size * max(len(labels), 1), 2 * size)
-    kl, centres = kl_by_latent(model), sampler_of(model).by_class(model.num_classes).moments().mean
+    sampler = model.sampler.mixtures(model.prior_net).by_class(model.num_classes)
+    kl, centres = inference.kl_by_latent(model), sampler.moments().mean
     order, values = kl.argsort(descending=True, stable=True)[:num], torch.linspace(-reach, reach, steps)
     names = [f"z{latent}: {kl[latent]:.2f}" for latent in order.tolist()]
     for label in labels or [0]:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from cvae_lightning.core.shapes import AnyLabels, Images, as_labels
+from cvae_lightning.core.shapes import Images, Labels
 from cvae_lightning.models.latents import DiagonalGaussian
 from cvae_lightning.models.likelihoods import GaussianPixels
 from cvae_lightning.models.protocols import LatentVariableModel
@@ -32,10 +32,10 @@ class PosteriorGradient(NamedTuple):
     log_var: Tensor
 
 
-def draw(model: LatentVariableModel, q: DiagonalGaussian, x: Images, y: AnyLabels, num_draws: int) -> Draws:
+def draw(model: LatentVariableModel, q: DiagonalGaussian, x: Images, y: Labels, num_draws: int) -> Draws:
     """`num_draws` for each image from its posterior `q`."""
     noise = torch.randn(num_draws, *q.mean.shape, device=x.device)
-    parts = [_decoded(model, q.detached(), x, as_labels(y, len(x)), part) for part in noise.split(ROWS // len(x) or 1)]
+    parts = [_decoded(model, q.detached(), x, y, part) for part in noise.split(ROWS // len(x) or 1)]
     rewards, slopes = zip(*parts, strict=True)
     return Draws(noise, torch.cat(rewards), torch.cat(slopes))
 
@@ -78,12 +78,12 @@ def _in_parameters(
 
 
 def _decoded(
-    model: LatentVariableModel, q: DiagonalGaussian, x: Images, labels: Tensor, noise: Tensor
+    model: LatentVariableModel, q: DiagonalGaussian, x: Images, y: Labels, noise: Tensor
 ) -> tuple[Tensor, Tensor]:
     """The reward, (draws, batch), and its gradient in z."""
     z = (q.mean + _sd(q) * noise).flatten(0, 1).requires_grad_()
     images = x.repeat(len(noise), 1, 1, 1)
-    pixels = model.likelihood(z, labels.repeat(len(noise)))
+    pixels = model.likelihood(z, y.repeat(len(noise)))
     reward = pixels.log_prob(images)
     (slope,) = torch.autograd.grad(reward.sum(), z)
     if isinstance(pixels, GaussianPixels):  # it would drown REINFORCE, and the paper's loss has none

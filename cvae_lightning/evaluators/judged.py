@@ -74,7 +74,7 @@ class Judged(Evaluator):
             return numbers | dict.fromkeys(ACCURACIES, UNCONDITIONAL)
         if missing := classes_without_images(train.labels, model.num_classes):
             return numbers | dict.fromkeys(ACCURACIES, no_images_of(missing, "train"))
-        return numbers | accuracy(judge, model)
+        return numbers | accuracy(judge, model, labels.device)
 
 
 def distances(real: Features, fake: Features) -> Measured:
@@ -89,10 +89,10 @@ def distances(real: Features, fake: Features) -> Measured:
     }
 
 
-def accuracy(judge: Classifier, model: Generative) -> Measured:
+def accuracy(judge: Classifier, model: Generative, device: torch.device) -> Measured:
     """Of the samples of each class, how many the judge takes for it."""
-    labels = torch.arange(model.num_classes).repeat_interleave(SAMPLES_PER_CLASS)
-    read = judge.read(drawn(model, labels))[1].cpu()
+    labels = torch.arange(model.num_classes, device=device).repeat_interleave(SAMPLES_PER_CLASS)
+    read = judge.read(drawn(model, labels))[1]
     right = (read == labels).unflatten(0, (model.num_classes, SAMPLES_PER_CLASS)).sum(1)
     low, high = wilson_interval(int(right.sum()), len(labels))
     return {

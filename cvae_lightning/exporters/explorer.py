@@ -18,7 +18,7 @@ from cvae_lightning.exporters.javascript import (
     mixtures_content,
 )
 from cvae_lightning.exporters.labels import data_title, label_names
-from cvae_lightning.models.latent_densities import draws, kl_by_latent, prior_of, sampler_of
+from cvae_lightning.models.inference import draws, kl_by_latent
 from cvae_lightning.models.samplers import PriorSampler
 from cvae_lightning.models.vae import VAE
 from cvae_lightning.runs.summary import ROWS, ROWS_OF_THE_FULL_EVALUATION, title_of
@@ -53,7 +53,7 @@ def explorer_page(model: VAE, metrics: dict[str, Any]) -> str:
 
 def _content(model: VAE, metrics: dict[str, Any]) -> dict[str, Any]:
     """`reach`: how far the sliders go to both sides, to 3 standard deviations of the prior, or as far as draws do."""
-    prior, sampler = prior_of(model).moments(), sampler_of(model)
+    prior, sampler = model.prior_net.mixtures().moments(), model.sampler.mixtures(model.prior_net)
     deviations = (0.5 * prior.log_var).exp()
     reach = max(float((prior.mean.abs() + 3 * deviations).max()), float(draws(model, 1000)[1].abs().quantile(0.995)))
     kl = kl_by_latent(model)
@@ -83,7 +83,7 @@ def _introduction(model: VAE) -> str:
 def _sampler(model: VAE) -> str:
     if isinstance(model.sampler, PriorSampler):
         return "the prior"
-    num = sampler_of(model).weights.shape[1]
+    num = model.sampler.mixtures(model.prior_net).num_components
     fitted = "a Gaussian" if num == 1 else f"a mixture of {num} Gaussians"
     return f"{fitted}{' per class' if model.num_classes else ''}, fitted after the training"
 

@@ -10,7 +10,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from cvae_lightning.core.errors import refuse
 from cvae_lightning.models.cvae import CVAE
-from cvae_lightning.models.latent_densities import GaussianMixtures, draws
+from cvae_lightning.models.inference import draws
+from cvae_lightning.models.latents import GaussianMixtures
 from cvae_lightning.models.likelihoods import Bernoulli, ContinuousBernoulli, Gaussian, GaussianLearned, GaussianOptimal
 from cvae_lightning.models.vae import VAE
 from cvae_lightning.networks.injection import Add, Concatenate, Modulate
@@ -93,12 +94,12 @@ def difference_in_float16(model: VAE) -> float:
     """The largest of a pixel in 1000 images, where the decoder's parameters are rounded."""
     labels, latents = draws(model, 1000)
     rounded = copy.deepcopy(model.decoder).half().float()
-    image = model.likelihood_head(rounded(latents, model.context(labels, len(labels)))).mean
+    image = model.likelihood_head(rounded(latents, model.context(labels))).mean
     return float((image - model.likelihood(latents, labels).mean).abs().max())
 
 
 @torch.no_grad()
 def _products(model: VAE) -> int:
     with FlopCounterMode(display=False) as counter:
-        model.likelihood(torch.zeros(1, model.latent_dim), 0)
+        model.likelihood(torch.zeros(1, model.latent_dim), torch.zeros(1, dtype=torch.long))
     return counter.get_total_flops() // 2

@@ -16,7 +16,7 @@ from cvae_lightning.core.files import write_whole
 from cvae_lightning.core.random_streams import random_stream
 from cvae_lightning.core.shapes import Images, Labels, Latents
 from cvae_lightning.exporters.labels import label_names
-from cvae_lightning.models.latent_densities import Draw, row_of, sampler_of
+from cvae_lightning.models.latents import GaussianMixtures
 from cvae_lightning.models.vae import VAE
 
 PACKAGES = ("onnx", "onnxruntime", "onnxscript")
@@ -28,6 +28,8 @@ for library in ("onnx_ir", "onnxscript", "torch.onnx"):  # each step of their op
 
 
 class Encoder(nn.Module):
+    """q(z | x, y) of a model, as a graph computes it."""
+
     contexts: Tensor
 
     def __init__(self, model: VAE) -> None:
@@ -42,6 +44,8 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
+    """The mean of p(x | z, y) of a model, as a graph computes it."""
+
     contexts: Tensor
 
     def __init__(self, model: VAE) -> None:
@@ -50,12 +54,32 @@ class Decoder(nn.Module):
         self.register_buffer("contexts", _contexts(model))
 
     def forward(self, latent: Latents, label: Labels | None = None) -> Images:
-        """The mean of p(x | z, y)."""
         return self.likelihood_head(self.decoder(latent, _context(self.contexts, latent, label))).mean
 
 
+class Sampler(nn.Module):
+    """A draw of z as a function of random numbers, for a graph that draws none itself."""
+
+    thresholds: Tensor  # (groups, components - 1): below the first of them the first component is chosen, and so on
+    means: Tensor
+    factors: Tensor
+
+    def __init__(self, mixtures: GaussianMixtures) -> None:
+        """`mixtures` holds one per class."""
+        super().__init__()
+        self.register_buffer("thresholds", mixtures.weights.cumsum(1)[:, :-1])
+        self.register_buffer("means", mixtures.means)
+        self.register_buffer("factors", mixtures.factors)
+
+    def forward(self, noise: Latents, uniform: Tensor, label: Labels | None = None) -> Latents:
+        """`noise` from N(0, I), and `uniform`, (batch,) from [0, 1), which chooses the component."""
+        group = torch.zeros_like(uniform, dtype=torch.long) if label is None else _row_of(label, len(self.means))
+        component = (uniform[:, None] >= self.thresholds[group]).sum(1)
+        return self.means[group, component] + (self.factors[group, component] @ noise[..., None])[..., 0]
+
+
 def write_onnx_models(model: VAE, metrics: dict[str, Any], folder: Path) -> Iterator[str]:
-    """Write encoder.onnx, decoder.onnx and sampler.onnx; yield what to tell about them.
+    """Write encoder.onnx, decoder.onnx and sampler.onnx; yield a line about each.
 
     Raises UserError where a package of the extra `export` is missing, or a file's outputs differ from PyTorch's.
     """
@@ -75,8 +99,8 @@ def write_onnx_models(model: VAE, metrics: dict[str, Any], folder: Path) -> Iter
                 "Try another version of torch or onnxruntime."
             )
         write_whole(file, graph)
-        told = f"{', '.join(inputs)} -> {', '.join(outputs)}"
-        yield f"{file}: {told}; {file.stat().st_size / 1e6:.2f} MB, within {difference:.1g} of PyTorch."
+        signature = f"{', '.join(inputs)} -> {', '.join(outputs)}"
+        yield f"{file}: {signature}; {file.stat().st_size / 1e6:.2f} MB, within {difference:.1g} of PyTorch."
 
 
 class Part(NamedTuple):
@@ -93,7 +117,7 @@ def parts_of(model: VAE) -> dict[str, Part]:
         image, latent, noise = (torch.rand(8, *model.image_shape), *torch.randn(2, 8, model.latent_dim))
         uniform = torch.rand(8)
     label = {"label": torch.arange(8) % model.num_classes} if model.num_classes else {}
-    sampler = Draw(sampler_of(model).by_class(model.num_classes))
+    sampler = Sampler(model.sampler.mixtures(model.prior_net).by_class(model.num_classes))
     return {
         "encoder": Part(Encoder(model).eval(), {"image": image, **label}, ["mean", "log_var"]),
         "decoder": Part(Decoder(model).eval(), {"latent": latent, **label}, ["image"]),
@@ -126,7 +150,7 @@ def onnx_graph(part: nn.Module, inputs: dict[str, Tensor], outputs: Sequence[str
 
 @torch.no_grad()
 def largest_difference(graph: bytes, part: nn.Module, inputs: dict[str, Tensor]) -> float:
-    """Between the outputs of onnxruntime and PyTorch for batches of 1 and 7: absolute below 1, relative above."""
+    """The largest difference between onnxruntime and PyTorch, batches of 1 and 7: absolute below 1, relative above."""
     import onnxruntime
 
     session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
@@ -144,7 +168,7 @@ def largest_difference(graph: bytes, part: nn.Module, inputs: dict[str, Tensor])
 
 
 def metadata(model: VAE, metrics: dict[str, Any]) -> dict[str, str]:
-    """Plain strings, or JSON."""
+    """What the files say about the run: plain strings, or JSON."""
     names = label_names(metrics["dataset"]["name"], model.num_classes)
     return {
         "model": metrics["model"],
@@ -159,9 +183,14 @@ def metadata(model: VAE, metrics: dict[str, Any]) -> dict[str, str]:
 
 
 def _contexts(model: VAE) -> Tensor:
-    """What the networks are told about each label, (labels, context)."""
-    return model.context(torch.arange(model.num_classes), model.num_classes)
+    """The context of each label, (labels, context)."""
+    return model.context(torch.arange(model.num_classes))
 
 
 def _context(contexts: Tensor, like: Tensor, label: Labels | None) -> Tensor:
-    return like.new_empty(like.shape[0], 0) if label is None else contexts[row_of(label, len(contexts))]
+    return like.new_empty(like.shape[0], 0) if label is None else contexts[_row_of(label, len(contexts))]
+
+
+def _row_of(label: Labels, num_classes: int) -> Labels:
+    """The row of a table for `label`; out of bounds for a negative label, which would count from the end."""
+    return torch.where(label < 0, num_classes, label)

@@ -7,8 +7,9 @@ import torch
 from torch import Tensor
 
 from cvae_lightning.core.errors import check_boolean, check_integer, check_not_negative, refuse
-from cvae_lightning.core.shapes import AnyLabels, Images, Latents, PerImage, as_labels
-from cvae_lightning.models.latents import DiagonalGaussian
+from cvae_lightning.core.shapes import Images, Labels, Latents, PerImage
+from cvae_lightning.models.latents import DiagonalGaussian, FactorisedDistribution
+from cvae_lightning.models.priors import Prior
 from cvae_lightning.models.protocols import LatentVariableModel
 
 
@@ -16,11 +17,11 @@ class ELBO(NamedTuple):
     """log p(x) >= E_q[log p(x | z)] - KL(q(z | x) || p(z)), Kingma & Welling 2014, eq. 3. Nats."""
 
     log_likelihood: PerImage  # one Monte Carlo sample of z
-    kl: PerImage  # exact, or of the same sample where the prior is a mixture: unbiased too
+    kl: PerImage  # exact; if the prior is a mixture, estimated without bias at the same sample
 
     @classmethod
-    def at_a_draw(cls, model: LatentVariableModel, q: DiagonalGaussian, x: Images, y: AnyLabels) -> "ELBO":
-        """With one z of each image from its posterior `q`."""
+    def at_a_draw(cls, model: LatentVariableModel, q: DiagonalGaussian, x: Images, y: Labels) -> "ELBO":
+        """The ELBO at one z per image, drawn from its posterior `q`."""
         z = q.rsample()
         return cls(model.likelihood(z, y).log_prob(x), model.prior(y).kl(q, z))
 
@@ -35,22 +36,26 @@ class ELBO(NamedTuple):
 
 @runtime_checkable
 class Bound(Protocol):
-    """What training minimises. Val, test and all that is logged have `ELBO.loss(beta)`."""
+    """What training minimises. Val, test and everything that is logged have `ELBO.loss(beta)`.
+
+    A bound that not every prior suits has a method `check(prior)` too: the model calls it when it is built, and it
+    raises UserError.
+    """
 
     beta: float
 
-    def loss(self, model: LatentVariableModel, x: Images, y: AnyLabels, epoch: int) -> tuple[Tensor, ELBO]:
-        """The loss of a batch in an epoch (the first is 0), nats per image, and the ELBO at the same draws."""
+    def loss(self, model: LatentVariableModel, x: Images, y: Labels, epoch: int) -> tuple[Tensor, ELBO]:
+        """The loss of a batch in `epoch` (the first is 0), nats per image, and the ELBO at the same draws."""
         ...
 
 
 class ELBOBound:
-    """beta * kl - log_likelihood, with two ways to keep latents from falling silent early in the training.
+    """beta * kl - log_likelihood, with two ways to keep latents in use early in the training.
 
     Over `warmup_epochs` the weight of the KL term rises to `beta`, linearly and epoch by epoch: in epoch e = 0, 1, ...
     it is beta * min(1, (e + 1) / (warmup_epochs + 1)), after Sønderby et al. 2016. A latent whose KL, averaged over
-    the batch, is below `free_bits` (nats, not bits) counts as `free_bits`: Kingma et al. 2016 (IAF). A mixture as prior
-    has no KL of a latent, and refuses them. At 0 both are off.
+    the batch, is below `free_bits` (nats, not bits) counts as `free_bits`: Kingma et al. 2016 (IAF). Free bits need a
+    prior with independent latents, so a mixture is refused. The defaults, 0, switch both off.
     """
 
     def __init__(self, beta: float = 1.0, warmup_epochs: int = 0, free_bits: float = 0.0) -> None:
@@ -58,25 +63,34 @@ class ELBOBound:
         self.warmup_epochs = check_integer("bound.warmup_epochs", warmup_epochs, 0, "0 is no warm-up.")
         self.free_bits = check_not_negative("bound.free_bits", free_bits, "0 gives none; nats per latent.")
 
-    def loss(self, model: LatentVariableModel, x: Images, y: AnyLabels, epoch: int) -> tuple[Tensor, ELBO]:
+    def check(self, prior: Prior) -> None:
+        """Raises UserError for free bits with a prior whose KL is no sum over latents."""
+        if self.free_bits and not isinstance(prior(torch.zeros(1, dtype=torch.long)), FactorisedDistribution):
+            remedy = "Or use prior.num_components=1: the KL to a mixture is no sum over latents."
+            refuse("0 with a prior that is a mixture", "bound.free_bits", self.free_bits, remedy)
+
+    def loss(self, model: LatentVariableModel, x: Images, y: Labels, epoch: int) -> tuple[Tensor, ELBO]:
         q = model.posterior(x, y)
         elbo = ELBO.at_a_draw(model, q, x, y)
         counted = elbo
         if self.free_bits:
-            kl = model.prior(y).kl_by_latent(q).mean(0).clamp(min=self.free_bits).sum()
+            prior = model.prior(y)
+            assert isinstance(prior, FactorisedDistribution)  # see check
+            kl = prior.kl_by_latent(q).mean(0).clamp(min=self.free_bits).sum()
             counted = elbo._replace(kl=kl.expand_as(elbo.kl))
         return counted.loss(self.weight(epoch)), elbo
 
     def weight(self, epoch: int) -> float:
-        """Of the KL term."""
+        """Weight of the KL term in `epoch`."""
         return self.beta * min(1.0, (epoch + 1) / (self.warmup_epochs + 1))
 
 
 class IWAEBound:
     """-log of the mean importance weight p(x, z) / q(z | x) of `num_samples` draws, Burda et al. 2016, eq. 8.
 
-    With `dreg` the encoder has the doubly reparameterised gradient (Tucker et al. 2019, DReG), whose signal does not
-    drown as `num_samples` grows; the decoder's gradient is the same. Memory and time grow with `num_samples`.
+    With `dreg` the encoder gets the doubly reparameterised gradient (Tucker et al. 2019, DReG), whose noise does not
+    grow with `num_samples` as that of the plain gradient does; the decoder's gradient is the same. Memory and time grow
+    with `num_samples`.
     """
 
     def __init__(self, num_samples: int = 5, dreg: bool = True, beta: float = 1.0) -> None:
@@ -86,18 +100,17 @@ class IWAEBound:
         if beta != 1:
             refuse("1, as importance weights have no KL term", "beta", beta, "Use bound=elbo.")
 
-    def loss(self, model: LatentVariableModel, x: Images, y: AnyLabels, epoch: int) -> tuple[Tensor, ELBO]:
+    def loss(self, model: LatentVariableModel, x: Images, y: Labels, epoch: int) -> tuple[Tensor, ELBO]:
         q = model.posterior(x, y)
         draws = weighted_draws(model, q, x, y, self.num_samples, self.dreg)
-        if self.dreg and draws.z.requires_grad:
-            shares = draws.log_weight.detach().softmax(0).flatten()[:, None]
-            draws.z.register_hook(lambda gradient: gradient * shares)
+        if self.dreg:
+            weight_gradient_again(draws)
         elbo = ELBO(draws.log_likelihood.mean(0), model.prior(y).kl(q, draws.z[: len(x)]))
         return -log_mean_exp(draws.log_weight).mean(), elbo
 
 
 class WeightedDraws(NamedTuple):
-    """Draws of z for a batch, sample by sample, and log p(x | z), log p(x, z) / q(z | x), in nats."""
+    """Draws of z for a batch, sample by sample, with log p(x | z) and log p(x, z) / q(z | x) in nats."""
 
     z: Latents  # (samples * batch, latent)
     log_likelihood: Tensor  # (samples, batch)
@@ -105,12 +118,15 @@ class WeightedDraws(NamedTuple):
 
 
 def weighted_draws(
-    model: LatentVariableModel, q: DiagonalGaussian, x: Images, y: AnyLabels, num_samples: int, through_z: bool = False
+    model: LatentVariableModel, q: DiagonalGaussian, x: Images, y: Labels, num_samples: int, through_z: bool = False
 ) -> WeightedDraws:
-    """`num_samples` draws from the posterior `q` of each image; `through_z`: q's density has a gradient by z alone."""
+    """`num_samples` draws from the posterior `q` of each image.
+
+    With `through_z` the density of q is detached from its parameters: the encoder's gradient flows through z alone.
+    """
     many = q.repeated(num_samples)
     z = many.rsample()
-    labels = as_labels(y, len(x)).repeat(num_samples)
+    labels = y.repeat(num_samples)
     log_likelihood = model.likelihood(z, labels).log_prob(x.repeat(num_samples, 1, 1, 1))
     log_q = (many.detached() if through_z else many).log_prob(z)
     by_sample = (num_samples, len(x))
@@ -118,6 +134,18 @@ def weighted_draws(
     return WeightedDraws(z, log_likelihood.unflatten(0, by_sample), log_weight.unflatten(0, by_sample))
 
 
+def weight_gradient_again(draws: WeightedDraws) -> None:
+    """Turn the encoder's gradient of the importance-weighted bound into DReG's.
+
+    Backpropagation gives each draw the gradient of its log weight by z, times its share w_k / sum_j w_j of the weights.
+    DReG has the square of the share (Tucker et al. 2019, eq. 8), so whatever arrives at z is multiplied by the share
+    once more on its way to the encoder. The decoder and the prior get their gradients without passing z.
+    """
+    if draws.z.requires_grad:
+        shares = draws.log_weight.detach().softmax(0).flatten()[:, None]
+        draws.z.register_hook(lambda gradient: gradient * shares)
+
+
 def log_mean_exp(log_weight: Tensor) -> PerImage:
-    """Over the samples, (samples, batch)."""
+    """The log of the mean weight of each image; `log_weight` is (samples, batch)."""
     return torch.logsumexp(log_weight, 0) - math.log(len(log_weight))

@@ -1,4 +1,8 @@
-"""What a trained model draws: from its sampler, from images, and from given latents, however many there are."""
+"""What a trained model draws: from its sampler, from images, and from given latents, however many there are.
+
+`sample`, `encode` and `reconstruct` take images and labels in any form and check them; everything below takes tensors
+on the model's device.
+"""
 
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple, Protocol
@@ -7,21 +11,24 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from cvae_lightning.core.errors import check_not_negative, check_seed, refuse
+from cvae_lightning.core.errors import check_integer, check_not_negative, check_seed, refuse
 from cvae_lightning.core.random_streams import random_stream
 from cvae_lightning.core.shapes import AnyImages, AnyLabels, Images, Labels, Latents, as_images, as_labels
 from cvae_lightning.models.latents import DiagonalGaussian
+from cvae_lightning.models.priors import Prior
 from cvae_lightning.models.protocols import LatentVariableModel
 
 BATCH = 1000
 DRAWS = 100 * BATCH  # latents drawn at a time: a mixture gathers latent_dim ** 2 numbers for each
 MANY = 5 * BATCH  # from here on there is a progress bar
+NUM_IMAGES = 2000  # drawn by the model itself, to estimate the KL of each latent
 
 
 class Model(LatentVariableModel, Protocol):
     """A latent-variable model that has a sampler."""
 
     num_classes: int
+    prior_net: Prior
 
     @property
     def image_shape(self) -> Sequence[int]: ...
@@ -29,7 +36,7 @@ class Model(LatentVariableModel, Protocol):
     @property
     def device(self) -> torch.device: ...
 
-    def sample_latents(self, y: AnyLabels, temperature: float | None = None) -> Latents: ...
+    def sample_latents(self, y: Labels, temperature: float | None = None) -> Latents: ...
 
 
 class Sample(NamedTuple):
@@ -40,19 +47,44 @@ class Sample(NamedTuple):
     latents: Latents
 
 
-def sample(model: Model, labels: AnyLabels, temperature: float | None = None, seed: int = 0) -> Sample:
+def sample(
+    model: Model,
+    labels: AnyLabels | None = None,
+    *,
+    num: int | None = None,
+    temperature: float | None = None,
+    seed: int = 0,
+) -> Sample:
     """One image per label: the mean of p(x | z, y) at one z from the sampler.
 
-    `temperature` multiplies the standard deviations of the sampler; None stands for its own. Raises UserError for
-    a label that the model does not know, for no label at all, a negative temperature or an invalid seed.
+    A conditional model needs `labels`; with `num`, one label stands for that many images. An unconditional model needs
+    `num`, and refuses labels. `temperature` multiplies the standard deviations of the sampler; None is its own. Raises
+    UserError for anything else, a label that the model does not know, a negative temperature or an invalid seed.
     """
-    y = as_labels(labels, None, model.num_classes or None, model.device)
-    if not len(y):
-        refuse("at least one label", "labels", "none", "Pass for example [2, 7, 9].")
+    if num is not None:
+        num = check_integer("num", num, 1, "It is the number of images.")
+    if not model.num_classes and labels is not None:
+        refuse("no labels, as this model is unconditional", "labels", labels, "Pass num, for example num=3.")
+    y = _conditions(model, labels, num)
     if temperature is not None:
         temperature = check_not_negative("temperature", temperature, "1 is the spread that was fitted.")
     z = sample_latents(model, y, temperature, check_seed("seed", seed))
     return Sample(decode(model, z, y), y, z)
+
+
+def encode(model: Model, x: AnyImages, labels: AnyLabels | None = None) -> DiagonalGaussian:
+    """q(z | x, y). An unconditional model ignores `labels`. Raises UserError for images or labels of another kind."""
+    return _posterior(model, *_images_and_conditions(model, x, labels))
+
+
+def reconstruct(model: Model, x: AnyImages, labels: AnyLabels | None = None, seed: int = 0) -> Images:
+    """The mean of p(x | z, y) at one draw of z from the posterior of each image. Raises UserError as `encode` does."""
+    seed = check_seed("seed", seed)
+    images, y = _images_and_conditions(model, x, labels)
+    posterior = _posterior(model, images, y)
+    with random_stream(seed):
+        z = posterior.sample()
+    return decode(model, z, y)
 
 
 @torch.no_grad()
@@ -75,26 +107,52 @@ def decoded(model: Model, z: Latents, y: Labels) -> Iterator[Images]:
         yield image
 
 
+def draws(model: Model, num: int) -> tuple[Labels, Latents]:
+    """`num` draws from the sampler with labels of all classes in turn; the same at each call."""
+    labels = torch.arange(num, device=model.device) % max(model.num_classes, 1)
+    return labels, sample_latents(model, labels)
+
+
 @torch.no_grad()
-def encode(model: Model, x: AnyImages, labels: AnyLabels) -> DiagonalGaussian:
-    """q(z | x, y). Raises UserError for images or labels that the model was not made for."""
-    x = as_images(x, model.image_shape, model.device)
-    y = as_labels(labels, len(x), model.num_classes or None, model.device)
+def kl_by_latent(model: Model) -> Tensor:
+    """KL(q(z | x, y) || p(z | y)) of each latent in nats, (latent,): the mean over images that the model draws itself.
+
+    So no data set is needed; on the training images the order of the latents is nearly the same. A mixture, whose KL is
+    no sum over latents, is replaced by a Gaussian with its moments. Raises UserError for a prior that is no mixture.
+    """
+    labels, z = draws(model, NUM_IMAGES)
+    q = model.posterior(model.likelihood(z, labels).mean, labels)
+    moments = model.prior_net.mixtures().by_class(model.num_classes).moments()
+    return DiagonalGaussian(*(values[labels] for values in moments)).kl_by_latent(q).mean(0)
+
+
+def _images_and_conditions(model: Model, x: AnyImages, labels: AnyLabels | None) -> tuple[Images, Labels]:
+    images = as_images(x, model.image_shape, model.device)
+    return images, _conditions(model, labels, len(images))
+
+
+def _conditions(model: Model, labels: AnyLabels | None, num: int | None) -> Labels:
+    """Labels as the model takes them: (B,) int64 on its device, one per image; all 0 for an unconditional model."""
+    if not model.num_classes:
+        if num is None:
+            refuse("the number of images", "num", num, "This model is unconditional: pass for example num=3.")
+        return torch.zeros(num, dtype=torch.long, device=model.device)
+    if labels is None:
+        refuse("labels, as this model is conditional", "labels", labels, "Pass for example [2, 7, 9].")
+    y = as_labels(labels, num, model.num_classes, model.device)
+    if not len(y):
+        refuse("at least one label", "labels", "none", "Pass for example [2, 7, 9].")
+    return y
+
+
+@torch.no_grad()
+def _posterior(model: Model, x: Images, y: Labels) -> DiagonalGaussian:
     means, log_vars = zip(*(model.posterior(*part) for part in _in_batches(x, y)), strict=True)
     return DiagonalGaussian(torch.cat(means), torch.cat(log_vars))
 
 
-def reconstruct(model: Model, x: AnyImages, labels: AnyLabels, seed: int = 0) -> Images:
-    """The mean of p(x | z, y) at one draw of z from the posterior of each image. Raises UserError as `encode` does."""
-    seed = check_seed("seed", seed)
-    posterior = encode(model, x, labels)
-    with random_stream(seed):
-        z = posterior.sample()
-    return decode(model, z, as_labels(labels, len(z), device=model.device))
-
-
 def _in_batches(first: Tensor, second: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-    """Both side by side, with a progress bar where that takes seconds."""
+    """Both batch by batch, with a progress bar if there are many."""
     parts = zip(first.split(BATCH), second.split(BATCH), strict=True)
     total = -(-len(first) // BATCH)
     return iter(

@@ -1,4 +1,4 @@
-"""Distributions of latents: diagonal Gaussians and mixtures of them, as posteriors, priors and samplers use them."""
+"""Distributions of latents: Gaussians and mixtures of them, as posteriors, priors and samplers use them."""
 
 import math
 from typing import NamedTuple, Protocol, runtime_checkable
@@ -7,71 +7,75 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from cvae_lightning.core.errors import refuse
 from cvae_lightning.core.shapes import Labels, Latents, PerImage
 
 
 class DiagonalGaussian(NamedTuple):
-    """N(mean, diag(exp(log_var))): the posterior q(z | x, y), and a prior of one component."""
+    """N(mean, diag(exp(log_var))): the posterior q(z | x, y), and a prior with one component."""
 
     mean: Latents
     log_var: Latents
 
     def rsample(self) -> Latents:
-        """One draw an image, differentiable in the parameters (Kingma & Welling 2014, section 2.4)."""
+        """One draw per image, differentiable in the parameters (Kingma & Welling 2014, section 2.4)."""
         return self.mean + torch.randn_like(self.mean) * (0.5 * self.log_var).exp()
 
     def sample(self, temperature: float = 1.0) -> Latents:
-        """One draw an image, through which no gradient flows; `temperature` times the standard deviation."""
+        """One draw per image without a gradient; `temperature` multiplies the standard deviations."""
         return (self.mean + temperature * torch.randn_like(self.mean) * (0.5 * self.log_var).exp()).detach()
 
     def log_prob(self, z: Latents) -> PerImage:
-        """Nats, summed over latents."""
+        """Log q(z) in nats, summed over latents."""
         squares = (z - self.mean).square() / self.log_var.exp()
         return -0.5 * (squares + self.log_var + math.log(2 * math.pi)).sum(1)
 
     def kl(self, q: "DiagonalGaussian", z: Latents) -> PerImage:
-        """KL(q || this) in nats, summed over latents; exact, so that the draw `z` from `q` is not looked at."""
+        """KL(q || this) in nats, summed over latents; exact, so the draw `z` from `q` is not used."""
         return self.kl_by_latent(q).sum(1)
 
     def kl_by_latent(self, q: "DiagonalGaussian") -> Latents:
-        """KL(q || this) of each latent in nats."""
+        """KL(q || this) of each latent, in nats."""
         log_ratio = q.log_var - self.log_var
         squares = (q.mean - self.mean).square() / self.log_var.exp()
         return -0.5 * (1 + log_ratio - squares - log_ratio.exp())
 
     def repeated(self, times: int) -> "DiagonalGaussian":
-        """The whole batch `times` times over."""
+        """The whole batch repeated `times` times."""
         return DiagonalGaussian(self.mean.repeat(times, 1), self.log_var.repeat(times, 1))
 
     def detached(self) -> "DiagonalGaussian":
-        """The same values, through which no gradient flows."""
+        """The same distribution; no gradient flows through its parameters."""
         return DiagonalGaussian(self.mean.detach(), self.log_var.detach())
 
 
 @runtime_checkable
 class LatentDistribution(Protocol):
-    """p(z | y) for a batch of labels; one label stands for as many images as there are latents."""
+    """p(z | y) for a batch of labels."""
 
     def sample(self, temperature: float = 1.0) -> Latents:
-        """One draw a label; the standard deviations of its normals are multiplied by `temperature`."""
+        """One draw per label; `temperature` multiplies the standard deviations of the Gaussians."""
         ...
 
     def log_prob(self, z: Latents) -> PerImage:
-        """Nats, summed over latents."""
+        """Log p(z | y) in nats, summed over latents."""
         ...
 
     def kl(self, q: DiagonalGaussian, z: Latents) -> PerImage:
-        """KL(q || this) in nats: exact where there is a closed form, else estimated at `z`, one draw from `q`."""
+        """KL(q || this) in nats: exact if there is a closed form, else estimated at `z`, one draw from `q`."""
         ...
 
+
+@runtime_checkable
+class FactorisedDistribution(LatentDistribution, Protocol):
+    """A p(z | y) with independent latents, so that KL(q || p) is a sum over latents."""
+
     def kl_by_latent(self, q: DiagonalGaussian) -> Latents:
-        """KL(q || this) of each latent in nats. Raises UserError where the KL is no sum over latents."""
+        """KL(q || this) of each latent, in nats."""
         ...
 
 
 class StandardGaussian(NamedTuple):
-    """N(0, I), whatever the label."""
+    """N(0, I) for each of `num` labels."""
 
     num: int
     latent_dim: int
@@ -87,12 +91,12 @@ class StandardGaussian(NamedTuple):
         return self.kl_by_latent(q).sum(1)
 
     def kl_by_latent(self, q: DiagonalGaussian) -> Latents:
-        """Kingma & Welling 2014, appendix B."""
+        """KL(q || N(0, 1)) of each latent, in nats: Kingma & Welling 2014, appendix B."""
         return -0.5 * (1 + q.log_var - q.mean.square() - q.log_var.exp())
 
 
 class DiagonalMixture(NamedTuple):
-    """Mixtures of diagonal normals, one a group; `group` says for each label which."""
+    """A mixture of diagonal Gaussians for each label of a batch: the row `group` of the tables."""
 
     group: Labels
     log_weights: Tensor  # (groups, components)
@@ -101,13 +105,13 @@ class DiagonalMixture(NamedTuple):
 
     def sample(self, temperature: float = 1.0) -> Latents:
         component = self.log_weights.exp()[self.group].multinomial(1)[:, 0]
-        normal = DiagonalGaussian(self.means[self.group, component], self.log_vars[self.group, component])
-        return normal.sample(temperature)
+        gaussian = DiagonalGaussian(self.means[self.group, component], self.log_vars[self.group, component])
+        return gaussian.sample(temperature)
 
     def log_prob(self, z: Latents) -> PerImage:
-        """All components at once: (z - m)^2 / v = z^2 / v - 2 z m / v + m^2 / v is one matrix product over latents.
+        """Log p(z | y) in nats, in float32 at any precision of the training.
 
-        In float32 at any precision of the training.
+        All components are evaluated at once: (z - m)^2 / v = z^2 / v - 2 z m / v + m^2 / v is one matrix product.
         """
         precisions = (-self.log_vars).exp()
         factors = torch.cat([self.means * precisions, -0.5 * precisions], 2).flatten(0, 1)
@@ -116,13 +120,60 @@ class DiagonalMixture(NamedTuple):
         with torch.autocast(z.device.type, enabled=False):
             by_component = F.linear(torch.cat([z, z.square()], 1), factors, offsets.flatten())
         by_component = by_component.unflatten(1, offsets.shape)
-        own = by_component[torch.arange(len(z), device=z.device), self.group.expand(len(z))]
+        own = by_component[torch.arange(len(z), device=z.device), self.group]
         return own.logsumexp(1)
 
     def kl(self, q: DiagonalGaussian, z: Latents) -> PerImage:
         """The one-draw estimate log q(z) - log p(z): unbiased, and below 0 for some images."""
         return q.log_prob(z) - self.log_prob(z)
 
-    def kl_by_latent(self, q: DiagonalGaussian) -> Latents:
-        remedy = "Or use bound.free_bits=0: the KL to a mixture is no sum over latents."
-        refuse("1 with free bits", "prior.num_components", self.means.shape[1], remedy)
+
+class GaussianMixtures(NamedTuple):
+    """Mixtures of Gaussians with full covariances, one per class or one for all: what a prior or a sampler amounts to.
+
+    >>> GaussianMixtures.standard(latent_dim=20).by_class(10).moments().mean  # zeros of shape (10, 20)
+    """
+
+    weights: Tensor  # (groups, components), each row sums to 1
+    means: Tensor  # (groups, components, latent)
+    factors: Tensor  # (groups, components, latent, latent): lower triangular, factor @ factor.T is the covariance
+
+    @classmethod
+    def standard(cls, latent_dim: int) -> "GaussianMixtures":
+        """N(0, I) for all classes."""
+        return cls(torch.ones(1, 1), torch.zeros(1, 1, latent_dim), torch.eye(latent_dim)[None, None])
+
+    @classmethod
+    def diagonal(cls, weights: Tensor, means: Tensor, log_vars: Tensor) -> "GaussianMixtures":
+        """Mixtures of diagonal Gaussians; `log_vars` has the shape of `means`."""
+        return cls(weights, means, torch.diag_embed((0.5 * log_vars).exp()))
+
+    @property
+    def num_components(self) -> int:
+        """Components of each mixture; a weight may be 0."""
+        return self.weights.shape[1]
+
+    def sample(self, group: Labels, temperature: float = 1.0) -> Latents:
+        """One draw per entry of `group`, which says from which mixture; `temperature` multiplies the factors."""
+        component = self.weights[group].multinomial(1)[:, 0]
+        noise = temperature * torch.randn(len(group), self.means.shape[2], 1, device=group.device)
+        return self.means[group, component] + (self.factors[group, component] @ noise)[..., 0]
+
+    def by_class(self, num_classes: int) -> "GaussianMixtures":
+        """One mixture per class, so that labels index them; a single one for a model without classes."""
+        return GaussianMixtures(*(part.expand(max(num_classes, 1), *part.shape[1:]) for part in self))
+
+    def as_single_gaussians(self) -> "GaussianMixtures":
+        """One Gaussian per group, with the mean and the covariance of its mixture."""
+        means = torch.einsum("gk,gkl->gl", self.weights, self.means)
+        scaled = self.weights.sqrt()[..., None, None] * torch.cat(
+            [self.factors, (self.means - means[:, None])[..., None]], 3
+        )
+        covariances = torch.einsum("gkil,gkjl->gij", scaled, scaled)
+        factors = torch.linalg.cholesky(covariances)
+        return GaussianMixtures(torch.ones(len(means), 1), means[:, None], factors[:, None])
+
+    def moments(self) -> DiagonalGaussian:
+        """The mean and the log variance of each latent in each group, (groups, latent)."""
+        single = self.as_single_gaussians()
+        return DiagonalGaussian(single.means[:, 0], single.factors[:, 0].square().sum(2).log())

@@ -1,53 +1,79 @@
-"""Where a model draws its latents from when it makes new images: the prior, or a density fitted after the training."""
+"""Samplers for the latents of new images: the prior itself, or a density fitted to the latents after the training."""
 
 from collections.abc import Callable, Iterable
-from typing import TypeAlias
+from typing import Protocol, TypeAlias, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
 from cvae_lightning.core.errors import check_integer, check_positive, check_seed
 from cvae_lightning.core.shapes import Labels, Latents
-from cvae_lightning.models.latents import LatentDistribution
+from cvae_lightning.models.latents import GaussianMixtures, LatentDistribution
+from cvae_lightning.models.priors import Prior
 
 Encoded: TypeAlias = Iterable[tuple[Latents, Labels]]
 """Draws from the posteriors of the training images, batch by batch, with their labels."""
 
 
+@runtime_checkable
+class Sampler(Protocol):
+    """A module that draws the latents of new images; what it fits is kept with the model's weights."""
+
+    def fit(self, encoded: Encoded) -> None:
+        """Fit the density to the latents of the training images."""
+        ...
+
+    def __call__(self, y: Labels, prior: LatentDistribution, temperature: float | None = None) -> Latents:
+        """One draw per label; `prior` is p(z | y) of these labels.
+
+        `temperature` multiplies the standard deviations; None is the sampler's own temperature.
+        """
+        ...
+
+    def mixtures(self, prior: Prior) -> GaussianMixtures:
+        """The density that is drawn from, at the sampler's own temperature: what traversals and exports compute with.
+
+        `prior` is the model's. A sampler that is no mixture of Gaussians raises UserError.
+        """
+        ...
+
+
 class PriorSampler(nn.Module):
-    """The prior of the model itself; nothing is fitted."""
+    """Draws from the model's prior; nothing is fitted."""
 
     def __init__(self, latent_dim: int, num_classes: int) -> None:
         super().__init__()
 
     def fit(self, encoded: Encoded) -> None:
-        """Nothing to do, and nothing is encoded for it."""
+        """Does nothing; no image is encoded for it."""
 
     def forward(self, y: Labels, prior: LatentDistribution, temperature: float | None = None) -> Latents:
-        """One draw a label; `prior` is p(z | y) of these labels. `temperature` is 1 by default."""
         return prior.sample(1.0 if temperature is None else temperature)
+
+    def mixtures(self, prior: Prior) -> GaussianMixtures:
+        return prior.mixtures()
 
 
 class MixtureSampler(nn.Module):
-    """Normals with full covariances, fitted to the latents of the training images; of each class, where there are any.
+    """A mixture of Gaussians with full covariances, fitted to the latents of the training images, per class if any.
 
-    Images from it follow the data even where the aggregated posterior is not the prior, as it never quite is (Ghosh et
-    al. 2020, section 4). A class has at most one component for each `IMAGES_PER_COMPONENT` of its images; a class with
-    fewer than two images keeps N(0, I). A `temperature` below 1 shrinks the components' standard deviations: images
-    more typical, and less diverse.
+    Its images follow the data even if the aggregated posterior differs from the prior, which it always does to some
+    extent (Ghosh et al. 2020, section 4). A class has at most one component per `IMAGES_PER_COMPONENT` of its images; a
+    class with fewer than two images keeps N(0, I). A `temperature` below 1 shrinks the components' standard deviations:
+    the images become more typical and less diverse.
     """
 
     IMAGES_PER_COMPONENT = 100
 
-    weights: Tensor  # (groups, components)
-    means: Tensor  # (groups, components, latent)
-    factors: Tensor  # (groups, components, latent, latent): lower triangular, factor @ factor.T is the covariance
+    weights: Tensor  # the three fields of GaussianMixtures
+    means: Tensor
+    factors: Tensor
 
     def __init__(
         self, latent_dim: int, num_classes: int, num_components: int, temperature: float = 1.0, seed: int = 0
     ) -> None:
         super().__init__()
-        remedy = "1 is a single normal; the default is sampler.num_components=40."
+        remedy = "1 is a single Gaussian; the default is sampler.num_components=40."
         size = check_integer("sampler.num_components", num_components, 1, remedy)
         self.temperature = check_positive("sampler.temperature", temperature, "1 is the density that was fitted.")
         self.seed = check_seed("sampler.seed", seed)
@@ -65,12 +91,12 @@ class MixtureSampler(nn.Module):
             self._fit_group(group, z[y == group] if self.conditional else z)
 
     def forward(self, y: Labels, prior: LatentDistribution, temperature: float | None = None) -> Latents:
-        """One draw a label; without classes, the labels' number counts. `temperature` replaces the sampler's own."""
         group = y if self.conditional else torch.zeros_like(y)
-        component = self.weights[group].multinomial(1)[:, 0]
-        scale = self.temperature if temperature is None else temperature
-        noise = scale * torch.randn(len(y), self.means.shape[2], 1, device=y.device)
-        return self.means[group, component] + (self.factors[group, component] @ noise)[..., 0]
+        fitted = GaussianMixtures(self.weights, self.means, self.factors)
+        return fitted.sample(group, self.temperature if temperature is None else temperature)
+
+    def mixtures(self, prior: Prior) -> GaussianMixtures:
+        return GaussianMixtures(self.weights, self.means, self.temperature * self.factors)
 
     def _fit_group(self, group: int, z: Latents) -> None:
         from sklearn.mixture import GaussianMixture  # takes seconds to import
@@ -85,6 +111,5 @@ class MixtureSampler(nn.Module):
         self.factors[group, :size] = torch.linalg.cholesky(torch.from_numpy(mixture.covariances_))
 
 
-Sampler: TypeAlias = PriorSampler | MixtureSampler
-SamplerFactory: TypeAlias = Callable[..., Sampler]
-"""(latent_dim, num_classes) -> a sampler; the model knows its sizes."""
+SamplerFactory: TypeAlias = Callable[[int, int], Sampler]
+"""(latent_dim, num_classes) -> a sampler; the model passes its sizes."""

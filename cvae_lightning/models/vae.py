@@ -10,19 +10,19 @@ from torch import Tensor, nn
 
 from cvae_lightning.core.errors import NonFiniteLoss, check_integer, refuse
 from cvae_lightning.core.random_streams import random_stream
-from cvae_lightning.core.shapes import AnyImages, AnyLabels, Batch, Context, Images, Latents, as_images, as_labels
+from cvae_lightning.core.shapes import Batch, Context, Images, Labels, Latents
 from cvae_lightning.models.bounds import ELBO, Bound, ELBOBound
 from cvae_lightning.models.latents import DiagonalGaussian, LatentDistribution
 from cvae_lightning.models.likelihoods import PixelDistribution
 from cvae_lightning.models.mean_elbo import MeanELBO
 from cvae_lightning.models.optimizers import OptimizerFactory, Schedule, constant
-from cvae_lightning.models.priors import PriorFactory, StandardGaussianPrior
-from cvae_lightning.models.samplers import PriorSampler, SamplerFactory
+from cvae_lightning.models.priors import Prior, PriorFactory, StandardGaussianPrior
+from cvae_lightning.models.samplers import PriorSampler, Sampler, SamplerFactory
 
 
 @runtime_checkable
 class Network(Protocol):
-    """Builds the encoder, (x, context) -> parameters, and the decoder, (z, context) -> output a pixel."""
+    """Builds the encoder, (x, context) -> parameters, and the decoder, (z, context) -> one output per pixel."""
 
     def encoder(self, image_shape: Sequence[int], context_dim: int, output_dim: int) -> nn.Module: ...
 
@@ -30,12 +30,19 @@ class Network(Protocol):
 
 
 PLAIN_ELBO = ELBOBound()
+METHODS = {"prior": "forward and mixtures", "sampler": "fit, forward and mixtures"}
 
 
 class VAE(LightningModule):
-    """p(x, z) = p(z) p(x | z) with a normal posterior, Kingma & Welling 2014; p(z) is N(0, I) unless it is learned.
+    """p(x, z) = p(z) p(x | z) with a Gaussian posterior, Kingma & Welling 2014; p(z) is N(0, I) unless it is learned.
 
-    Wherever labels go in, one label may stand for the whole batch; this model uses their number only.
+    All methods take labels `y` as (B,) int64 on the model's device, one per image, and don't check them; this model
+    uses only their number. `inference` takes labels and images in any form, and checks them.
+
+    >>> model = VAE(MLP(), Gaussian(), adam(lr=0.005), latent_dim=20)
+    >>> Trainer(max_epochs=10).fit(model, datamodule=DataModule(Digits(), batch_size=64))
+    >>> inference.sample(model, num=3).images.shape
+    torch.Size([3, 1, 28, 28])
     """
 
     MIN_CLASSES = 0
@@ -53,7 +60,10 @@ class VAE(LightningModule):
         sampler: SamplerFactory = PriorSampler,
         prior: PriorFactory = StandardGaussianPrior,
     ) -> None:
-        """`num_classes` labels are told apart, and are the width of the context; 0: labels are ignored."""
+        """Raises UserError for sizes that are none, and for parts that don't fit together.
+
+        `num_classes` is the width of the context; 0 is a model that ignores labels.
+        """
         super().__init__()
         remedy = "MNIST has 10; model=vae needs no labels."
         self.num_classes = check_integer("data.num_classes", num_classes, self.MIN_CLASSES, remedy)
@@ -69,56 +79,58 @@ class VAE(LightningModule):
         self.decoder = network.decoder(latent_dim, num_classes, image_shape)
         self.likelihood_head = likelihood
         self.prior_net = prior(latent_dim, num_classes)
-        if isinstance(bound, ELBOBound) and bound.free_bits:  # a mixture refuses now, not at the first step
-            self.prior_net(0).kl_by_latent(DiagonalGaussian(*torch.zeros(2, 1, latent_dim)))
         self.sampler = sampler(latent_dim, num_classes)
+        for key, part, kind in (("prior", self.prior_net, Prior), ("sampler", self.sampler, Sampler)):
+            if not isinstance(part, kind):
+                refuse(f"a {key} with {METHODS[key]}", key, type(part).__name__, "Add what is missing.")
+        if check := getattr(bound, "check", None):
+            check(self.prior_net)
         self.train_means, self.val_means, self.test_means = (MeanELBO(bound.beta) for _ in range(3))
 
-    def context(self, y: AnyLabels, num: int) -> Context:
-        """What both networks are told about the `num` labels: here nothing, of width 0."""
-        return torch.empty(num, 0, device=self.device)
+    def context(self, y: Labels) -> Context:
+        """What both networks see of the labels: here nothing, of width 0."""
+        return torch.empty(len(y), 0, device=y.device)
 
-    def prior(self, y: AnyLabels) -> LatentDistribution:
+    def prior(self, y: Labels) -> LatentDistribution:
         """p(z | y)."""
         return self.prior_net(y)
 
-    def posterior(self, x: Images, y: AnyLabels) -> DiagonalGaussian:
+    def posterior(self, x: Images, y: Labels) -> DiagonalGaussian:
         """q(z | x, y)."""
-        mean, log_var = self.encoder(x, self.context(y, len(x))).float().chunk(2, dim=1)
+        mean, log_var = self.encoder(x, self.context(y)).float().chunk(2, dim=1)
         return DiagonalGaussian(mean, log_var)
 
-    def likelihood(self, z: Latents, y: AnyLabels) -> PixelDistribution:
+    def likelihood(self, z: Latents, y: Labels) -> PixelDistribution:
         """p(x | z, y)."""
-        return self.likelihood_head(self.decoder(z, self.context(y, len(z))).float())
+        return self.likelihood_head(self.decoder(z, self.context(y)).float())
 
-    def likelihood_between(self, z: Latents, first: AnyLabels, last: AnyLabels, share: float) -> PixelDistribution:
+    def likelihood_between(self, z: Latents, first: Labels, last: Labels, share: float) -> PixelDistribution:
         """p(x | z, y) where the context is `share` of the way from that of the first label to that of the last."""
-        start, end = self.context(first, len(z)), self.context(last, len(z))
+        start, end = self.context(first), self.context(last)
         return self.likelihood_head(self.decoder(z, torch.lerp(start, end, share)).float())
 
-    def elbo(self, x: Images, y: AnyLabels) -> ELBO:
+    def elbo(self, x: Images, y: Labels) -> ELBO:
+        """The ELBO of each image at one draw of z from its posterior."""
         return ELBO.at_a_draw(self, self.posterior(x, y), x, y)
 
     @torch.no_grad()
-    def reconstruct(self, x: AnyImages, y: AnyLabels) -> Images:
+    def reconstruct(self, x: Images, y: Labels) -> Images:
         """The mean of p(x | z, y) at one draw of z from the posterior of each image."""
-        x = as_images(x, self.image_shape, self.device)
         return self.likelihood(self.posterior(x, y).rsample(), y).mean
 
     @torch.no_grad()
-    def sample(self, y: AnyLabels) -> Images:
-        """The mean of p(x | z, y) at one draw of z from the sampler, one image a label."""
+    def sample(self, y: Labels) -> Images:
+        """The mean of p(x | z, y) at one draw of z from the sampler: one image per label."""
         return self.likelihood(self.sample_latents(y), y).mean
 
     @torch.no_grad()
-    def sample_latents(self, y: AnyLabels, temperature: float | None = None) -> Latents:
-        """One draw of z a label from the sampler, at its own temperature where none is given."""
-        labels = as_labels(y, device=self.device)
-        return self.sampler(labels, self.prior(labels), temperature)
+    def sample_latents(self, y: Labels, temperature: float | None = None) -> Latents:
+        """One draw of z per label from the sampler; None is the sampler's own temperature."""
+        return self.sampler(y, self.prior(y), temperature)
 
     @torch.no_grad()
     def fit_sampler(self, batches: Iterable[Batch]) -> None:
-        """Fit the sampler to one draw from the posterior of each of the training images."""
+        """Fit the sampler to one draw from the posterior of each training image."""
         self.sampler.fit((self.posterior(x, y).rsample(), y) for x, y in batches)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
@@ -152,7 +164,7 @@ class VAE(LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def _measure(self, means: MeanELBO, batch: Batch, batch_idx: int) -> None:
-        """With the same draws in every epoch, none from the stream of the training; in float32 at any precision."""
+        """Add the ELBO of a batch: the same draws in every epoch, none from the training's stream; always float32."""
         with random_stream(batch_idx), torch.autocast(self.device.type, enabled=False):
             means.update(self.elbo(*batch))
 

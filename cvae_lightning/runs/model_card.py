@@ -130,7 +130,7 @@ def model_card(
         settings=fenced("\n".join(_settings(metrics)), "yaml"),
         seconds=f"{metrics['time']['fit_seconds']:,.0f}",
         commit=escaped(str(metrics["environment"]["commit"] or "unknown")),
-        labels="[2, 7, 9]" if num_classes else "[0] * 3",
+        labels="[2, 7, 9]" if num_classes else "num=3",
         labels_in_a_shell="'labels=[2,7,9]'" if num_classes else "num=3",
         limits="\n".join(f"* {limit}" for limit in limits(metrics, num_classes)),
     )

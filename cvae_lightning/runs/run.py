@@ -206,29 +206,41 @@ class Run:
             "use that version, or train again."
         )
 
-    def sample(self, labels: "AnyLabels", temperature: float | None = None, seed: int = 0) -> "Images":
-        """One image per label, from the run's sampler: (B, C, H, W), float32 in [0, 1], on the CPU.
+    def sample(
+        self,
+        labels: "AnyLabels | None" = None,
+        *,
+        num: int | None = None,
+        temperature: float | None = None,
+        seed: int = 0,
+    ) -> "Images":
+        """New images from the run's sampler: (B, C, H, W), float32 in [0, 1], on the CPU.
 
-        `labels` are integers: one, a list, or a tensor or array of 0 or 1 dimensions. A model without classes draws
-        as many images as there are labels. The images are the same for the same `seed`. A `temperature` below 1 makes
-        them more typical and less diverse; None stands for the sampler's own. Raises UserError for anything else.
+        >>> Run("path/to/a/cvae").sample([2, 7, 9])  # one image per label
+        >>> Run("path/to/a/cvae").sample(7, num=20)  # twenty sevens
+        >>> Run("path/to/a/vae").sample(num=3)  # an unconditional model has no labels
+
+        `labels` are integers: one, a list, or a tensor or array of 0 or 1 dimensions. The images are the same for the
+        same `seed`. A `temperature` below 1 makes them more typical and less diverse; None is the sampler's own. Raises
+        UserError for anything else.
         """
         from cvae_lightning.models import inference
 
-        return inference.sample(self._model, labels, temperature, seed).images
+        return inference.sample(self._model, labels, num=num, temperature=temperature, seed=seed).images
 
-    def reconstruct(self, images: "AnyImages", labels: "AnyLabels", seed: int = 0) -> "Images":
+    def reconstruct(self, images: "AnyImages", labels: "AnyLabels | None" = None, seed: int = 0) -> "Images":
         """Reconstructions of `images`, at one draw of z each: (B, C, H, W), float32 in [0, 1], on the CPU.
 
         `images` are a tensor or an array (B, C, H, W), or one image (C, H, W): floats of any precision in [0, 1],
-        bytes, which are divided by 255, or booleans. `labels` as in `sample`, one for all images or one for each.
+        bytes, which are divided by 255, or booleans. `labels` as in `sample`, one for all images or one for each; an
+        unconditional model ignores them.
         Raises UserError for anything else.
         """
         from cvae_lightning.models import inference
 
         return inference.reconstruct(self._model, images, labels, seed)
 
-    def encode(self, images: "AnyImages", labels: "AnyLabels") -> "Latents":
+    def encode(self, images: "AnyImages", labels: "AnyLabels | None" = None) -> "Latents":
         """The means of q(z | x, y): (B, latent_dim), float32, on the CPU; `images` and `labels` as in `reconstruct`."""
         from cvae_lightning.models import inference
 

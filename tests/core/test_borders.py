@@ -58,8 +58,6 @@ def test_images_are_float32_in_0_to_1_whatever_holds_them(run: Run, name: str) -
     assert (images.dtype, images.shape, images.device.type) == (torch.float32, expected.shape, "cpu")
     assert not images.requires_grad
     assert run.encode(given_images, 7).shape == (len(expected), 3)
-    torch.manual_seed(0)
-    assert run.model().reconstruct(given_images, 7).shape == expected.shape
 
 
 def test_a_read_only_array_is_not_written_to(run: Run) -> None:
@@ -178,17 +176,35 @@ def test_a_wrong_number_of_labels_is_refused(run: Run) -> None:
         run.encode(X, [1, 2, 3])
 
 
-def test_a_model_without_classes_checks_labels_but_for_their_range(tmp_path: Path) -> None:
+def test_one_label_stands_for_as_many_images_as_are_asked_for(run: Run) -> None:
+    assert torch.equal(run.sample(7, num=3), run.sample([7, 7, 7]))
+    with pytest.raises(UserError, match=r"Expected one label or 3 labels \(labels\), got '2 labels'"):
+        run.sample([2, 7], num=3)
+    with pytest.raises(UserError, match=r"Expected labels, as this model is conditional \(labels\), got None"):
+        run.sample(num=3)
+
+
+def test_an_unconditional_model_draws_a_number_of_images_and_ignores_the_labels_of_others(tmp_path: Path) -> None:
     vae = untrained_run(tmp_path / "vae", "model=vae")
-    assert len(vae.sample([0, 99])) == 2
-    with pytest.raises(UserError, match=r"\(labels\)"):
-        vae.sample("seven")  # type: ignore[arg-type]
+    assert vae.sample(num=2).shape == (2, 1, 28, 28)
+    assert torch.equal(vae.encode(X), vae.encode(X, 7))
+    assert torch.equal(vae.reconstruct(X), vae.reconstruct(X, [1, 2]))
+    with pytest.raises(UserError, match=r"Expected no labels, .* \(labels\), got \[2, 7\]\. Pass num"):
+        vae.sample([2, 7])
+    with pytest.raises(UserError, match=r"Expected the number of images \(num\), got None"):
+        vae.sample()
+
+
+@pytest.mark.parametrize("num", [0, -1, 2.0, True, "3"])
+def test_a_number_of_images_that_is_none_is_refused(run: Run, num: Any) -> None:
+    with pytest.raises(UserError, match=r"Expected an integer of at least 1 \(num\)"):
+        run.sample(7, num=num)
 
 
 @pytest.mark.parametrize("temperature", [-1, float("nan"), float("inf"), "hot", True, np.float32("nan")])
 def test_a_temperature_that_is_none_is_refused(run: Run, temperature: Any) -> None:
     with pytest.raises(UserError, match=r"Expected a finite number of at least 0 \(temperature\)"):
-        run.sample(7, temperature)
+        run.sample(7, temperature=temperature)
 
 
 @pytest.mark.parametrize("seed", [-1, 2**32, 1.0, "0", None, True])
@@ -200,7 +216,9 @@ def test_a_seed_that_is_none_is_refused(run: Run, seed: Any) -> None:
 
 
 def test_numbers_of_numpy_are_numbers(run: Run) -> None:
-    assert torch.equal(run.sample(7, np.float32(0.5), np.int64(3)), run.sample(7, 0.5, 3))  # type: ignore[arg-type]
+    temperature, seed, num = np.float32(0.5), np.int64(3), np.int32(2)
+    given = run.sample(7, num=num, temperature=temperature, seed=seed)  # type: ignore[arg-type]
+    assert torch.equal(given, run.sample(7, num=2, temperature=0.5, seed=3))
 
 
 @pytest.mark.parametrize("device", ["cpu", "meta"])

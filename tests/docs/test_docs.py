@@ -196,4 +196,4 @@ def test_the_parts_of_the_page_are_trained_by_their_names_once_they_are_trusted(
     metrics = train(run)
     assert metrics["val"]["brightness"] > 0
     assert (metrics["model"], metrics["network"], metrics["likelihood"]) == ("parity_vae", "gelu", "laplace")
-    assert run.model().sample([0, 1]).shape == (2, 1, 28, 28)
+    assert run.sample([0, 1]).shape == (2, 1, 28, 28)

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from helpers import composed, execute, idx_bytes
+from helpers import composed, execute, idx_bytes, untrained_run
 from omegaconf import OmegaConf
 from PIL import Image
 from torch import Tensor
 
-from cvae_lightning.core.build import CONF
+from cvae_lightning.core.build import CONF, PLUGINS
 from cvae_lightning.core.errors import UserError
 from cvae_lightning.data.image_files import read_images
 from cvae_lightning.drawing.embed import embed
@@ -26,7 +26,6 @@ from cvae_lightning.drawing.reconstruct import reconstruct
 from cvae_lightning.drawing.sample import sample
 from cvae_lightning.drawing.traverse import traverse
 from cvae_lightning.models import inference
-from cvae_lightning.models.latent_densities import kl_by_latent
 from cvae_lightning.runs.run import Run
 from cvae_lightning.runs.sweep import RECORD, chosen_run
 from cvae_lightning.training.parts import local_data
@@ -91,7 +90,8 @@ def test_samples_do_not_depend_on_how_many_are_decoded_at_once(
 @pytest.mark.parametrize("name", ["cvae", "vae"])
 def test_temperature_multiplies_what_is_drawn_around_the_means(runs: dict[str, Run], name: str) -> None:
     model = runs[name].model()
-    cold, half, warm = (inference.sample(model, [1, 1, 4], temperature).latents for temperature in (0.0, 0.5, 1.0))
+    y = torch.tensor([1, 1, 4])
+    cold, half, warm = (inference.sample_latents(model, y, temperature) for temperature in (0.0, 0.5, 1.0))
     torch.testing.assert_close(half - cold, (warm - cold) / 2)
     assert (warm - cold).abs().min() > 0
     assert torch.equal(cold[0], cold[1])
@@ -307,7 +307,7 @@ def test_samples_can_be_the_ends_with_labels_in_turn(call: Call) -> None:
 
 def test_a_traversal_moves_one_latent_at_a_time_by_kl(call: Call, runs: dict[str, Run]) -> None:
     drawn = call("traverse", "labels=4", "steps=5")
-    kl = kl_by_latent(runs["cvae"].model())
+    kl = inference.kl_by_latent(runs["cvae"].model())
     assert drawn["order"].tolist() == kl.argsort(descending=True).tolist()
     assert drawn["values"].tolist() == [-3, -1.5, 0, 1.5, 3]
     for row, latent in enumerate(drawn["order"].tolist()):
@@ -317,6 +317,15 @@ def test_a_traversal_moves_one_latent_at_a_time_by_kl(call: Call, runs: dict[str
         assert moved[:, others].unique(dim=0).shape[0] == 1
     points = traversal(torch.zeros(3), torch.tensor([2]), torch.tensor([1.0, 2.0]))
     assert points.tolist() == [[[0, 0, 1], [0, 0, 2]]]
+
+
+def test_a_prior_and_a_sampler_of_ones_own_are_traversed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(PLUGINS, "own_parts")
+    own = ["prior._target_=own_parts.SteppedPrior", "sampler._target_=own_parts.HalfSampler"]
+    run = untrained_run(tmp_path / "run", *own)
+    traverse(composed(f"run={run.path}", "labels=8", "format=npz", config_name="traverse"))
+    with np.load(run.path / "samples" / "traversal_8.npz") as drawn:
+        assert np.median(drawn["latents"]) == 2, "the mean of the prior of 8"
 
 
 def test_each_class_has_a_traversal_of_its_own(call: Call, tmp_path: Path) -> None:

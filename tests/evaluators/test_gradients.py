@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 import torch
+from helpers import labelled
 from linear_gaussian import LinearGaussian
 from torch import Tensor
 
@@ -27,8 +28,8 @@ NUM = 100_000
 
 
 def estimates(model: LinearGaussian, x: Tensor, num_draws: int = NUM) -> dict[str, PosteriorGradient]:
-    q = model.posterior(x, 0)
-    draws = draw(model, q, x, 0, num_draws)
+    q = model.posterior(x, labelled(x))
+    draws = draw(model, q, x, labelled(x), num_draws)
     return {
         "reparameterised": reparameterised(q, draws),
         "reinforce": reinforce(q, draws),
@@ -38,7 +39,7 @@ def estimates(model: LinearGaussian, x: Tensor, num_draws: int = NUM) -> dict[st
 
 def exact_gradient(model: LinearGaussian, x: Tensor) -> tuple[Tensor, Tensor]:
     """Of E_q[log p(x | z)] = -(|x - b - W mean|^2 + sum_j |W_j|^2 exp(log_var_j)) / (2 variance), in mean, log_var."""
-    q = model.posterior(x, 0)
+    q = model.posterior(x, labelled(x))
     error = (x.flatten(1) - model.bias - q.mean @ model.weights.T).square().sum(1)
     spread = (q.log_var.exp() * model.weights.square().sum(0)).sum(1)
     mean, log_var = torch.autograd.grad(-(error + spread).sum() / (2 * model.variance), (q.mean, q.log_var))
@@ -59,7 +60,7 @@ def test_the_reparameterised_gradient_varies_as_the_closed_form_says() -> None:
     """In `offset` it is W'(x - b - W z) / variance, whose covariance is A S A with A = W'W / variance, S that of z."""
     model = LinearGaussian()
     x = model.draw(1)
-    q = model.posterior(x, 0)
+    q = model.posterior(x, labelled(x))
     variance = total_variance(q, estimates(model, x, 5_000)["reparameterised"], [model.offset])
     curvature = model.weights.T.detach() @ model.weights.detach() / model.variance
     expected = (curvature @ q.log_var[0].detach().exp().diag() @ curvature).trace()
@@ -69,10 +70,12 @@ def test_the_reparameterised_gradient_varies_as_the_closed_form_says() -> None:
 def test_a_batch_of_equal_images_has_their_variance_divided_by_their_number() -> None:
     model = LinearGaussian()
     x = model.draw(1)
-    one, many = (
-        total_variance(model.posterior(images, 0), estimates(model, images, 2_000)["reparameterised"], [model.offset])
-        for images in (x, x.expand(8, -1, -1, -1))
-    )
+
+    def variance(images: Tensor) -> float:
+        q = model.posterior(images, labelled(images))
+        return total_variance(q, estimates(model, images, 2_000)["reparameterised"], [model.offset])
+
+    one, many = variance(x), variance(x.expand(8, -1, -1, -1))
     assert one / many == pytest.approx(8, rel=0.2)
 
 
@@ -97,8 +100,8 @@ def test_the_variance_is_that_of_gradients_taken_one_by_one() -> None:
 def test_a_baseline_takes_away_what_a_constant_adds() -> None:
     model = LinearGaussian()
     x = model.draw(2)
-    q = model.posterior(x, 0)
-    draws = draw(model, q, x, 0, 500)
+    q = model.posterior(x, labelled(x))
+    draws = draw(model, q, x, labelled(x), 500)
     shifted = draws._replace(reward=draws.reward - 50)
 
     def variance(these: Any, baseline: Any) -> float:
@@ -113,10 +116,10 @@ def test_the_reward_of_a_gaussian_is_the_papers_loss() -> None:
     """The sum of squared errors at variance 0.5, without a constant."""
     model = VAE(MLP([8]), Gaussian(0.5), adam(lr=0.01))
     x = torch.rand(2, 1, 28, 28)
-    q = model.posterior(x, 0)
-    draws = draw(model, q, x, 0, 3)
+    q = model.posterior(x, labelled(x))
+    draws = draw(model, q, x, labelled(x), 3)
     z = q.mean + draws.noise * (q.log_var / 2).exp()
-    images = torch.stack([model.likelihood(one, 0).mean for one in z])
+    images = torch.stack([model.likelihood(one, labelled(one)).mean for one in z])
     torch.testing.assert_close(draws.reward, -(images - x).square().flatten(2).sum(2))
 
 

@@ -18,16 +18,17 @@ from helpers import composed, randomised, untrained_model
 from omegaconf import OmegaConf
 from torch import Tensor, nn
 
-from cvae_lightning.core.build import PACKAGE
+from cvae_lightning.core.build import PACKAGE, PLUGINS
 from cvae_lightning.core.errors import UserError
 from cvae_lightning.exporters import onnx_models
 from cvae_lightning.exporters.explorer import explorer_page
 from cvae_lightning.exporters.export import export
 from cvae_lightning.exporters.javascript import decoder_content, mixtures_content
 from cvae_lightning.exporters.labels import label_names
-from cvae_lightning.exporters.onnx_models import Decoder, Encoder, onnx_graph
+from cvae_lightning.exporters.onnx_models import Decoder, Encoder, Sampler, onnx_graph
 from cvae_lightning.models.cvae import CVAE
-from cvae_lightning.models.latent_densities import Draw, kl_by_latent, prior_of, sampler_of
+from cvae_lightning.models.inference import kl_by_latent
+from cvae_lightning.models.latents import GaussianMixtures
 from cvae_lightning.models.likelihoods import Bernoulli, ContinuousBernoulli, Gaussian, GaussianOptimal
 from cvae_lightning.models.optimizers import adam
 from cvae_lightning.models.samplers import MixtureSampler, PriorSampler
@@ -38,7 +39,7 @@ from cvae_lightning.networks.residual import Residual
 from cvae_lightning.runs.run import Run
 
 SMALL = ["latent_dim=3", "data=digits", "network.hidden=[16,12]"]
-three_normals = functools.partial(MixtureSampler, num_components=3)
+three_gaussians = functools.partial(MixtureSampler, num_components=3)
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
 
 
@@ -52,6 +53,10 @@ def small(
     parts = network or MLP([16, 12], **arguments), likelihood or Gaussian(), adam(0.001)
     model = CVAE if classes else VAE
     return randomised(model(*parts, latent_dim=3, num_classes=classes, sampler=sampler))
+
+
+def mixtures_of(model: VAE) -> GaussianMixtures:
+    return model.sampler.mixtures(model.prior_net)
 
 
 def metrics_of(model: VAE, network: str = "mlp") -> dict[str, Any]:
@@ -196,11 +201,24 @@ def test_the_extra_is_asked_for_by_name(tmp_path: Path, monkeypatch: pytest.Monk
 
 def test_a_draw_follows_from_its_numbers() -> None:
     """A component of weight w is chosen by a share w of all uniform numbers; without noise its mean is drawn."""
-    mixtures = sampler_of(small(sampler=three_normals))
+    mixtures = mixtures_of(small(sampler=three_gaussians))
     uniform = (torch.arange(10_000) + 0.5) / 10_000
-    z = Draw(mixtures)(torch.zeros(10_000, 3), uniform, torch.full((10_000,), 4))
+    z = Sampler(mixtures)(torch.zeros(10_000, 3), uniform, torch.full((10_000,), 4))
     shares = torch.stack([(z == mean).all(1).double().mean() for mean in mixtures.means[4]])
     torch.testing.assert_close(shares.float(), mixtures.weights[4], atol=2e-4, rtol=0)
+
+
+def test_a_prior_and_a_sampler_of_ones_own_are_exported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(PLUGINS, "own_parts")
+    own = ["prior._target_=own_parts.SteppedPrior", "sampler._target_=own_parts.HalfSampler"]
+    run = finished_run(tmp_path / "run", *SMALL, *own)
+    command(run, "format=all")
+    y = torch.full((20_000,), 8)
+    numbers = {"noise": torch.randn(len(y), 3), "uniform": torch.rand(len(y))}
+    (z,) = of_onnx(run.path / "export" / "sampler.onnx", **numbers, label=y)
+    torch.testing.assert_close(z, 2 + 0.5 * numbers["noise"])
+    page = (run.path / "export" / "explorer.html").read_text(encoding="utf-8")
+    assert '"prior": {"means": [[0.0, 0.0, 0.0], [0.25, 0.25, 0.25]' in page
 
 
 @pytest.mark.parametrize("override", ["sampler=mixture", "prior=learned"])
@@ -209,10 +227,10 @@ def test_moments_are_those_of_the_draws(override: str) -> None:
     y = torch.full((200_000,), 7)
     with torch.no_grad():
         z = model.sampler(y, model.prior(y))
-    single = sampler_of(model).as_single_gaussians()
+    single = mixtures_of(model).as_single_gaussians()
     torch.testing.assert_close(single.means[7, 0], z.mean(0), atol=0.03, rtol=0)
     torch.testing.assert_close(single.factors[7, 0] @ single.factors[7, 0].T, z.T.cov(), atol=0.05, rtol=0.03)
-    torch.testing.assert_close(sampler_of(model).moments().log_var[7], z.var(0).log(), atol=0.03, rtol=0)
+    torch.testing.assert_close(mixtures_of(model).moments().log_var[7], z.var(0).log(), atol=0.03, rtol=0)
 
 
 def test_the_latent_that_tells_most_comes_first() -> None:
@@ -327,7 +345,7 @@ def test_images_and_draws_of_the_page_are_those_of_pytorch(tmp_path: Path) -> No
     models += [small(likelihood=each) for each in (Bernoulli(), ContinuousBernoulli(), GaussianOptimal())]
     models += [small(classes=0), small(MLP([]))]
     z, y = 2 * torch.randn(12, 3), torch.arange(12) % 10
-    mixture = sampler_of(small(sampler=three_normals))
+    mixture = mixtures_of(small(sampler=three_gaussians))
     given = {
         "decoders": [decoder_content(model) for model in models],
         "sampler": mixtures_content(mixture),
@@ -419,7 +437,7 @@ def test_the_page_is_used_with_keys_and_redraws_in_time(tmp_path: Path) -> None:
     assert seven["chosen"] == 7
     for state in (seven, moved):
         with torch.no_grad():
-            wanted = run.model().likelihood(torch.tensor([state["z"]]), 7).mean.flatten()
+            wanted = run.model().likelihood(torch.tensor([state["z"]]), torch.tensor([7])).mean.flatten()
         assert (torch.tensor(state["seen"]) / 255 - wanted).abs().max() <= 3 / 255, "2/255, and rounding to 8 bits"
     changed = [latent for latent in range(20) if seven["z"][latent] != moved["z"][latent]]
     assert changed == [moved["latent"]]
@@ -432,5 +450,5 @@ def test_the_page_is_used_with_keys_and_redraws_in_time(tmp_path: Path) -> None:
 
 
 def test_the_prior_is_exported_as_what_it_is() -> None:
-    moments = prior_of(small()).moments()
+    moments = small().prior_net.mixtures().moments()
     assert moments.mean.tolist() == moments.log_var.tolist() == [[0, 0, 0]]

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from cvae_lightning.core.errors import UserError
 from cvae_lightning.core.files import listed_digests, sha256_of
-from cvae_lightning.core.shapes import AnyLabels, Images, as_labels
+from cvae_lightning.core.shapes import Images, Labels
 from cvae_lightning.data.digits import Digits
 from cvae_lightning.data.idx_source import IdxSource
 from cvae_lightning.data.loader import Loader
@@ -69,13 +69,12 @@ class Copies:
         self.image_shape: Sequence[int] = tuple(split.images.shape[1:])
         self.turn = 0
 
-    def reconstruct(self, x: Images, y: AnyLabels) -> Images:
+    def reconstruct(self, x: Images, y: Labels) -> Images:
         return x
 
-    def sample(self, y: AnyLabels) -> Images:
-        labels = as_labels(y)
+    def sample(self, y: Labels) -> Images:
         chosen = []
-        for label in labels.tolist():
+        for label in y.tolist():
             places = (self.labels == label).nonzero()[:, 0] if self.num_classes else torch.randperm(len(self.labels))
             chosen.append(places[self.turn % len(places)])
             self.turn += 1

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+from helpers import labelled
 from linear_gaussian import LinearGaussian
 from torch import Tensor
 
@@ -25,7 +26,7 @@ def copies(model: LinearGaussian) -> Tensor:
 
 def loss_of(bound: Bound, model: Any, x: Tensor, epoch: int = 0) -> Tensor:
     torch.manual_seed(1)
-    return bound.loss(model, x, 0, epoch)[0]
+    return bound.loss(model, x, labelled(x), epoch)[0]
 
 
 def test_densities_of_latents_are_torchs() -> None:
@@ -58,7 +59,7 @@ def test_importance_weights_of_the_exact_posterior_are_all_p_of_x() -> None:
     model = LinearGaussian(latent_dim=1)
     x = model.draw(50)
     for num_samples in (1, 7):
-        draws = weighted_draws(model, model.posterior(x, 0), x, 0, num_samples)
+        draws = weighted_draws(model, model.posterior(x, labelled(x)), x, labelled(x), num_samples)
         assert draws.log_weight.shape == (num_samples, 50)
         torch.testing.assert_close(draws.log_weight, model.log_p(x).expand(num_samples, 50), atol=1e-3, rtol=0)
         torch.testing.assert_close(log_mean_exp(draws.log_weight), model.log_p(x), atol=1e-3, rtol=0)
@@ -101,7 +102,7 @@ def test_doubly_reparameterised_gradients_are_less_noisy() -> None:
     for dreg in (False, True):
         torch.manual_seed(1)
         bound = IWAEBound(64, dreg)
-        draws = [model.gradients(bound.loss(model, x, 0, 0)[0])["offset"] for _ in range(300)]
+        draws = [model.gradients(bound.loss(model, x, labelled(x), 0)[0])["offset"] for _ in range(300)]
         spreads.append(torch.stack(draws).std(0))
     assert (spreads[1] < spreads[0] / 3).all()
 
@@ -109,9 +110,9 @@ def test_doubly_reparameterised_gradients_are_less_noisy() -> None:
 def test_what_is_logged_is_the_elbo_whatever_is_minimised() -> None:
     model = LinearGaussian(error=0.2)
     x = copies(model)
-    expected = ELBO.at_a_draw(model, model.posterior(x, 0), x, 0).value.mean()
+    expected = ELBO.at_a_draw(model, model.posterior(x, labelled(x)), x, labelled(x)).value.mean()
     for bound in (IWAEBound(4), ELBOBound(warmup_epochs=5), ELBOBound(free_bits=3.0)):
-        elbo = bound.loss(model, x, 0, 0)[1]
+        elbo = bound.loss(model, x, labelled(x), 0)[1]
         torch.testing.assert_close(elbo.value.mean(), expected, atol=0.02, rtol=0)
 
 
@@ -122,7 +123,7 @@ def test_the_weight_of_the_kl_term_rises_to_beta_and_stays() -> None:
     model = LinearGaussian()
     x = model.draw(10)
     torch.manual_seed(1)
-    elbo = ELBO.at_a_draw(model, model.posterior(x, 0), x, 0)
+    elbo = ELBO.at_a_draw(model, model.posterior(x, labelled(x)), x, labelled(x))
     for epoch, weight in ((0, 1.0), (3, 4.0)):
         torch.testing.assert_close(loss_of(bound, model, x, epoch), elbo.loss(weight))
 
@@ -130,7 +131,8 @@ def test_the_weight_of_the_kl_term_rises_to_beta_and_stays() -> None:
 def test_a_latent_below_its_free_bits_costs_them_and_has_no_gradient() -> None:
     model = LinearGaussian(latent_dim=2)
     x = model.draw(10)
-    by_latent = model.prior(0).kl_by_latent(model.posterior(x, 0)).mean(0)
+    prior: Any = model.prior(labelled(x))
+    by_latent = prior.kl_by_latent(model.posterior(x, labelled(x))).mean(0)
     between = by_latent.mean().item()
     low, high = by_latent.argmin(), by_latent.argmax()
     for free_bits, kl in ((0.0, by_latent.sum()), (between, between + by_latent[high]), (99.0, torch.tensor(198.0))):

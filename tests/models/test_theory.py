@@ -7,12 +7,13 @@ from itertools import pairwise
 import pytest
 import torch
 import torch.nn.functional as F
+from helpers import labelled
 from linear_gaussian import LinearGaussian
 from torch import Tensor
 from torch.distributions import MultivariateNormal, kl_divergence
 
 from cvae_lightning.core.build import PACKAGE
-from cvae_lightning.core.shapes import AnyLabels
+from cvae_lightning.core.shapes import Labels
 from cvae_lightning.models.bounds import ELBO
 from cvae_lightning.models.latents import DiagonalGaussian, StandardGaussian
 from cvae_lightning.models.likelihoods import Gaussian, GaussianPixels
@@ -55,7 +56,7 @@ def test_kl_is_never_negative_and_zero_for_equals_alone() -> None:
     assert kl_to_prior(DiagonalGaussian(torch.zeros(1, 3), torch.zeros(1, 3))) == 0
 
 
-def test_kl_of_two_normals_is_as_derived() -> None:
+def test_kl_of_two_gaussians_is_as_derived() -> None:
     """Of any two, and of a diagonal one and the prior, which is all that the code needs."""
     means, factors = torch.randn(2, 5, dtype=torch.double), torch.randn(2, 5, 5, dtype=torch.double)
     one, two = factors @ factors.mT + 0.1 * torch.eye(5)
@@ -82,15 +83,15 @@ def test_kl_is_the_mean_log_ratio_of_the_densities() -> None:
 class ShiftedByLabel(LinearGaussian):
     """A conditional one: the label moves each pixel by itself, so that x | y ~ N(b + y, ...)."""
 
-    def posterior(self, x: Tensor, y: AnyLabels) -> DiagonalGaussian:
-        return super().posterior(x - torch.as_tensor(y).reshape(-1, 1, 1, 1), y)
+    def posterior(self, x: Tensor, y: Labels) -> DiagonalGaussian:
+        return super().posterior(x - y.reshape(-1, 1, 1, 1), y)
 
-    def likelihood(self, z: Tensor, y: AnyLabels) -> GaussianPixels:
+    def likelihood(self, z: Tensor, y: Labels) -> GaussianPixels:
         pixels = super().likelihood(z, y)
-        return GaussianPixels(pixels.mean + torch.as_tensor(y).reshape(-1, 1, 1, 1), self.variance)
+        return GaussianPixels(pixels.mean + y.reshape(-1, 1, 1, 1), self.variance)
 
 
-def exact_elbo(model: LinearGaussian, x: Tensor, y: AnyLabels) -> ELBO:
+def exact_elbo(model: LinearGaussian, x: Tensor, y: Labels) -> ELBO:
     """At the mean over all draws: E_q[(x - W z - b)^2] is that at q's mean, and the trace of W diag(var) W'."""
     q = model.posterior(x, y)
     at_the_mean = model.likelihood(q.mean, y).log_prob(x)
@@ -98,11 +99,11 @@ def exact_elbo(model: LinearGaussian, x: Tensor, y: AnyLabels) -> ELBO:
     return ELBO(at_the_mean - spread / (2 * model.variance), kl_to_prior(q))
 
 
-def gap(model: LinearGaussian, x: Tensor, y: AnyLabels) -> Tensor:
+def gap(model: LinearGaussian, x: Tensor, y: Labels) -> Tensor:
     """KL(q || p(z | x, y)), nats."""
     q = model.posterior(x, y)
     precision = torch.eye(q.mean.shape[1]) + model.weights.T @ model.weights / model.variance
-    centred = (x - torch.as_tensor(y).reshape(-1, 1, 1, 1)).flatten(1) - model.bias
+    centred = (x - y.reshape(-1, 1, 1, 1)).flatten(1) - model.bias
     mean = torch.linalg.solve(precision, (centred @ model.weights / model.variance).T).T
     exact = MultivariateNormal(mean, precision_matrix=precision)
     return kl_divergence(MultivariateNormal(q.mean, q.log_var.exp().diag_embed()), exact)
@@ -112,7 +113,7 @@ def gap(model: LinearGaussian, x: Tensor, y: AnyLabels) -> Tensor:
 def test_log_p_is_the_elbo_and_the_kl_to_the_posterior(error: float) -> None:
     model = LinearGaussian(error=error).double()
     x = LinearGaussian().draw(50).double()
-    elbo, missing = exact_elbo(model, x, 0), gap(model, x, 0)
+    elbo, missing = exact_elbo(model, x, labelled(x)), gap(model, x, labelled(x))
     torch.testing.assert_close(elbo.value + missing, model.log_p(x), atol=1e-6, rtol=1e-6)
     assert (missing > 0).all(), "a diagonal precision is not the exact one"
 
@@ -125,15 +126,15 @@ def test_given_the_label_the_same_holds_of_log_p_given_y() -> None:
     model.double()
     log_p = model.log_p(x - shift)
     torch.testing.assert_close(exact_elbo(model, x, y).value + gap(model, x, y), log_p, atol=1e-6, rtol=1e-6)
-    assert (exact_elbo(model, x, 0).value < log_p)[y > 0].all(), "a wrong label is unlikelier"
+    assert (exact_elbo(model, x, labelled(x)).value < log_p)[y > 0].all(), "a wrong label is unlikelier"
 
 
 def test_a_draw_estimates_the_exact_elbo() -> None:
     model = LinearGaussian(error=0.2)
     x = model.draw(1)
     many = x.expand(200_000, -1, -1, -1)
-    drawn = ELBO.at_a_draw(model, model.posterior(many, 0), many, 0)
-    exact = exact_elbo(model, x, 0)
+    drawn = ELBO.at_a_draw(model, model.posterior(many, labelled(many)), many, labelled(many))
+    exact = exact_elbo(model, x, labelled(x))
     torch.testing.assert_close(drawn.log_likelihood.mean(), exact.log_likelihood[0], atol=0.02, rtol=0)
     torch.testing.assert_close(drawn.kl.mean(), exact.kl[0], atol=1e-3, rtol=0)
 
@@ -154,14 +155,14 @@ def test_reparameterised_and_reinforce_gradients_agree_and_the_first_is_less_noi
     """Of E_q[log p(x | z)] by the posterior's mean; one draw each."""
     model = LinearGaussian(error=0.2)
     x = model.draw(1).expand(100_000, -1, -1, -1)
-    q = model.posterior(x, 0)
+    q = model.posterior(x, labelled(x))
     mean = q.mean.detach().requires_grad_()
     q = DiagonalGaussian(mean, q.log_var.detach())
     z = q.rsample()
-    (through_z,) = torch.autograd.grad(model.likelihood(z, 0).log_prob(x).sum(), mean)
+    (through_z,) = torch.autograd.grad(model.likelihood(z, labelled(z)).log_prob(x).sum(), mean)
     z = z.detach()
     (score,) = torch.autograd.grad(q.log_prob(z).sum(), mean)
-    reinforce = model.likelihood(z, 0).log_prob(x).detach()[:, None] * score
+    reinforce = model.likelihood(z, labelled(z)).log_prob(x).detach()[:, None] * score
     torch.testing.assert_close(through_z.mean(0), reinforce.mean(0), atol=0.15, rtol=0)
     assert (through_z.var(0) < reinforce.var(0) / 5).all()
 

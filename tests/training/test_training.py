@@ -80,7 +80,7 @@ def test_a_run_directory_explains_itself(make_run: MakeRun, overrides: tuple[str
     assert not [name for name in files if name.endswith(".part")]
     links = re.findall(r"!\[[^]]+\]\(([^)]+)\)", (run.path / "README.md").read_text())
     assert set(links) == {f"figures/{name}.png" for name in figures}, "its card shows them"
-    assert run.model().sample([2, 7, 9]).shape == (3, 1, 28, 28)
+    assert run.sample([2, 7, 9]).shape == (3, 1, 28, 28)
 
 
 def test_measuring_a_run_again_gives_the_same_numbers(make_run: MakeRun) -> None:
