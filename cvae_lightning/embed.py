@@ -1,6 +1,6 @@
-"""python -m cvae_lightning.embed run=<run directory>: where the images of a split lie in the latents."""
+"""python -m cvae_lightning.embed run=<run directory>: map the images of a split by their latents."""
 
-from cvae_lightning.cli.command import run_command
+from cvae_lightning.cli.main import main
 
 if __name__ == "__main__":
-    run_command("embed")
+    main("embed")

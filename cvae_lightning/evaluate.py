@@ -1,6 +1,6 @@
 """python -m cvae_lightning.evaluate run=<run directory>: measure a finished run again."""
 
-from cvae_lightning.cli.command import run_command
+from cvae_lightning.cli.main import main
 
 if __name__ == "__main__":
-    run_command("evaluate")
+    main("evaluate")

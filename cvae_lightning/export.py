@@ -1,6 +1,6 @@
-"""python -m cvae_lightning.export run=<run directory>: a trained model for use without this project."""
+"""python -m cvae_lightning.export run=<run directory>: export a trained model as a web page or to ONNX."""
 
-from cvae_lightning.cli.command import run_command
+from cvae_lightning.cli.main import main
 
 if __name__ == "__main__":
-    run_command("export")
+    main("export")

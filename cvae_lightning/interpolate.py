@@ -1,6 +1,6 @@
-"""python -m cvae_lightning.interpolate run=<run directory>: from one image to another, through the latents."""
+"""python -m cvae_lightning.interpolate run=<run directory>: show a path from one image to another."""
 
-from cvae_lightning.cli.command import run_command
+from cvae_lightning.cli.main import main
 
 if __name__ == "__main__":
-    run_command("interpolate")
+    main("interpolate")

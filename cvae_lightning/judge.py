@@ -1,6 +1,6 @@
-"""python -m cvae_lightning.judge data=<name>: train a judge, and measure it on val and test."""
+"""python -m cvae_lightning.judge data=<name>: train the classifier that judges samples."""
 
-from cvae_lightning.cli.command import run_command
+from cvae_lightning.cli.main import main
 
 if __name__ == "__main__":
-    run_command("judge")
+    main("judge")

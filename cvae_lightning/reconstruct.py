@@ -1,6 +1,6 @@
-"""python -m cvae_lightning.reconstruct run=<run directory>: what a trained model makes of images."""
+"""python -m cvae_lightning.reconstruct run=<run directory>: show images beside their reconstructions."""
 
-from cvae_lightning.cli.command import run_command
+from cvae_lightning.cli.main import main
 
 if __name__ == "__main__":
-    run_command("reconstruct")
+    main("reconstruct")

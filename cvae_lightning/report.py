@@ -1,6 +1,6 @@
-"""python -m cvae_lightning.report sweep=<sweep directory>: what a sweep came to."""
+"""python -m cvae_lightning.report sweep=<sweep directory>: compare the runs of a sweep."""
 
-from cvae_lightning.cli.command import run_command
+from cvae_lightning.cli.main import main
 
 if __name__ == "__main__":
-    run_command("report")
+    main("report")

@@ -1,6 +1,6 @@
-"""python -m cvae_lightning.sample run=<run directory>: draw images from a trained model."""
+"""python -m cvae_lightning.sample run=<run directory>: draw new images from a trained model."""
 
-from cvae_lightning.cli.command import run_command
+from cvae_lightning.cli.main import main
 
 if __name__ == "__main__":
-    run_command("sample")
+    main("sample")

@@ -1,6 +1,6 @@
-"""python -m cvae_lightning.traverse run=<run directory>: what each latent does."""
+"""python -m cvae_lightning.traverse run=<run directory>: show what each latent dimension changes."""
 
-from cvae_lightning.cli.command import run_command
+from cvae_lightning.cli.main import main
 
 if __name__ == "__main__":
-    run_command("traverse")
+    main("traverse")

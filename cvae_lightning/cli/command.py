@@ -6,8 +6,6 @@ import re
 import signal
 import sys
 import threading
-from collections.abc import Callable
-from importlib import import_module
 from types import FrameType
 from typing import Any, NoReturn
 
@@ -20,6 +18,7 @@ from omegaconf import DictConfig
 
 from cvae_lightning.cli import completion, multirun
 from cvae_lightning.cli.arguments import check_added_keys, check_choices, check_options, check_parts, in_order, per_job
+from cvae_lightning.cli.commands import task_of
 from cvae_lightning.cli.interruption import Interrupted
 from cvae_lightning.cli.mistakes import is_mistake, sentence
 from cvae_lightning.cli.output import guard_standard_streams
@@ -27,28 +26,6 @@ from cvae_lightning.cli.paths import check_surroundings, quoted_paths
 from cvae_lightning.core.build import CONF
 
 FULL_ERROR = "HYDRA_FULL_ERROR"
-
-
-COMMANDS = {  # name of the configuration in conf/, which is that of the command but for train -> its task
-    "config": "cvae_lightning.cli.train:train",
-    "resume": "cvae_lightning.cli.train:resume",
-    "sample": "cvae_lightning.drawing.sample:sample",
-    "reconstruct": "cvae_lightning.drawing.reconstruct:reconstruct",
-    "interpolate": "cvae_lightning.drawing.interpolate:interpolate",
-    "traverse": "cvae_lightning.drawing.traverse:traverse",
-    "embed": "cvae_lightning.drawing.embed:embed",
-    "evaluate": "cvae_lightning.training.evaluate:evaluate",
-    "export": "cvae_lightning.exporters.export:export",
-    "report": "cvae_lightning.reports.report:report",
-    "judge": "cvae_lightning.judging.train:train_judge",
-}
-
-
-def task_of(config_name: str) -> Callable[[DictConfig], Any]:
-    """The function that does the work of the command, imported only now: --help does without it."""
-    module, _, name = COMMANDS[config_name].partition(":")
-    task: Callable[[DictConfig], Any] = getattr(import_module(module), name)
-    return task
 
 
 def run_command(name: str) -> None:

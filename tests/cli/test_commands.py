@@ -1,15 +1,17 @@
 """The commands as a person types them: each in a process of its own, in an empty folder."""
 
+import importlib.util
 import re
 import signal
 import subprocess
 import sys
-import zipfile
 from pathlib import Path
 
 import pytest
 from helpers import QUICK, ROOT, command, environment, execute, lines_until
 
+from cvae_lightning.cli.commands import COMMANDS
+from cvae_lightning.cli.main import main
 from cvae_lightning.runs.run import Run
 
 MODULES = ["cvae_lightning", *(f"cvae_lightning.{verb}" for verb in ("evaluate", "report", "sample", "export"))]
@@ -74,45 +76,68 @@ def test_the_traceback_is_there_for_whom_it_helps(tmp_path: Path) -> None:
     assert "Traceback" in answer.stderr
 
 
-def test_the_main_job_runs_from_a_wheel_in_an_empty_folder(tmp_path: Path) -> None:
+def install(wheel: Path, site: Path) -> None:
+    """As pip does it, or uv, whose environments have no pip; without network."""
+    pip = [sys.executable, "-m", "pip", "install", "--no-index"]
+    uv = ["uv", "pip", "install", "--offline", "--python", sys.executable]
+    program = pip if importlib.util.find_spec("pip") else uv
+    subprocess.run([*program, "--no-deps", "--target", str(site), str(wheel)], check=True, capture_output=True)
+
+
+@pytest.mark.slow
+def test_the_script_runs_from_a_wheel_in_an_empty_folder(tmp_path: Path) -> None:
     """Without network and files it trains on digits; evaluate then finds the same numbers."""
     build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(tmp_path), str(ROOT)]
     subprocess.run(build, check=True, capture_output=True)
     (wheel,) = tmp_path.glob("*.whl")
     site, folder = tmp_path / "site", tmp_path / "empty"
     folder.mkdir()
-    with zipfile.ZipFile(wheel) as archive:
-        archive.extractall(site)
-    where = subprocess.run(
-        [sys.executable, "-c", "from cvae_lightning.core.build import CONF; print(CONF)"],
-        cwd=folder,
-        env=environment(site),
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert Path(where.stdout.strip()) == site / "cvae_lightning" / "conf"
+    install(wheel, site)
+    assert (site / "cvae_lightning" / "py.typed").is_file()
+    assert (site / "cvae_lightning" / "conf" / "config.yaml").is_file()
 
-    run = subprocess.run(
-        command("epochs=2", *QUICK[2:]), cwd=folder, env=environment(site), capture_output=True, text=True
-    )
+    def execute(*words: str) -> subprocess.CompletedProcess[str]:
+        script = site / "bin" / "cvae-lightning"
+        return subprocess.run(
+            [script, *words], cwd=folder, env=environment(site), capture_output=True, text=True, check=False
+        )
+
+    overview = execute()
+    assert overview.returncode == 0
+    assert re.findall(r"^  (\w+) ", overview.stdout, re.MULTILINE) == list(COMMANDS)
+    run = execute("train", "epochs=2", *QUICK[2:])
     assert run.returncode == 0, run.stderr
-    assert f"Expected the files of mnist in {folder}/data/MNIST/raw (data_dir), got none" in run.stdout
+    assert f"{folder}/data/MNIST/raw" in run.stdout
     assert "Training on the embedded digits instead" in run.stdout
     assert len(re.findall(r"epoch \d/2  train loss [\d.]+  val ELBO -[\d.]+ nats  [\d,]+ images/s", run.stdout)) == 2
     assert "cvae (mlp) on digits: epochs 2, latent_dim 20, lr 0.005" in run.stdout
     assert "paper" not in run.stdout.partition("Next:")[0].partition("cvae (mlp)")[2], "it has no row for digits"
-    evaluate = re.search(r"python -m cvae_lightning\.evaluate (run=\S+)", run.stdout)
+    evaluate = re.search(r"evaluate (run=\S+)", run.stdout)
     assert evaluate
-    again = subprocess.run(
-        command(evaluate[1], module="cvae_lightning.evaluate"),
-        cwd=folder,
-        env=environment(site),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    again = execute("evaluate", evaluate[1])
     assert "All numbers that metrics.json has are the same, to the last digit." in again.stdout, again.stderr
+
+
+MISNAMED = {
+    (): (0, "sample"),
+    ("--help",): (0, "sample"),
+    ("smple", "run=x"): (1, "There is no command 'smple'. Did you mean sample?"),
+    ("lr=0.1",): (1, "cvae-lightning train lr=0.1"),
+}
+
+
+@pytest.mark.parametrize("words", MISNAMED, ids=" ".join)
+def test_without_a_command_the_script_lists_them(
+    words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status, part = MISNAMED[words]
+    monkeypatch.setattr(sys, "argv", ["cvae-lightning", *words])
+    with pytest.raises(SystemExit) as end:
+        main()
+    out, err = capsys.readouterr()
+    assert end.value.code == status
+    assert part in (err if status else out)
+    assert all(f"  {name} " in out + err for name in COMMANDS)
 
 
 @pytest.mark.parametrize(("signum", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

@@ -40,22 +40,27 @@ def test_paths_are_completed_where_no_value_is_known(tmp_path: Path, monkeypatch
 @pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
 def test_bash_completes_after_the_line_that_the_readme_gives(tmp_path: Path) -> None:
     script = r"""
+    cvae-lightning() { "$PYTHON" -c 'from cvae_lightning.cli.main import main; main()' "$@"; }
     eval "$("$PYTHON" -m cvae_lightning -sc install=bash)"
-    for line in "-m cvae_lightning.ev" "-m cvae_lightning epochs=3 network=c" "other.py netw"; do
-        line="$PYTHON $line"; COMP_LINE="$line"; COMP_POINT=${#line}; COMPREPLY=()
-        _cvae_lightning "$PYTHON"
+    for line in "$PYTHON -m cvae_lightning.ev" "$PYTHON -m cvae_lightning epochs=3 network=c" "$PYTHON other.py netw" \
+            "cvae-lightning reco" "cvae-lightning sample run=x temp"; do
+        COMP_LINE="$line"; COMP_POINT=${#line}; COMPREPLY=()
+        _cvae_lightning "${line%% *}"
         echo "[${COMPREPLY[*]}]"
     done
     complete -p python
+    complete -p cvae-lightning
     """
     given = {**environment(), "PYTHON": sys.executable}
     told = subprocess.run(["bash", "-c", script], cwd=tmp_path, env=given, capture_output=True, text=True, check=True)
     assert not told.stderr
-    modules, network, other, installed = told.stdout.splitlines()
+    modules, network, other, command, key, *installed = told.stdout.splitlines()
     assert modules == "[cvae_lightning.evaluate]"
     assert network == "[conv]", "bash has the part up to = already"
     assert other == "[]"
-    assert "-F _cvae_lightning python" in installed
+    assert command == "[reconstruct]"
+    assert key == "[temperature=]"
+    assert [line.split()[-1] for line in installed] == ["python", "cvae-lightning"]
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

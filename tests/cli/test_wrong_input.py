@@ -15,7 +15,8 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from cvae_lightning.cli.arguments import check_added_keys, check_parts
-from cvae_lightning.cli.command import expanded, for_hydra, task_of
+from cvae_lightning.cli.command import expanded, for_hydra
+from cvae_lightning.cli.commands import task_of
 from cvae_lightning.cli.mistakes import is_mistake, sentence
 from cvae_lightning.core.build import CONF, build
 from cvae_lightning.data.datamodule import DataModule
