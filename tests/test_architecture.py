@@ -9,7 +9,7 @@ import yaml
 from helpers import composed
 from omegaconf import DictConfig, OmegaConf
 
-from cvae_lightning.cli.command import expanded
+from cvae_lightning.cli.rewriting import with_files
 from cvae_lightning.core.build import CONF, PACKAGE, PLUGINS, build
 from cvae_lightning.core.errors import UserError
 
@@ -21,7 +21,7 @@ def readme_commands() -> list[str]:
 
 @pytest.mark.parametrize("arguments", readme_commands())
 def test_the_commands_of_the_readme_compose(arguments: str) -> None:
-    for override in map(expanded, shlex.split(arguments)):
+    for override in map(with_files, shlex.split(arguments)):
         key, _, values = override.partition("=")
         for value in values.split(","):
             assert composed(f"{key}={value}")

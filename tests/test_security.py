@@ -1,7 +1,6 @@
 """Somebody else's directory executes nothing, makes no command write elsewhere, and its text is shown as text."""
 
 import functools
-import io
 import json
 import logging
 import os
@@ -11,7 +10,7 @@ import shutil
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext, redirect_stderr
+from contextlib import nullcontext
 from html import unescape
 from html.parser import HTMLParser
 from importlib import import_module
@@ -27,8 +26,8 @@ from hydra import compose, initialize_config_dir
 from markdown_it import MarkdownIt
 from omegaconf import OmegaConf
 
-from cvae_lightning.cli import multirun
-from cvae_lightning.cli.multirun import Multirun
+from cvae_lightning.cli.escape import Escape
+from cvae_lightning.cli.multirun import Multirun, SweepInProgress
 from cvae_lightning.cli.train import resume
 from cvae_lightning.core.build import CONF, PACKAGE, PLUGINS, build, load_group, part_named, trust
 from cvae_lightning.core.errors import UserError
@@ -263,15 +262,11 @@ def starting(hook: str, key: str, folder: str) -> Callable[[Path], None]:
         path = sweep / folder
         given = json.loads((sweep / RECORD).read_text())["command"]
         config = training_config(*given, f"{key}={path}")
-        messages = io.StringIO()
-        with initialize_config_dir(str(CONF), version_base="1.3"), redirect_stderr(messages):
+        with initialize_config_dir(str(CONF), version_base="1.3"), SweepInProgress():
             try:
                 getattr(Multirun(), hook)(config)
-            except SystemExit:
-                raise UserError(messages.getvalue()) from None
-            finally:
-                multirun._directory.clear()
-                multirun._lock.close()
+            except Escape as escape:
+                raise (escape.error or escape) from None
         if hook == "on_run_start":
             Run.begin(path, OmegaConf.masked_copy(config, [str(name) for name in config if name != "hydra"]))
 

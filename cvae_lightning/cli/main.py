@@ -3,33 +3,36 @@
 import shlex
 import sys
 from difflib import get_close_matches
+from typing import NoReturn
 
-from cvae_lightning.cli.command import run_command
 from cvae_lightning.cli.commands import COMMANDS
+from cvae_lightning.cli.invocation import Invocation
+from cvae_lightning.cli.output import guard_standard_streams, print_errors_once
+from cvae_lightning.cli.signals import interrupt_on_signals
 
 HELP = ("-h", "--help", "help")
 
 
-def main(command: str | None = None) -> None:
-    """Run `command` on the words that were typed; without it, the first word names the command.
-
-    Ends the process with exit status 0, or 1 after a mistake, or 130 or 143 after SIGINT or SIGTERM.
-    """
-    if command is None:
-        command = _named_command()
-    run_command(command)
-
-
-def _named_command() -> str:
-    """The first word, which is removed. Ends the process where it is no command."""
+def main(command: str | None = None) -> NoReturn:
+    """Run `command` on the words that were typed, then end the process; None: the first word names the command."""
+    guard_standard_streams()
+    print_errors_once()
+    interrupt_on_signals()
     words = sys.argv[1:]
+    if command is None:
+        command, *words = _with_command(words)
+    sys.exit(Invocation(command, words).run())
+
+
+def _with_command(words: list[str]) -> list[str]:
+    """The words, where the first one is a command; otherwise prints the list of commands and ends the process."""
     if not words or words[0] in HELP:
         print(_overview())
         sys.exit(0)
     if words[0] not in COMMANDS:
         print(f"{_unknown(words)}\n\n{_overview()}", file=sys.stderr)
         sys.exit(1)
-    return sys.argv.pop(1)
+    return words
 
 
 def _overview() -> str:

@@ -1,6 +1,5 @@
-"""Mistakes told in one sentence: what was expected, what came, and what to do."""
+"""What a person can fix, in one sentence: what is wrong, where, and what to do."""
 
-import re
 from difflib import get_close_matches
 
 import yaml
@@ -14,69 +13,76 @@ from omegaconf.errors import (
     OmegaConfBaseException,
 )
 
+from cvae_lightning.cli.foreign_messages import (
+    BAD_LOGGING,
+    LINK_TO_HYDRA,
+    MISSING_PLUGIN,
+    NO_MEMORY,
+    SEVERAL_VALUES,
+    UNKNOWN_KEY,
+    WRONG_KIND,
+)
 from cvae_lightning.cli.keys import Keys, choices_of, files_of
 from cvae_lightning.core.build import CONF
 from cvae_lightning.core.errors import UserError
 
 MISTAKES = (UserError, HydraException, OmegaConfBaseException, yaml.YAMLError, OSError, MemoryError)
 OTHER_NAMES = {"learning_rate": "lr", "max_epochs": "epochs", "dataset": "data", "z_dim": "latent_dim"}
-BAD_LOGGING = "^Unable to configure "
-NO_MEMORY = r"out of memory|can't allocate memory|Storage size calculation overflowed"
 
 
 def is_mistake(error: Exception) -> bool:
-    """Whether a person can mend it, who then needs no traceback."""
-    return isinstance(error, MISTAKES) or bool(re.search(f"{NO_MEMORY}|{BAD_LOGGING}", str(error)))
+    """Whether a person can fix what caused the error, and so needs no traceback."""
+    return isinstance(error, MISTAKES) or bool(NO_MEMORY.search(str(error)) or BAD_LOGGING.match(str(error)))
 
 
 def sentence(error: Exception, config_name: str) -> str:
-    """What is wrong and what to do, in the words of the project."""
-    if isinstance(error, ConfigCompositionException):
-        return _of_composition(error, config_name)
-    if isinstance(error, OverrideParseException):
-        remedy = "Put quotes around special characters." if "=" in error.override else "--help lists the keys."
-        return f"Expected key=value, got {error.override!r}. {remedy}"
-    if isinstance(error, MissingMandatoryValue):
-        return f"Expected {error.full_key}=<value>, got none. --help explains the command."
-    if isinstance(error, InterpolationResolutionError):
-        first = str(error).splitlines()[0]
-        return f"Expected a value ({error.full_key}), got: {first}. --cfg job shows the configuration."
-    if isinstance(error, ConfigAttributeError | ConfigKeyError):
-        return f"Expected the key {error.full_key}, got a configuration without it. --cfg job shows the configuration."
-    if isinstance(error, OSError) and error.strerror:
-        return f"Expected to read or write {error.filename or 'a file'}, got: {error.strerror}. Name another place."
-    if re.search(NO_MEMORY, str(error)) or isinstance(error, MemoryError):
-        return f"Expected memory enough, got: {_one_line(error)}. Lower batch_size, latent_dim or the network's widths."
-    if re.search(BAD_LOGGING, str(error)):
-        return f"Expected a configuration of logging (hydra.job_logging), got: {_one_line(error)}. Leave it as it is."
-    plugin = re.match(r"Unknown plugin class : 'hydra_plugins\.([^.]+)", str(error))
-    if plugin:
-        group = "hydra/sweeper" if plugin[1].endswith("sweeper") else "hydra/launcher"
-        name = plugin[1].replace("_", "-")
-        install = "Install it: pip install 'cvae_lightning[cluster]'."
-        return f"Expected the extra cluster ({group}), got no {name}. {install}"
+    """The error of the command with this configuration in the words of the project."""
+    text = str(error)
+    match error:
+        case MissingConfigException():
+            return _unknown_file(str(error.missing_cfg_file), list(error.options or []))
+        case ConfigCompositionException():
+            return _not_composed(text, config_name)
+        case OverrideParseException():
+            remedy = "Put quotes around special characters." if "=" in error.override else "--help lists the keys."
+            return f"Expected key=value, got {error.override!r}. {remedy}"
+        case MissingMandatoryValue():
+            return f"This command needs {error.full_key}=<value>. --help explains it."
+        case InterpolationResolutionError():
+            return f"{error.full_key} has no value: {text.splitlines()[0]}. --cfg job shows the configuration."
+        case ConfigAttributeError() | ConfigKeyError():
+            return f"The configuration has no key {error.full_key}. --cfg job shows it."
+        case OSError(strerror=str(reason)):
+            return f"Could not read or write {error.filename or 'a file'}: {reason}. Choose another place."
+    if NO_MEMORY.search(text) or isinstance(error, MemoryError):
+        return f"Out of memory: {_one_line(text)}. Lower batch_size, latent_dim or the widths of the network."
+    if BAD_LOGGING.match(text):
+        return f"hydra.job_logging does not configure logging: {_one_line(text)}. Leave it as it is."
+    if missing := MISSING_PLUGIN.match(text):
+        name = missing["plugin"].replace("_", "-")
+        group = "hydra/sweeper" if name.endswith("sweeper") else "hydra/launcher"
+        return f"{group} needs {name}, which is not installed: pip install 'cvae_lightning[cluster]'."
     if isinstance(error, HydraException | OmegaConfBaseException):
-        return f"{_one_line(error)}. --help explains the command."
-    return _one_line(error) or type(error).__name__
+        return f"{_one_line(text)}. --help explains the command."
+    return _one_line(text) or type(error).__name__
 
 
-def _of_composition(error: ConfigCompositionException, config_name: str) -> str:
-    if isinstance(error, MissingConfigException):
-        return _of_choice(str(error.missing_cfg_file), list(error.options or []))
-    if ambiguous := re.match(r"Ambiguous value for argument '([^=]+)=(.*)'", str(error)):
-        remedy = "-m sweeps over several." if config_name == "config" else "Give one alone."
-        return f"Expected one value ({ambiguous[1]}), got {ambiguous[2]!r}. {remedy}"
-    if other := re.match(r"Error merging override ([^=]+)=(.*)", str(error), re.DOTALL):
-        return f"Expected a value of another kind ({other[1]}), got {other[2]!r}. --cfg job shows the one it has."
-    if unknown := re.match(r"Could not (?:override|delete from config\.) '([^']+)'", str(error)):
-        return _of_key(unknown[1], config_name)
-    return f"{_one_line(error)}. --help explains the command."
+def _not_composed(text: str, config_name: str) -> str:
+    """Why Hydra could not make a configuration from the words of the command line."""
+    if several := SEVERAL_VALUES.match(text):
+        remedy = "-m sweeps over several." if config_name == "config" else "Give one."
+        return f"Expected one value ({several['key']}), got {several['value']!r}. {remedy}"
+    if other := WRONG_KIND.match(text):
+        return f"Expected another kind of value ({other['key']}), got {other['value']!r}. --cfg job shows the default."
+    if unknown := UNKNOWN_KEY.match(text):
+        return _unknown_key(unknown["key"], config_name)
+    return f"{_one_line(text)}. --help explains the command."
 
 
-def _of_choice(file: str, options: list[str]) -> str:
-    """Of a file that is not there; where there are folders, of those in the folder that was meant."""
+def _unknown_file(file: str, options: list[str]) -> str:
+    """A file that conf/ does not have, and those that it has; in a group with folders, those of the same folder."""
     if "/" not in file:
-        return f"Expected a command's own configuration (--config-name), got {file!r}. Leave it out."
+        return f"A command has its own configuration, not {file!r}. Leave --config-name out."
     parts = 2 if file.startswith("hydra/") else 1
     group, choice = "/".join(file.split("/")[:parts]), "/".join(file.split("/")[parts:])
     files = files_of(group)
@@ -86,23 +92,23 @@ def _of_choice(file: str, options: list[str]) -> str:
     return f"Expected one of {', '.join(shown)} ({group}), got {choice!r}. Choose one of these."
 
 
-def _of_key(key: str, config_name: str) -> str:
+def _unknown_key(key: str, config_name: str) -> str:
+    """A key that the configuration does not have, with the one that was probably meant."""
     if config_name == "resume":
-        what = "resume=<run directory>, and data_dir=<folder> if its data have moved"
-        return f"Expected {what}, got {key!r} too. The run goes on with its own keys."
+        return f"A run continues with its own {key!r}. If its data has moved, set data_dir=<folder>."
     group, _, name = key.partition(".")
     if choices := [
         f"{group}={file.stem}" for file in sorted((CONF / group).glob("*.yaml")) if name in OmegaConf.load(file)
     ]:
-        return f"Expected a known key, got {key!r}. It belongs to {' or '.join(choices)}."
+        return f"Unknown key {key!r}. It belongs to {' or '.join(choices)}."
     keys = {known.lower(): known for known in Keys(config_name).all}
     keys |= {other: ours for other, ours in OTHER_NAMES.items() if ours in keys}
     if key in keys.values():
-        return f"Expected the key {key}, which the command needs, got ~{key}. Leave that out."
+        return f"The command needs the key {key!r}; leave ~{key} out."
     nearest = get_close_matches(key.lower(), keys, n=1, cutoff=0.6)
-    hint = f"Did you mean {keys[nearest[0]]}?" if nearest else "--help names the usual keys, --cfg job all."
-    return f"Expected a known key, got {key!r}. {hint}"
+    hint = f"Did you mean {keys[nearest[0]]}?" if nearest else "--help lists the usual keys, --cfg job all."
+    return f"Unknown key {key!r}. {hint}"
 
 
-def _one_line(error: Exception) -> str:
-    return ": ".join(line.strip() for line in str(error).splitlines() if line.strip() and "hydra.cc" not in line)
+def _one_line(text: str) -> str:
+    return ": ".join(line.strip() for line in text.splitlines() if line.strip() and LINK_TO_HYDRA not in line)

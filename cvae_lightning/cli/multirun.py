@@ -1,14 +1,14 @@
-"""What a multirun does beside its runs: it notes what was asked for, answers at once when all is done, and reports."""
+"""The directory of a sweep, from before its first run until its report is written."""
 
-import atexit
 import hashlib
 import json
 import shlex
 import sys
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
+from contextvars import ContextVar, Token
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.global_hydra import GlobalHydra
@@ -16,83 +16,90 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf, read_write
 
-from cvae_lightning.cli.mistakes import sentence
+from cvae_lightning.cli.escape import Escape, escaping
 from cvae_lightning.core.build import CONF
-from cvae_lightning.core.errors import UserError, refuse
+from cvae_lightning.core.errors import UserError
 from cvae_lightning.core.files import refuse_links_out_of, write_whole
 from cvae_lightning.core.locks import locked, new_directory
 from cvae_lightning.core.shell import path_argument
 from cvae_lightning.runs.sweep import RECORD, Sweep
 
-_directory: list[Path] = []  # of the multirun that this process has begun
-_lock = ExitStack()  # that of the directory, held until the report is written
-atexit.register(_lock.close)
+# Hydra builds its callbacks from conf/config.yaml alone, so a callback finds the sweep of its invocation here.
+_current: ContextVar["SweepInProgress"] = ContextVar("_current")
 
 
-class Multirun(Callback):
-    """Claims a new directory for a run or a sweep that is named by the time alone, before Hydra makes it.
+class SweepInProgress:
+    """The sweep that an invocation makes, if it makes one; a context in which Hydra's callbacks find it.
 
-    Of a sweep it writes sweep.json, from which a sweep directory is read, before the first run. It ends the process
-    itself where nothing is to be done, and where a directory is refused, since Hydra turns the exceptions of its
-    callbacks into warnings.
+    Its directory stays locked until the context ends.
     """
 
-    def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Before Hydra opens train.log."""
-        with _one_sentence():
-            _claim(config, "run")
+    def __init__(self) -> None:
+        self.path: Path | None = None
+        self._lock = ExitStack()
 
-    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        with _one_sentence():
-            _claim(config, "sweep")
-            path = Path(config.hydra.sweep.dir)
-            _lock.enter_context(locked(path, "hydra.sweep.dir"))
-            _begin(path, config)
-        _directory[:] = [path]
+    def __enter__(self) -> Self:
+        self._token: Token[SweepInProgress] = _current.set(self)
+        return self
 
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        _current.reset(self._token)
+        self._lock.close()
 
-def begun() -> bool:
-    return bool(_directory)
+    def begin(self, config: DictConfig) -> None:
+        """Lock the directory and write sweep.json there, from which a sweep is read.
 
+        Raises UserError where the directory holds something else, and Escape where all runs are complete.
+        """
+        path = Path(config.hydra.sweep.dir)
+        self._lock.enter_context(locked(path, "hydra.sweep.dir"))
+        _write_record(path, config)
+        self.path = path
 
-def how_to_continue() -> str:
-    if not begun():
-        return ""
-    return f" Continue with the same command and {path_argument('hydra.sweep.dir', _directory[0])}"
+    def how_to_continue(self) -> str:
+        """What to say after an interruption."""
+        if not self.path:
+            return ""
+        return f" Continue with the same command and {path_argument('hydra.sweep.dir', self.path)}"
 
-
-def finish() -> bool:
-    """Write the report of the sweep, where there is one, and list its failures; return whether there were any."""
-    if not begun():
-        return False
-    sweep = Sweep(_directory[0])
-    with _lock:
+    def finish(self) -> list[str]:
+        """Write the report, and list the runs that did not end well; return what went wrong with each."""
+        if not self.path:
+            return []
+        sweep = Sweep(self.path)
         if not sweep.runs:
             sweep.discard()
-            return False
-        from cvae_lightning.reports.pages import write_report
+            return []
+        from cvae_lightning.reports.pages import write_report  # imports matplotlib
 
         print(write_report(sweep))
         failures = sweep.failures
-    for path, overrides, reason in failures:
-        print(f"{path} ({shlex.join(overrides)}): {reason}", file=sys.stderr)
-    return bool(failures)
+        for path, overrides, reason in failures:
+            print(f"{path} ({shlex.join(overrides)}): {reason}", file=sys.stderr)
+        return [reason for _, _, reason in failures]
 
 
-@contextmanager
-def _one_sentence() -> Iterator[None]:
-    """End the process with exit status 1 and one sentence after a mistake."""
-    try:
-        yield
-    except (UserError, OSError) as error:
-        print(sentence(error, "config"), file=sys.stderr)
-        sys.exit(1)
+class Multirun(Callback):
+    """Hydra's callback: checks the directory that a run or a sweep is about to write, before Hydra makes it."""
+
+    def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Called before Hydra opens train.log."""
+        with escaping():
+            _claim(config, "run")
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Called before Hydra composes the configurations of the runs."""
+        with escaping():
+            _claim(config, "sweep")
+            _current.get().begin(config)
 
 
 def _claim(config: DictConfig, mode: str) -> None:
     """Refuse a directory hydra.<mode>.dir with links that lead out of it; make it new where it is the default.
 
-    `config` then has the name that it got.
+    The default is named by the time alone, and may be taken: `config` then gets the name of the one that was made.
     """
     refuse_links_out_of(Path(config.hydra[mode].dir), f"hydra.{mode}.dir", "Name another directory.")
     default = OmegaConf.load(CONF / "config.yaml").hydra
@@ -108,7 +115,7 @@ def _template(hydra: DictConfig, mode: str) -> Any:
     return OmegaConf.to_container(hydra[mode], resolve=False)["dir"]  # type: ignore[index,call-overload]  # a dict
 
 
-def _begin(path: Path, config: DictConfig) -> None:
+def _write_record(path: Path, config: DictConfig) -> None:
     record = {
         "command": list(config.hydra.overrides.task),
         "jobs": _jobs(config),
@@ -118,29 +125,26 @@ def _begin(path: Path, config: DictConfig) -> None:
         sweep = Sweep(path)
         asked = "jobs" if record["jobs"] else "command"  # a search chooses its runs as it goes on
         if sweep.record[asked] != record[asked]:
-            remedy = "Repeat the command that made it, or name another directory."
-            refuse(
-                f"the runs of the sweep in this directory ({shlex.join(sweep.record['command'])})",
-                "hydra.sweep.dir",
-                str(path),
-                remedy,
+            raise UserError(
+                f"{str(path)!r} (hydra.sweep.dir) already holds the sweep {shlex.join(sweep.record['command'])}. "
+                "Repeat that command, or choose another directory."
             )
         if sweep.record == record and sweep.complete and (path / "report.html").exists():
             _answer_at_once(sweep)
     if (path / ".hydra").exists():
-        refuse("a folder for a sweep", "hydra.sweep.dir", str(path), "A run lies in this one. Name another.")
+        raise UserError(f"{str(path)!r} (hydra.sweep.dir) is the directory of a run. Choose another for the sweep.")
     path.mkdir(parents=True, exist_ok=True)
     write_whole(path / RECORD, json.dumps(record, indent=1) + "\n")
 
 
 def _answer_at_once(sweep: Sweep) -> None:
-    """Composing each run's configuration takes Hydra longer than seeing that the same was composed before."""
+    """Composing the configuration of each run takes Hydra longer than seeing that the same was composed before."""
     from cvae_lightning.runs.data_record import check_data_are_the_same
 
     for run in sweep.runs:
         check_data_are_the_same(run)
     print(f"All {len(sweep.runs)} runs of {sweep.path} are complete. See {sweep.path / 'report.html'}")
-    sys.exit(0)
+    raise Escape
 
 
 def _jobs(config: DictConfig) -> list[list[str]] | None:
@@ -155,7 +159,7 @@ def _jobs(config: DictConfig) -> list[list[str]] | None:
 
 
 def _digest(config: DictConfig) -> str:
-    """Of all that the runs' configurations are composed from, beside their overrides."""
+    """SHA-256 of everything but the overrides that the configurations of the runs are composed from."""
     files = {str(path.relative_to(CONF)): path.read_text(encoding="utf-8") for path in sorted(CONF.rglob("*.yaml"))}
     task = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
     shared = OmegaConf.to_container(task, resolve=True)

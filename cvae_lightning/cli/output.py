@@ -2,8 +2,10 @@
 
 import codecs
 import io
+import logging
 import os
 import sys
+import threading
 from typing import TextIO, cast
 
 
@@ -31,6 +33,16 @@ def guard_standard_streams() -> None:
     """Let stdout and stderr go on where their pipe is closed, and where their encoding lacks a character."""
     codecs.register_error("printed", _printed)
     sys.stdout, sys.stderr = _guarded(sys.stdout), _guarded(sys.stderr)
+
+
+def print_errors_once() -> None:
+    """Keep tracebacks of a full disk from the terminal, where one sentence says it already.
+
+    TensorBoard's thread prints one, and raises the same error in whoever writes next; logging prints one for each line
+    that train.log does not take.
+    """
+    threading.excepthook = lambda args: None if isinstance(args.exc_value, OSError) else threading.__excepthook__(args)
+    logging.raiseExceptions = False
 
 
 def _guarded(stream: TextIO | None) -> TextIO:

@@ -4,21 +4,21 @@ import logging
 import shlex
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from cvae_lightning.cli.interruption import Interrupted
 from cvae_lightning.cli.mistakes import is_mistake, sentence
+from cvae_lightning.cli.signals import Interrupted
 from cvae_lightning.core.build import CONF
 from cvae_lightning.core.errors import UserError
+from cvae_lightning.core.files import refuse_links_out_of
 from cvae_lightning.core.locks import locked
-from cvae_lightning.core.shell import path_argument
-
-if TYPE_CHECKING:
-    from cvae_lightning.runs.run import Run
+from cvae_lightning.core.shell import command_line, path_argument
+from cvae_lightning.runs.run import Run
+from cvae_lightning.runs.summary import next_commands, one_line, summary
+from cvae_lightning.runs.sweep import sweep_of
 
 log = logging.getLogger(__name__)
 
@@ -26,57 +26,54 @@ log = logging.getLogger(__name__)
 def train(config: DictConfig) -> float | None:
     """Train in the directory that Hydra has made; return the val metric that a sweeper maximises.
 
-    The same command in the same directory again continues what was interrupted, and leaves alone what is complete.
+    The same command in the same directory continues a run that was interrupted, and leaves a complete one alone.
     """
-    from cvae_lightning.runs.run import Run
-
     hydra = HydraConfig.get()
-    path = _shortest(Path(hydra.runtime.output_dir))
-    if config.data_dir:  # for whoever reads the run later, in another working directory
-        config.data_dir = str(Path(str(config.data_dir)).absolute())
     in_sweep = hydra.mode == RunMode.MULTIRUN
-    # Before the seconds that the imports take, so that longer runs see it in time.
+    path = _relative(Path(hydra.runtime.output_dir))
+    if config.data_dir:  # whoever reads the run later may be in another working directory
+        config.data_dir = str(Path(str(config.data_dir)).absolute())
     with locked(path, "hydra.run.dir", wait=in_sweep):
         run = Run.begin(path, config, hydra.overrides.task, OmegaConf.create({"hydra": hydra}))
         if run.raw_config.data.name != config.data.name:
-            log.warning("%s was begun on %s, and stays with them.", run.path, run.raw_config.data.name)
-        if in_sweep:
-            return _train_in_sweep(run)
-        try:
-            return _train(run)
-        except Exception:
-            run.discard_unless_begun()
-            raise
+            log.warning("%s was begun on %s and continues with that data.", run.path, run.raw_config.data.name)
+        return _train_in_sweep(run) if in_sweep else _train_alone(run)
 
 
 def resume(config: DictConfig) -> None:
-    """Continue the run in the directory `resume`, with the configuration that lies there."""
-    from cvae_lightning.core.files import refuse_links_out_of
-    from cvae_lightning.runs.run import Run
-    from cvae_lightning.runs.sweep import sweep_of
-
+    """Continue the run in the directory `resume` with the configuration that is stored there."""
     run = Run(config.resume, key="resume").with_data_in(config.data_dir)
-    sweep = sweep_of(run)  # whose locks are used
-    refuse_links_out_of(sweep.path if sweep else run.path, "resume", "Remove the link.")
+    sweep = sweep_of(run)
+    written = sweep.path if sweep else run.path  # training in a sweep takes locks in the folders of other runs
+    refuse_links_out_of(written, "resume", "Remove the link.")
     if run.complete:
-        log.info("%s is complete: there is nothing to continue.", run.path)
+        _say_complete(run)
         return
     with locked(run.path, "resume"):
-        log_to_file(run.path / "train.log")
+        _append_log_to(run.path / "train.log")
         _train(run)
 
 
-def _train(run: "Run") -> float | None:
-    from cvae_lightning.runs.summary import next_commands, summary
-    from cvae_lightning.training.train import train as train_run
+def _train_alone(run: Run) -> float | None:
+    """Train the run; where it fails before its first checkpoint, nothing of it is left."""
+    try:
+        return _train(run)
+    except Exception:
+        run.discard_unless_begun()
+        raise
 
+
+def _train(run: Run) -> float | None:
+    """Train the run unless it is complete, and say how it went and what to do next."""
     if run.complete:
-        log.info("%s is complete: there is nothing to continue.", run.path)
+        _say_complete(run)
         return run.objective
+    from cvae_lightning.training.train import train as train_run  # imports torch, when the run is locked already
+
     try:
         metrics = train_run(run)
     except Interrupted as interruption:
-        again = f"python -m cvae_lightning {path_argument('resume', run.path)}"
+        again = f"{command_line('train')} {path_argument('resume', run.path)}"
         log.warning("%s Continue with: %s", interruption, again)
         raise
     log.info("\n%s\n", summary(metrics))
@@ -84,11 +81,11 @@ def _train(run: "Run") -> float | None:
     return run.objective
 
 
-def _train_in_sweep(run: "Run") -> float | None:
-    """An error is left with the run, for the report of the sweep."""
+def _train_in_sweep(run: Run) -> float | None:
+    """Train one run of a sweep; an error is also written into its directory, for the report."""
     try:
+        # These import torch. Meanwhile other processes see by the lock that this run is being trained, and wait for it.
         from cvae_lightning.runs.data_record import check_data_are_the_same
-        from cvae_lightning.runs.summary import one_line
         from cvae_lightning.training.train import train as train_run
 
         if run.complete:
@@ -101,19 +98,23 @@ def _train_in_sweep(run: "Run") -> float | None:
         return run.objective
     except Exception as error:
         message = sentence(error, "config")
-        with suppress(UserError, OSError):  # of a full disk, of which the sentence tells too
+        with suppress(UserError, OSError):  # where the disk is full, `message` says so
             run.write_failure(message)
         log.error("%s failed: %s", run.path, message, exc_info=not is_mistake(error))
         raise
 
 
-def _shortest(path: Path) -> Path:
-    """Relative to the working directory, where it lies below it."""
+def _say_complete(run: Run) -> None:
+    log.info("%s is complete: there is nothing to continue.", run.path)
+
+
+def _relative(path: Path) -> Path:
+    """The path relative to the working directory, where it is below it."""
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
-def log_to_file(path: Path) -> None:
-    """Let the log go on in the train.log of an earlier part of the run."""
+def _append_log_to(path: Path) -> None:
+    """Let the log continue in the train.log of an earlier part of the run."""
     config = OmegaConf.load(CONF / "hydra" / "job_logging" / "train.yaml")
     handler = logging.FileHandler(path, encoding=config.handlers.file.encoding, errors=config.handlers.file.errors)
     handler.setFormatter(logging.Formatter(config.formatters.timed.format))

@@ -18,7 +18,7 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from cvae_lightning.core.errors import refuse
+from cvae_lightning.core.errors import UserError
 
 log = logging.getLogger(__name__)
 
@@ -37,9 +37,9 @@ class RayLauncher(Launcher):
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         try:
             import ray  # takes seconds, and every command of Hydra imports this module
-        except ImportError:
-            remedy = "Install it: pip install 'cvae_lightning[cluster]'."
-            refuse("the extra cluster", "hydra/launcher", "no ray", remedy)
+        except ImportError as error:
+            message = "hydra/launcher needs ray, which is not installed: pip install 'cvae_lightning[cluster]'."
+            raise UserError(message) from error
         setup_globals()
         configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
         if not ray.is_initialized():  # a search launches again and again

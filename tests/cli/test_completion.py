@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 from helpers import environment
 
-from cvae_lightning.cli.arguments import check_added_keys, check_options, in_order
+from cvae_lightning.cli.checks import check_added_keys, check_options
 from cvae_lightning.cli.completion import answer
 from cvae_lightning.cli.keys import Keys, files_of
+from cvae_lightning.cli.rewriting import options_first
 from cvae_lightning.core.errors import UserError
 
 COMPLETED = {
@@ -77,9 +78,9 @@ def test_another_shell_is_refused() -> None:
 
 
 REFUSED = {
-    ("--lr", "0.01"): r"Expected key=value .*, got '--lr'\. Keys have no dashes\.",
-    ("-m", "--cfg", "job"): r"Expected one of -m, --cfg and --info",
-    ("--cfg",): r"Expected an option as --hydra-help explains it",
+    ("--lr", "0.01"): "--lr.*no dashes",
+    ("-m", "--cfg", "job"): "-m, --cfg and --info exclude each other.*-m --cfg job",
+    ("--cfg",): "--cfg.*--hydra-help",
 }
 
 
@@ -90,13 +91,13 @@ def test_options_that_hydra_would_explain_at_length_are_refused_in_a_sentence(ar
     check_options(["-m", "lr=0.1"], "config")
 
 
-def test_a_verb_is_about_one_run() -> None:
-    with pytest.raises(UserError, match=r"Expected one run at a time \(-m\), got 'a sweep'\. Leave -m out\."):
+def test_only_training_takes_several_runs() -> None:
+    with pytest.raises(UserError, match="takes one run; remove -m"):
         check_options(["-m", "run=a,b"], "evaluate")
 
 
 def test_options_may_stand_anywhere() -> None:
-    assert in_order(["lr=0.1", "-m", "~callbacks.averaging", "--cfg", "job"])[:3] == ["-m", "--cfg", "job"]
+    assert options_first(["lr=0.1", "-m", "~callbacks.averaging", "--cfg", "job"])[:3] == ["-m", "--cfg", "job"]
 
 
 def test_a_new_key_that_nothing_reads_is_refused() -> None:

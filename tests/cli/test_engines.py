@@ -13,7 +13,7 @@ import pytest
 import torch
 from helpers import QUICK, command, composed, environment, without_times
 
-from cvae_lightning.cli.command import prefer_our_presets
+from cvae_lightning.cli.invocation import prefer_our_presets
 from cvae_lightning.cli.mistakes import sentence
 from cvae_lightning.core.build import CONF
 from cvae_lightning.core.errors import UserError
@@ -149,14 +149,12 @@ def test_without_ray_its_launcher_says_what_to_install(monkeypatch: pytest.Monke
     from hydra_plugins.cvae_lightning_ray.ray_launcher import RayLauncher
 
     monkeypatch.setitem(sys.modules, "ray", None)
-    message = r"Expected the extra cluster \(hydra/launcher\), got 'no ray'\. Install it: pip install "
-    with pytest.raises(UserError, match=message):
+    with pytest.raises(UserError, match="hydra/launcher needs ray, which is not installed: pip install "):
         RayLauncher({}, {}).launch([], 0)
 
 
 def test_without_a_plugin_its_preset_says_what_to_install() -> None:
     error = RuntimeError("Unknown plugin class : 'hydra_plugins.hydra_optuna_sweeper.optuna_sweeper.OptunaSweeper'")
     assert sentence(error, "config") == (
-        "Expected the extra cluster (hydra/sweeper), got no hydra-optuna-sweeper. "
-        "Install it: pip install 'cvae_lightning[cluster]'."
+        "hydra/sweeper needs hydra-optuna-sweeper, which is not installed: pip install 'cvae_lightning[cluster]'."
     )

@@ -1,61 +1,76 @@
-"""Mistakes on the command line, each told in one sentence."""
+"""Mistakes in one sentence, and the messages of other libraries that are read to write it."""
 
-import signal
-from pathlib import Path
+import logging.config
+import re
+from collections.abc import Callable
 
 import pytest
+import torch
 from helpers import composed
+from hydra.core.plugins import Plugins
 from hydra.errors import HydraException
+from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from cvae_lightning.cli import command, multirun
-from cvae_lightning.cli.interruption import Interrupted
+from cvae_lightning.cli import foreign_messages
 from cvae_lightning.cli.mistakes import is_mistake, sentence
 
-TOLD = {
-    ("config", "max_epochs=3"): "Expected a known key, got 'max_epochs'. Did you mean epochs?",
-    ("config", "learning_rate=3"): "Expected a known key, got 'learning_rate'. Did you mean lr?",
-    ("config", "LATENT_DIM=3"): "Expected a known key, got 'LATENT_DIM'. Did you mean latent_dim?",
+SENTENCES = {
+    ("config", "max_epochs=3"): "Unknown key 'max_epochs'. Did you mean epochs?",
+    ("config", "learning_rate=3"): "Unknown key 'learning_rate'. Did you mean lr?",
+    ("config", "LATENT_DIM=3"): "Unknown key 'LATENT_DIM'. Did you mean latent_dim?",
     ("config", "lr:0.01"): "Expected key=value, got 'lr:0.01'. --help lists the keys.",
-    ("config", "sampler.num_components=3"): "Expected a known key, got 'sampler.num_components'. "
+    ("config", "sampler.num_components=3"): "Unknown key 'sampler.num_components'. "
     "It belongs to sampler=gaussian or sampler=mixture.",
     ("config", "epochs=1,2"): "Expected one value (epochs), got '1,2'. -m sweeps over several.",
-    ("sample", "seed=1,2"): "Expected one value (seed), got '1,2'. Give one alone.",
+    ("sample", "seed=1,2"): "Expected one value (seed), got '1,2'. Give one.",
+    ("config", "hydra.sweep=3"): "Expected another kind of value (hydra.sweep), got '3'. --cfg job shows the default.",
     ("config", "experiment=table2/gan"): "Expected one of table2/cvae, table2/vae (experiment), got 'table2/gan'. "
     "Choose one of these.",
-    ("resume", "lr=0.1"): "Expected resume=<run directory>, and data_dir=<folder> if its data have moved, got 'lr' "
-    "too. The run goes on with its own keys.",
+    ("resume", "lr=0.1"): "A run continues with its own 'lr'. If its data has moved, set data_dir=<folder>.",
 }
 
 
-@pytest.mark.parametrize("command", TOLD, ids=" ".join)
-def test_it_says_what_was_expected_and_what_to_do(command: tuple[str, str]) -> None:
-    name, override = command
+@pytest.mark.parametrize("mistake", SENTENCES, ids=" ".join)
+def test_it_says_what_is_wrong_and_what_to_do(mistake: tuple[str, str]) -> None:
+    name, override = mistake
     with pytest.raises((HydraException, OmegaConfBaseException)) as raised:
         composed(override, config_name=name)
-    assert sentence(raised.value, name) == TOLD[command]
+    assert sentence(raised.value, name) == SENTENCES[mistake]
 
 
 def test_what_the_machine_lacks_is_a_mistake_too() -> None:
     error = RuntimeError("CUDA out of memory. Tried to allocate 2 GiB")
     assert is_mistake(error)
-    assert sentence(error, "config").startswith("Expected memory enough, got: CUDA out of memory.")
-    assert sentence(PermissionError(13, "Permission denied", "/there"), "config") == (
-        "Expected to read or write /there, got: Permission denied. Name another place."
-    )
+    assert re.match("Out of memory: .*2 GiB.* batch_size", sentence(error, "config"))
+    denied = sentence(PermissionError(13, "Permission denied", "/there"), "config")
+    assert denied == "Could not read or write /there: Permission denied. Choose another place."
     assert not is_mistake(RuntimeError("a fault of the program"))
 
 
-@pytest.mark.parametrize(("signum", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_during_the_report_of_a_sweep_ends_as_any_other(
-    signum: signal.Signals, status: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    def interrupted() -> bool:
-        raise Interrupted(signum)
+def configure_logging() -> None:
+    logging.config.dictConfig({"version": 1, "handlers": {"x": {"class": "nowhere.Handler"}}})
 
-    monkeypatch.setattr(multirun, "finish", interrupted)
-    monkeypatch.setattr(multirun, "_directory", [Path("sweep")])
-    with pytest.raises(SystemExit) as end:
-        command._report_failures("config")
-    assert end.value.code == status
-    assert f"Interrupted by {signum.name}. Continue with" in capsys.readouterr().err
+
+PROVOKED: dict[str, list[Callable[[], object]]] = {
+    "SEVERAL_VALUES": [lambda: composed("epochs=1,2")],
+    "WRONG_KIND": [lambda: composed("hydra.sweep=3")],
+    "UNKNOWN_KEY": [lambda: composed("nonsense=3"), lambda: composed("~nonsense")],
+    "MISSING_PLUGIN": [
+        lambda: Plugins.instance()._instantiate(OmegaConf.create({"_target_": "hydra_plugins.nowhere.Nothing"}))
+    ],
+    "BAD_LOGGING": [configure_logging],
+    "NO_MEMORY": [lambda: torch.empty(2**50), lambda: torch.empty(2**62)],
+}
+
+
+@pytest.mark.parametrize(("name", "provoke"), [(name, call) for name, calls in PROVOKED.items() for call in calls])
+def test_the_installed_libraries_still_say_what_we_read(name: str, provoke: Callable[[], object]) -> None:
+    with pytest.raises(Exception) as raised:  # noqa: PT011 # each library has its own
+        provoke()
+    assert getattr(foreign_messages, name).search(str(raised.value))
+
+
+def test_each_pattern_is_provoked_and_names_what_was_typed() -> None:
+    patterns = {name for name, value in vars(foreign_messages).items() if isinstance(value, re.Pattern)}
+    assert patterns == PROVOKED.keys()

@@ -13,9 +13,9 @@ from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
-from cvae_lightning.cli.arguments import per_job
-from cvae_lightning.cli.multirun import how_to_continue
+from cvae_lightning.cli.multirun import SweepInProgress
 from cvae_lightning.cli.paths import quoted_paths
+from cvae_lightning.cli.rewriting import set_in_each_run
 from cvae_lightning.core.errors import UserError
 from cvae_lightning.core.shell import path_argument
 from cvae_lightning.runs.summary import next_commands
@@ -121,16 +121,17 @@ def nasty() -> Path:
     return Path(NASTY)
 
 
-def test_printed_commands_mean_the_same_path_in_a_shell(nasty: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_printed_commands_mean_the_same_path_in_a_shell(nasty: Path) -> None:
     from cvae_lightning.runs.run import Run
 
     with pytest.raises(UserError) as incomplete:
         _ = Run(nasty).metrics
-    monkeypatch.setattr("cvae_lightning.cli.multirun._directory", [nasty])
+    sweep = SweepInProgress()
+    sweep.path = nasty
     printed = {
         "run": next_commands(nasty).splitlines()[2],
         "resume": str(incomplete.value).partition("Continue it: ")[2],
-        "hydra.sweep.dir": "python " + how_to_continue().partition(" and ")[2],
+        "hydra.sweep.dir": "python " + sweep.how_to_continue().partition(" and ")[2],
         "directory": f"python {path_argument('directory', nasty)}",
     }
     for key, command in printed.items():
@@ -140,8 +141,8 @@ def test_printed_commands_mean_the_same_path_in_a_shell(nasty: Path, monkeypatch
 
 def test_with_m_keys_of_a_swept_group_are_set_in_each_run() -> None:
     given = ["-m", "network=conv,residual", "network.channels=4", "lr=0.1", "network.hidden=[1,2]"]
-    assert per_job(given)[2:] == ["network.channels=choice(4)", "lr=0.1", "network.hidden=choice([1,2])"]
-    assert per_job(given[2:]) == given[2:]
+    assert set_in_each_run(given)[2:] == ["network.channels=choice(4)", "lr=0.1", "network.hidden=choice([1,2])"]
+    assert set_in_each_run(given[2:]) == given[2:]
 
 
 def test_a_long_name_is_a_folder_of_its_own(tmp_path: Path) -> None:

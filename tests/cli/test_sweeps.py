@@ -31,9 +31,9 @@ from helpers import (
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 
-from cvae_lightning.cli.command import expanded
 from cvae_lightning.cli.mistakes import sentence
-from cvae_lightning.cli.multirun import _jobs, how_to_continue
+from cvae_lightning.cli.multirun import SweepInProgress, _jobs
+from cvae_lightning.cli.rewriting import with_files
 from cvae_lightning.core.build import CONF
 from cvae_lightning.core.errors import UserError
 from cvae_lightning.core.locks import locked
@@ -192,10 +192,11 @@ def test_a_run_that_fell_back_to_the_digits_is_continued_as_such(make_run: MakeR
         Run.begin(run.path, asked)
 
 
-def test_an_interrupted_sweep_says_how_it_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert how_to_continue() == ""
-    monkeypatch.setattr("cvae_lightning.cli.multirun._directory", [Path("multirun/x")])
-    assert how_to_continue() == " Continue with the same command and hydra.sweep.dir=multirun/x"
+def test_an_interrupted_sweep_says_how_it_goes_on() -> None:
+    sweep = SweepInProgress()
+    assert sweep.how_to_continue() == ""
+    sweep.path = Path("multirun/x")
+    assert sweep.how_to_continue() == " Continue with the same command and hydra.sweep.dir=multirun/x"
 
 
 def test_an_error_without_a_text_is_a_failure_too(make_run: MakeRun) -> None:
@@ -266,7 +267,7 @@ def test_the_grids_are_the_reports() -> None:
 
 
 def test_the_experiments_are_exactly_the_rows_of_the_papers_table_3() -> None:
-    jobs = jobs_of(expanded("experiment=glob(table3/*)"))
+    jobs = jobs_of(with_files("experiment=glob(table3/*)"))
     configs = [composed(*job) for job in jobs]
     assert {(config.epochs, config.latent_dim, config.lr) for config in configs} == set(TABLE_3)
     assert len(configs) == 13
@@ -318,9 +319,7 @@ def test_a_finished_sweep_answers_at_once(undisturbed: Path) -> None:
 def test_a_sweep_is_not_made_in_the_directory_of_a_run(undisturbed: Path) -> None:
     answer = execute(*SWEEP[:-1], "hydra.sweep.dir=sweep/0", cwd=undisturbed)
     assert answer.returncode == 1
-    assert answer.stderr.startswith(
-        "Expected a folder for a sweep (hydra.sweep.dir), got 'sweep/0'. A run lies in this"
-    )
+    assert re.search(r"'sweep/0' \(hydra\.sweep\.dir\) is the directory of a run\. Choose another", answer.stderr)
 
 
 def test_what_is_no_json_is_refused_by_name(tmp_path: Path) -> None:
@@ -333,8 +332,7 @@ def test_another_sweep_is_not_made_in_its_directory(undisturbed: Path) -> None:
     before = sorted(undisturbed.rglob("*"))
     answer = execute(*SWEEP, "beta=2", cwd=undisturbed)
     assert answer.returncode == 1
-    assert answer.stderr.startswith("Expected the runs of the sweep in this directory (data=digits ")
-    assert answer.stderr.endswith("Repeat the command that made it, or name another directory.\n")
+    assert re.search(r"'sweep' \(hydra\.sweep\.dir\) already holds .*data=digits .*choose another", answer.stderr)
     assert sorted(undisturbed.rglob("*")) == before
 
 

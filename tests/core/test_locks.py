@@ -21,6 +21,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from cvae_lightning.cli import multirun
 from cvae_lightning.cli import train as command
+from cvae_lightning.cli.escape import Escape
 from cvae_lightning.core.build import CONF
 from cvae_lightning.core.errors import UserError
 from cvae_lightning.core.locks import LOCK, holder, locked, new_directory, wait_until_free
@@ -293,15 +294,13 @@ def test_the_report_counts_the_runs_that_are_being_trained(make_run: MakeRun, tm
         chosen_run(folder)
 
 
-def test_a_sweep_is_made_by_one_command_at_a_time(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], other_process: subprocess.Popen[str]
-) -> None:
+def test_a_sweep_is_made_by_one_command_at_a_time(tmp_path: Path, other_process: subprocess.Popen[str]) -> None:
     before = snapshot(tmp_path / "run")
     config = hydra_config(f"hydra.sweep.dir={tmp_path / 'run'}", "hydra.mode=MULTIRUN")
-    with pytest.raises(SystemExit):
+    with multirun.SweepInProgress() as sweep, pytest.raises(Escape) as raised:
         multirun.Multirun().on_multirun_start(config)
-    assert f"(hydra.sweep.dir), got '{tmp_path}/run'. Process {other_process.pid} on" in capsys.readouterr().err
-    assert not multirun.begun()
+    assert f"(hydra.sweep.dir), got '{tmp_path}/run'. Process {other_process.pid} on" in str(raised.value.error)
+    assert sweep.path is None
     assert snapshot(tmp_path / "run") == before
 
 

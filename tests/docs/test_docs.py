@@ -13,7 +13,7 @@ import pytest
 from helpers import composed
 from hydra import compose, initialize_config_dir
 
-from cvae_lightning.cli.command import expanded
+from cvae_lightning.cli.rewriting import with_files
 from cvae_lightning.core.build import CONF, PACKAGE, PLUGINS
 from cvae_lightning.core.errors import UserError
 from cvae_lightning.runs.run import Run
@@ -115,7 +115,7 @@ def overrides(page: Path) -> Iterator[str]:
     """key=value of all training commands in blocks of their own, lists taken apart, but for what Hydra expands."""
     code = "\n".join(blocks(page, "", "bash")).replace("\\\n", " ")
     for arguments in re.findall(r"^python -m cvae_lightning(?: --config-dir=conf)? +(.+?)(?: +#.*)?$", code, re.M):
-        for word in map(expanded, shlex.split(arguments)):
+        for word in map(with_files, shlex.split(arguments)):
             key, _, values = word.partition("=")
             if values and "(" not in values and not key.startswith(("hydra", "resume")):
                 yield from (f"{key}={value}" for value in ([values] if values.startswith("[") else values.split(",")))

@@ -1,4 +1,4 @@
-"""What stands behind `python -m cvae_lightning`, checked before Hydra sees it: its own words for mistakes are many."""
+"""Checks of a command line before Hydra reads it, which would explain a mistake at length, and of what it composes."""
 
 import re
 from argparse import ArgumentError
@@ -9,8 +9,10 @@ from hydra._internal.utils import get_args_parser
 from omegaconf import DictConfig, OmegaConf
 
 from cvae_lightning.cli.keys import choices_of
+from cvae_lightning.cli.paths import check_surroundings
+from cvae_lightning.cli.rewriting import is_group
 from cvae_lightning.core.build import CONF
-from cvae_lightning.core.errors import check_seed, refuse
+from cvae_lightning.core.errors import UserError, check_seed, refuse
 
 OF_HYDRA = r"(run\.|sweep\.|sweeper\.|launcher\.|job\.|job_logging\.|hydra_logging\.).+|searchpath|verbose"
 PARTS = {  # below a group
@@ -23,27 +25,27 @@ NAMES = ("data.name", "data.module.source.name", "data.module.source.dataset")
 COLLECTIONS = ("callbacks", "evaluators")  # of parts, each under a name of its own
 
 
-def in_order(arguments: Sequence[str]) -> list[str]:
-    """Options first, since Hydra takes them only there, then key=value."""
-    return sorted(arguments, key=lambda word: bool(re.match(r"[^-][^=]*=|~", word)))
+def check_words(words: Sequence[str], config_name: str) -> None:
+    """Raises UserError for a mistake that shows before anything is composed."""
+    check_options(words, config_name)
+    check_choices(words)
+    check_surroundings(config_name)
 
 
-def check_options(arguments: Sequence[str], config_name: str) -> None:
+def check_options(words: Sequence[str], config_name: str) -> None:
     """Raises UserError for an option that Hydra lacks, for two that exclude each other, and for -m out of place."""
     parser = get_args_parser()
     parser.exit_on_error = False
     try:
-        options, unknown = parser.parse_known_args(arguments)
+        options, unknown = parser.parse_known_args(words)
     except ArgumentError as error:
-        refuse(
-            "an option as --hydra-help explains it", str(error.argument_name), error.message, "Mend it or leave it out."
-        )
+        raise UserError(f"The option {error.argument_name}: {error.message}. --hydra-help explains it.") from error
     if unknown:
-        refuse("key=value", "or an option that --hydra-help lists", unknown[0], "Keys have no dashes.")
+        raise UserError(f"There is no option {unknown[0]}. Keys have no dashes: key=value. --help lists them.")
     if options.multirun and config_name != "config":
-        refuse("one run at a time", "-m", "a sweep", "Leave -m out.")
+        raise UserError("This command takes one run; remove -m.")
     if sum(map(bool, (options.run, options.multirun, options.cfg, options.info))) > 1:
-        refuse("one of -m, --cfg and --info", "options", " ".join(arguments), "Leave the others out.")
+        raise UserError(f"-m, --cfg and --info exclude each other; keep one of {' '.join(words)}.")
 
 
 def check_added_keys(overrides: Sequence[str], config_name: str) -> None:
@@ -55,13 +57,13 @@ def check_added_keys(overrides: Sequence[str], config_name: str) -> None:
             refuse("a known key", "after +", added[1], "Nothing reads it; --cfg job lists all keys.")
 
 
-def check_choices(arguments: Sequence[str]) -> None:
+def check_choices(words: Sequence[str]) -> None:
     """Raises UserError for several files of a group that chooses one, and for what replaces a part of Hydra itself."""
-    for word in arguments:
+    for word in words:
         key, equals, value = word.lstrip("+~").partition("=")
         if equals and not key:
             refuse("key=value", "before =", word, "--help lists the keys.")
-        if _is_group(key) and (re.search(NO_NAME, value) or (key != "sweep" and re.search(SEVERAL, value))):
+        if is_group(key) and (re.search(NO_NAME, value) or (key != "sweep" and re.search(SEVERAL, value))):
             refuse(f"one of {', '.join(choices_of(key))}", key, value, "Choose one of these, or leave it out.")
         if key.startswith("hydra.") and not re.fullmatch(OF_HYDRA, key.removeprefix("hydra.")):
             remedy = "Set keys below it, choose hydra/launcher=<name> or hydra/sweeper=<name>, or leave it out."
@@ -80,28 +82,6 @@ def check_parts(config: DictConfig, config_name: str) -> None:
             check_seed(key, value)
         elif key in NAMES and not (isinstance(value, str) and value):
             refuse("a name", key, value, "For example mnist, or MNIST for a class of torchvision.datasets.")
-
-
-def per_job(arguments: Sequence[str]) -> list[str]:
-    """With -m, keys of a group that is swept are set in each run: network=conv,residual network.channels=4.
-
-    Hydra sets what is not swept in the configuration that all runs share, which has the default of the group.
-    """
-    if {"-m", "--multirun"}.isdisjoint(arguments):
-        return list(arguments)
-    pairs = (word.partition("=") for word in arguments)
-    swept = {key for key, _, value in pairs if _is_group(key) and re.search(r",|^(choice|glob)\(", value)}
-    return [_as_sweep(word) if word.partition(".")[0] in swept else word for word in arguments]
-
-
-def _as_sweep(word: str) -> str:
-    """key=value as a sweep over this one value."""
-    key, _, value = word.partition("=")
-    return word if not value or re.match(r"\w+\(", value) else f"{key}=choice({value})"
-
-
-def _is_group(key: str) -> bool:
-    return bool(key) and (CONF / key).is_dir()
 
 
 def _leaves(node: DictConfig, prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -127,5 +107,5 @@ def _groups(config_name: str) -> list[str]:
 def _check_part(config: DictConfig, key: str, has_target: bool = True) -> None:
     part = OmegaConf.select(config, key)
     if not isinstance(part, DictConfig) or (has_target and "_target_" not in part):
-        remedy = f"Choose one of {', '.join(choices_of(key))}." if _is_group(key) else "Leave it as it is."
+        remedy = f"Choose one of {', '.join(choices_of(key))}." if is_group(key) else "Leave it as it is."
         refuse("a part of the configuration", key, part, remedy)

@@ -1,0 +1,145 @@
+"""One invocation of a command, from the words that were typed to an exit status."""
+
+import os
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext, redirect_stdout, suppress
+from dataclasses import dataclass
+from io import StringIO
+from typing import Any
+
+import hydra
+from hydra.core.config_store import ConfigStore
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.plugins import Plugins
+from hydra.types import RunMode
+from omegaconf import DictConfig
+
+from cvae_lightning.cli import completion
+from cvae_lightning.cli.checks import check_added_keys, check_parts, check_words
+from cvae_lightning.cli.commands import task_of
+from cvae_lightning.cli.escape import Escape, escaping
+from cvae_lightning.cli.mistakes import is_mistake, sentence
+from cvae_lightning.cli.multirun import SweepInProgress
+from cvae_lightning.cli.rewriting import rewritten
+from cvae_lightning.cli.signals import Interrupted
+from cvae_lightning.core.build import CONF
+from cvae_lightning.core.shell import command_line
+
+FULL_ERROR = "HYDRA_FULL_ERROR"
+
+
+class Invocation:
+    """A command and the words that were typed after it.
+
+    >>> Invocation("sample", ["run=outputs/2026-01-01/12-00-00", "num=4"]).run()
+    0
+    """
+
+    def __init__(self, command: str, words: Sequence[str]) -> None:
+        """`command` is one of COMMANDS."""
+        self.words = list(words)
+        self.config_name = _config_name(command, words)
+        self.sweep = SweepInProgress()
+        self.shows_tracebacks = os.environ.get(FULL_ERROR) == "1"
+
+    def run(self) -> int:
+        """Do what was asked and return the exit status: 0, 1 after a mistake, 130 or 143 after SIGINT or SIGTERM.
+
+        A mistake is told in one sentence on stderr. Any other error is raised, and with HYDRA_FULL_ERROR=1 every error.
+        """
+        try:
+            with self.sweep:
+                return self._answer()
+        except Interrupted as interruption:
+            message, status = f"{interruption}{self.sweep.how_to_continue()}", 128 + interruption.signum
+        except Exception as error:
+            if self.shows_tracebacks or not (self.sweep.path or is_mistake(error)):
+                raise
+            message, status = sentence(error, self.config_name), 1
+        print(message, file=sys.stderr)
+        return status
+
+    def _answer(self) -> int:
+        words = rewritten(self.words, self.config_name)
+        if completion.asked(words):
+            print(completion.answer(words, self.config_name))
+            return 0
+        check_words(words, self.config_name)
+        if not {"-h", "--help"}.isdisjoint(words):
+            with redirect_stdout(StringIO()) as text:
+                self._start_hydra(words)
+            print(_as_typed(text.getvalue()), end="")
+            return 0
+        try:
+            self._start_hydra(words)
+        except Exception as error:
+            listed = sentence(error, self.config_name) in self.sweep.finish()
+            if self.shows_tracebacks or not listed:
+                raise
+            return 1
+        return 1 if self.sweep.finish() else 0
+
+    def _start_hydra(self, words: list[str]) -> None:
+        """Let Hydra compose the configuration and call the task: once, once for each run of a sweep, or not at all."""
+        prefer_our_presets()
+        start = hydra.main(version_base="1.3", config_path=str(CONF), config_name=self.config_name)
+        error = None
+        with _process_for_hydra(words), suppress(SystemExit):  # with which --help ends
+            try:
+                start(Job(self.config_name))()
+            except Escape as escape:
+                error = escape.error
+        if error:
+            raise error
+
+
+@dataclass(frozen=True)
+class Job:
+    """What Hydra calls with each configuration. Launchers pickle it for other processes, so it holds a name only."""
+
+    config_name: str
+
+    def __call__(self, config: DictConfig) -> Any:
+        """Check what was composed, then do the work of the command."""
+        hydra_config = HydraConfig.get()
+        with nullcontext() if hydra_config.mode == RunMode.MULTIRUN else escaping():
+            check_added_keys(hydra_config.overrides.task, self.config_name)
+            check_parts(config, self.config_name)
+            return task_of(self.config_name)(config)
+
+
+def prefer_our_presets() -> None:
+    """Forget a plugin's own preset where conf/hydra has one of its name: Hydra would take it for a schema of ours."""
+    Plugins.instance()  # they store theirs when they are found
+    for group, presets in ConfigStore.instance().repo["hydra"].items():
+        for file in (CONF / "hydra" / group).glob("*.yaml"):
+            presets.pop(file.name, None)
+
+
+def _config_name(command: str, words: Sequence[str]) -> str:
+    """The name of the command's configuration in conf/."""
+    if command != "train":
+        return command
+    return "resume" if any(word.startswith("resume=") for word in words) else "config"
+
+
+def _as_typed(text: str) -> str:
+    """A help text with its commands in the form in which this process was started."""
+    return re.sub(r"python -m cvae_lightning(?:\.(\w+))?", lambda found: command_line(found[1] or "train"), text)
+
+
+@contextmanager
+def _process_for_hydra(words: list[str]) -> Iterator[None]:
+    """The words in sys.argv, and HYDRA_FULL_ERROR=1, with which Hydra raises exceptions instead of printing them."""
+    argv, full_error = sys.argv, os.environ.get(FULL_ERROR)
+    sys.argv, os.environ[FULL_ERROR] = [argv[0], *words], "1"
+    try:
+        yield
+    finally:
+        sys.argv = argv
+        if full_error is None:
+            del os.environ[FULL_ERROR]
+        else:
+            os.environ[FULL_ERROR] = full_error
