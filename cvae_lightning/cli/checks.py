@@ -14,15 +14,15 @@ from cvae_lightning.cli.rewriting import is_group
 from cvae_lightning.core.build import CONF
 from cvae_lightning.core.errors import UserError, check_seed, refuse
 
-OF_HYDRA = r"(run\.|sweep\.|sweeper\.|launcher\.|job\.|job_logging\.|hydra_logging\.).+|searchpath|verbose"
-PARTS = {  # below a group
+SETTABLE_BELOW_HYDRA = r"(run\.|sweep\.|sweeper\.|launcher\.|job\.|job_logging\.|hydra_logging\.).+|searchpath|verbose"
+PARTS = {  # of a group
     "model": ("network", "likelihood", "optimizer", "bound", "schedule", "sampler", "prior"),
     "data": ("module", "module.source"),
 }
-NO_NAME = r"(?i)(^|[,(\[])\s*(null\b|true\b|false\b|[-+.\d])"  # of a file; Hydra answers with a traceback
-SEVERAL = r"(^|[,(])\s*\["  # of which Hydra merges the files
+NO_NAME = r"(?i)(^|[,(\[])\s*(null\b|true\b|false\b|[-+.\d])"  # not the name of a file; Hydra answers with a traceback
+SEVERAL = r"(^|[,(])\s*\["  # a list of files, which Hydra would merge
 NAMES = ("data.name", "data.module.source.name", "data.module.source.dataset")
-COLLECTIONS = ("callbacks", "evaluators")  # of parts, each under a name of its own
+COLLECTIONS = ("callbacks", "evaluators")  # groups in which each part has a name of its own
 
 
 def check_words(words: Sequence[str], config_name: str) -> None:
@@ -45,11 +45,11 @@ def check_options(words: Sequence[str], config_name: str) -> None:
     if options.multirun and config_name != "config":
         raise UserError("This command takes one run; remove -m.")
     if sum(map(bool, (options.run, options.multirun, options.cfg, options.info))) > 1:
-        raise UserError(f"-m, --cfg and --info exclude each other; keep one of {' '.join(words)}.")
+        raise UserError(f"-m, --cfg and --info exclude each other, got {' '.join(words)!r}. Keep one.")
 
 
 def check_added_keys(overrides: Sequence[str], config_name: str) -> None:
-    """Raises UserError for a new key, +key=value, that nothing reads; one within a part is refused by that part."""
+    """Raises UserError for a new key, +key=value, that nothing reads. A part refuses new keys of its own itself."""
     known = {*map(str, OmegaConf.load(CONF / f"{config_name}.yaml")), *(path.name for path in CONF.iterdir())}
     for override in overrides:
         added = re.match(r"\+{1,2}([^.=@/]+)=", override)
@@ -58,20 +58,20 @@ def check_added_keys(overrides: Sequence[str], config_name: str) -> None:
 
 
 def check_choices(words: Sequence[str]) -> None:
-    """Raises UserError for several files of a group that chooses one, and for what replaces a part of Hydra itself."""
+    """Raises UserError for several files of a group where one is chosen, and for a part of Hydra that is replaced."""
     for word in words:
         key, equals, value = word.lstrip("+~").partition("=")
         if equals and not key:
-            refuse("key=value", "before =", word, "--help lists the keys.")
+            raise UserError(f"There is no key before = in {word!r}. --help lists the keys.")
         if is_group(key) and (re.search(NO_NAME, value) or (key != "sweep" and re.search(SEVERAL, value))):
             refuse(f"one of {', '.join(choices_of(key))}", key, value, "Choose one of these, or leave it out.")
-        if key.startswith("hydra.") and not re.fullmatch(OF_HYDRA, key.removeprefix("hydra.")):
+        if key.startswith("hydra.") and not re.fullmatch(SETTABLE_BELOW_HYDRA, key.removeprefix("hydra.")):
             remedy = "Set keys below it, choose hydra/launcher=<name> or hydra/sweeper=<name>, or leave it out."
             refuse("hydra.run.dir, hydra.sweep.dir or another key that a command may set", key, value, remedy)
 
 
 def check_parts(config: DictConfig, config_name: str) -> None:
-    """Raises UserError where something else stands in the place of a part of the configuration, such as a network."""
+    """Raises UserError where a part of the configuration, such as a network, was replaced by something else."""
     for group in _groups(config_name):
         _check_part(config, group, has_target=group not in (*COLLECTIONS, "data"))
         for name in config[group] if group in COLLECTIONS else PARTS.get(group, ()):
@@ -85,7 +85,7 @@ def check_parts(config: DictConfig, config_name: str) -> None:
 
 
 def _leaves(node: DictConfig, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Full key and value of all that is set by itself, not by reference to another key."""
+    """Full key and value of each leaf that does not refer to another key."""
     for name in map(str, node):
         key = f"{prefix}{name}"
         if OmegaConf.is_interpolation(node, name) or OmegaConf.is_missing(node, name):
@@ -97,7 +97,7 @@ def _leaves(node: DictConfig, prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def _groups(config_name: str) -> list[str]:
-    """The groups of which the command needs a file."""
+    """The groups from which the command needs a file."""
     defaults = OmegaConf.load(CONF / f"{config_name}.yaml").defaults
     entries = (entry for entry in defaults if isinstance(entry, DictConfig))
     choices = ((str(group), choice) for entry in entries for group, choice in entry.items())

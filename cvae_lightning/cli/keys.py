@@ -1,4 +1,4 @@
-"""The keys of a command and what they may be: for hints after a mistake, and for completion in a shell."""
+"""The keys of a command and their possible values, for hints after a mistake and for completion in a shell."""
 
 import re
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from cvae_lightning.core.build import CONF
 
 
 class Keys:
-    """Those of the command with the configuration conf/<config_name>.yaml."""
+    """The keys of the command whose configuration is conf/<config_name>.yaml, as Hydra composes it."""
 
     def __init__(self, config_name: str) -> None:
         GlobalHydra.instance().clear()
@@ -30,11 +30,11 @@ class Keys:
 
     @property
     def all(self) -> list[str]:
-        """Short and full, and the groups of which one file is chosen."""
+        """Every key: those that --help explains, the groups of conf/, and the full path of each value."""
         return list(dict.fromkeys([*self._of_help, *self._files, *_paths(self._config)]))
 
     def completed(self, word: str) -> list[str]:
-        """What the word of a command line that begins like this may be: a key up to its next dot, or key=value."""
+        """The words that begin with `word`: each is a key, a key up to its next dot, or key=value."""
         key, equals, values = word.partition("=")
         if not equals:
             ends = ((name, name.find(".", len(key))) for name in self.all if name.startswith(key))
@@ -43,25 +43,25 @@ class Keys:
         return [f"{key}={before}{comma}{value}" for value in self._values(key, last)]
 
     def _values(self, key: str, begun: str) -> list[str]:
-        """The files of a group, or the value that the key has; where none begins like this, what lies on the disk."""
+        """The files of a group, or the default of the key; where none begins like this, paths on the disk."""
         missing = OmegaConf.is_missing(self._config, key)
         known = self._files.get(key) or [str("" if missing else OmegaConf.select(self._config, key) or "")]
         return [value for value in known if value and value.startswith(begun)] or _on_disk(begun)
 
 
 def files_of(group: str) -> list[str]:
-    """The names of which one may be chosen, those in folders too."""
+    """The names of the files in conf/<group>; a file in a folder of it is called folder/name."""
     folder = CONF / group
     return sorted(str(file.relative_to(folder).with_suffix("")) for file in folder.rglob("*.yaml"))
 
 
 def choices_of(group: str) -> list[str]:
-    """`files_of`, those in a folder together as folder/..."""
+    """The same names, with folder/... in place of all files of a folder."""
     return list(dict.fromkeys(name.partition("/")[0] + "/..." if "/" in name else name for name in files_of(group)))
 
 
 def _paths(node: Any, prefix: str = "") -> Iterator[str]:
-    """Of all values, not of the nodes above them."""
+    """The full key of each value below `node`."""
     if not isinstance(node, DictConfig):
         yield prefix
         return

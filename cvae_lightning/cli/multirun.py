@@ -7,7 +7,6 @@ import sys
 from contextlib import ExitStack
 from contextvars import ContextVar, Token
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
@@ -42,9 +41,7 @@ class SweepInProgress:
         self._token: Token[SweepInProgress] = _current.set(self)
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         _current.reset(self._token)
         self._lock.close()
 
@@ -65,7 +62,7 @@ class SweepInProgress:
         return f" Continue with the same command and {path_argument('hydra.sweep.dir', self.path)}"
 
     def finish(self) -> list[str]:
-        """Write the report, and list the runs that did not end well; return what went wrong with each."""
+        """Write the report and list the runs that did not end well on stderr; return what went wrong with each."""
         if not self.path:
             return []
         sweep = Sweep(self.path)
@@ -108,7 +105,7 @@ def _claim(config: DictConfig, mode: str) -> None:
     path = new_directory(Path(config.hydra[mode].dir))
     with read_write(config.hydra):
         config.hydra[mode].dir = str(path)
-        config.hydra.overrides.hydra.append(f"hydra.{mode}.dir={path}")  # what the runs of a sweep are composed from
+        config.hydra.overrides.hydra.append(f"hydra.{mode}.dir={path}")  # from which the runs of a sweep are composed
 
 
 def _template(hydra: DictConfig, mode: str) -> Any:

@@ -1,4 +1,4 @@
-"""What a command prints, wherever that goes: to a terminal, into a pipe that may close, in any encoding."""
+"""Output to a terminal, or into a pipe that may close, in any encoding."""
 
 import codecs
 import io
@@ -10,7 +10,7 @@ from typing import TextIO, cast
 
 
 class Output(io.TextIOWrapper):
-    """A standard stream. What nobody reads any more, as behind `| head -1`, is dropped, and the work goes on."""
+    """A standard stream that drops its text once nobody reads it, as behind `| head -1`; the work continues."""
 
     def write(self, text: str) -> int:
         try:
@@ -30,7 +30,7 @@ class Output(io.TextIOWrapper):
 
 
 def guard_standard_streams() -> None:
-    """Let stdout and stderr go on where their pipe is closed, and where their encoding lacks a character."""
+    """Let a command continue where the pipe behind it is closed, or the encoding of its output lacks a character."""
     codecs.register_error("printed", _printed)
     sys.stdout, sys.stderr = _guarded(sys.stdout), _guarded(sys.stderr)
 
@@ -52,7 +52,7 @@ def _guarded(stream: TextIO | None) -> TextIO:
 
 
 def _printed(error: UnicodeError) -> tuple[str | bytes, int]:
-    """The bytes of a file name that could not be decoded as they were; any other character as an escape."""
+    """Undecodable bytes of a file name as they are, any other character as an escape."""
     assert isinstance(error, UnicodeEncodeError)
     first = error.object[error.start]
     if "\udc80" <= first <= "\udcff":

@@ -1,4 +1,4 @@
-"""Keys that take a path: what a shell accepts as a path needs no second pair of quotes for Hydra."""
+"""Keys that take a path: a path that a shell accepts needs no second pair of quotes for Hydra."""
 
 import os
 import re
@@ -31,14 +31,14 @@ def quoted_paths(arguments: Sequence[str]) -> list[str]:
 
     A value is the first of these that fits: a path that exists, exactly as it was typed; a value in quotes for Hydra;
     null, where the key may be null; a list [a.png,b.png], for `images`; with -m several paths a,b; any other path, in
-    which ~ is expanded, and ${...} is an interpolation. Raises UserError for what is no local path in UTF-8.
+    which ~ is expanded, and ${...} is an interpolation. Raises UserError for anything but a local path in UTF-8.
     """
     sweeps = not {"-m", "--multirun"}.isdisjoint(arguments)
     return [_quoted_word(word, sweeps) for word in arguments]
 
 
 def check_surroundings(config_name: str) -> None:
-    """Raises UserError where no run could be written into the working directory, or CVAE_DATA_DIR is no local path."""
+    """Raises UserError where the working directory cannot hold a run, or CVAE_DATA_DIR is not a local path."""
     here = str(Path.cwd())
     _check_utf8("the working directory", here)
     if config_name in ("config", "resume") and ("${" in here or "::" in here):
@@ -86,7 +86,7 @@ def _quoted_path(key: str, path: str) -> str:
         path = os.path.expanduser(path)  # noqa: PTH111 # a Path would drop a trailing slash and ./
     if "${" in path and (exists or not re.search(INTERPOLATION, path, re.DOTALL)):
         if key in INTERPOLATED:
-            refuse("a path without ${", key, path, "Rename it: what is in braces would be looked up.")
+            refuse("a path without ${", key, path, "Rename it: Hydra would look up what is in braces.")
         path = re.sub(r"(\\*)\$\{", r"\1\1\\${", path)  # escaped for OmegaConf
     if re.fullmatch(PLAIN, path, re.ASCII) and path.lower() not in RESERVED:
         return path
@@ -94,7 +94,7 @@ def _quoted_path(key: str, path: str) -> str:
 
 
 def _check_utf8(key: str, path: str) -> None:
-    """Under another locale Python and TensorBoard would write different names, and a run would note a wrong one."""
+    """Under another locale Python and TensorBoard would write different names, and a run would record the wrong one."""
     try:
         path.encode()
         readable = path.isascii() or sys.getfilesystemencoding() == "utf-8"
