@@ -1,11 +1,14 @@
-"""A way out of Hydra for exceptions with which it does something else than to raise them."""
+"""A way out of Hydra for exceptions that it would not simply raise.
+
+It turns an exception of a callback into a warning and goes on, and prints a line of its own about one of a run.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 
 class Escape(BaseException):
-    """Carries `error` through Hydra to the invocation; without one, the command is done."""
+    """Carries `error` out of Hydra; without an error, nothing is left to be done."""
 
     def __init__(self, error: Exception | None = None) -> None:
         self.error = error
@@ -14,11 +17,20 @@ class Escape(BaseException):
 
 @contextmanager
 def escaping() -> Iterator[None]:
-    """Raise an exception as Escape.
-
-    Hydra turns an exception of a callback into a warning and goes on, and prints a line of its own about one of a run.
-    """
+    """Inside Hydra: raise an exception as Escape."""
     try:
         yield
     except Exception as error:
         raise Escape(error) from error
+
+
+@contextmanager
+def escaped() -> Iterator[None]:
+    """Around Hydra: raise the exception itself again."""
+    error = None
+    try:
+        yield
+    except Escape as escape:
+        error = escape.error
+    if error:
+        raise error

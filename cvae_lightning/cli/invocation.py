@@ -19,7 +19,7 @@ from omegaconf import DictConfig
 from cvae_lightning.cli import completion
 from cvae_lightning.cli.checks import check_added_keys, check_parts, check_words
 from cvae_lightning.cli.commands import task_of
-from cvae_lightning.cli.escape import Escape, escaping
+from cvae_lightning.cli.escape import escaped, escaping
 from cvae_lightning.cli.mistakes import is_mistake, sentence
 from cvae_lightning.cli.multirun import SweepInProgress
 from cvae_lightning.cli.rewriting import rewritten
@@ -47,7 +47,7 @@ class Invocation:
     def run(self) -> int:
         """Do what was asked and return the exit status: 0, 1 after a mistake, 130 or 143 after SIGINT or SIGTERM.
 
-        A mistake is told in one sentence on stderr. Any other error is raised, and with HYDRA_FULL_ERROR=1 every error.
+        A mistake becomes one sentence on stderr. Any other error is raised; with HYDRA_FULL_ERROR=1, every error is.
         """
         try:
             with self.sweep:
@@ -68,15 +68,13 @@ class Invocation:
             return 0
         check_words(words, self.config_name)
         if not {"-h", "--help"}.isdisjoint(words):
-            with redirect_stdout(StringIO()) as text:
-                self._start_hydra(words)
-            print(_as_typed(text.getvalue()), end="")
+            self._print_help(words)
             return 0
         try:
             self._start_hydra(words)
         except Exception as error:
-            listed = sentence(error, self.config_name) in self.sweep.finish()
-            if self.shows_tracebacks or not listed:
+            reasons = self.sweep.finish()
+            if self.shows_tracebacks or not reasons or sentence(error, self.config_name) not in reasons:
                 raise
             return 1
         return 1 if self.sweep.finish() else 0
@@ -85,14 +83,15 @@ class Invocation:
         """Let Hydra compose the configuration and call the task: once, once for each run of a sweep, or not at all."""
         prefer_our_presets()
         start = hydra.main(version_base="1.3", config_path=str(CONF), config_name=self.config_name)
-        error = None
-        with _process_for_hydra(words), suppress(SystemExit):  # with which --help ends
-            try:
-                start(Job(self.config_name))()
-            except Escape as escape:
-                error = escape.error
-        if error:
-            raise error
+        with escaped(), _process_for_hydra(words), suppress(SystemExit):  # with which --help ends
+            start(Job(self.config_name))()
+
+    def _print_help(self, words: list[str]) -> None:
+        """The help of the command, which names commands in the form in which this process was started."""
+        with redirect_stdout(StringIO()) as text:
+            self._start_hydra(words)
+        as_started = re.compile(r"python -m cvae_lightning(?:\.(\w+))?")
+        print(as_started.sub(lambda found: command_line(found[1] or "train"), text.getvalue()), end="")
 
 
 @dataclass(frozen=True)
@@ -123,11 +122,6 @@ def _config_name(command: str, words: Sequence[str]) -> str:
     if command != "train":
         return command
     return "resume" if any(word.startswith("resume=") for word in words) else "config"
-
-
-def _as_typed(text: str) -> str:
-    """A help text with its commands in the form in which this process was started."""
-    return re.sub(r"python -m cvae_lightning(?:\.(\w+))?", lambda found: command_line(found[1] or "train"), text)
 
 
 @contextmanager
