@@ -78,7 +78,7 @@ def test_an_interruption_has_the_status_that_a_shell_expects(
     assert holder(Path("sweep")) is None, "the next one may begin at once"
 
 
-def test_an_interruption_of_the_report_of_a_sweep_is_one_like_any_other(
+def test_a_signal_during_the_report_of_a_sweep_ends_as_any_other(
     monkeypatch: pytest.MonkeyPatch, capsys: Captured
 ) -> None:
     def interrupted(_: object) -> list[str]:
