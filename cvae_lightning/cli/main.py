@@ -20,12 +20,12 @@ def main(command: str | None = None) -> NoReturn:
     interrupt_on_signals()
     words = sys.argv[1:]
     if command is None:
-        command, *words = _with_command(words)
+        command, *words = command_and_words(words)
     sys.exit(Invocation(command, words).run())
 
 
-def _with_command(words: list[str]) -> list[str]:
-    """The words, where the first one is a command; otherwise prints the list of commands and ends the process."""
+def command_and_words(words: list[str]) -> list[str]:
+    """The same words, if the first one is a command; otherwise list the commands and end the process."""
     if not words or words[0] in HELP:
         print(_overview())
         sys.exit(0)

@@ -11,7 +11,7 @@ import pytest
 from helpers import QUICK, ROOT, command, environment, execute, lines_until
 
 from cvae_lightning.cli.commands import COMMANDS
-from cvae_lightning.cli.main import main
+from cvae_lightning.cli.main import command_and_words
 from cvae_lightning.runs.run import Run
 
 MODULES = ["cvae_lightning", *(f"cvae_lightning.{verb}" for verb in ("evaluate", "report", "sample", "export"))]
@@ -127,13 +127,10 @@ MISNAMED = {
 
 
 @pytest.mark.parametrize("words", MISNAMED, ids=" ".join)
-def test_without_a_command_the_script_lists_them(
-    words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_without_a_command_the_script_lists_them(words: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
     status, part = MISNAMED[words]
-    monkeypatch.setattr(sys, "argv", ["cvae-lightning", *words])
     with pytest.raises(SystemExit) as end:
-        main()
+        command_and_words(list(words))
     out, err = capsys.readouterr()
     assert end.value.code == status
     assert part in (err if status else out)
