@@ -27,11 +27,7 @@ from torch.utils.tensorboard.writer import SummaryWriter
 from cvae_lightning.core.build import CONF
 from cvae_lightning.core.errors import UserError
 from cvae_lightning.data.idx_source import IdxSource
-from cvae_lightning.drawing.embed import embed
-from cvae_lightning.drawing.interpolate import interpolate
-from cvae_lightning.drawing.reconstruct import reconstruct
-from cvae_lightning.drawing.sample import sample
-from cvae_lightning.drawing.traverse import traverse
+from cvae_lightning.drawing.commands import embed, interpolate, reconstruct, sample, traverse
 from cvae_lightning.evaluators import judged
 from cvae_lightning.exporters.export import export
 from cvae_lightning.exporters.onnx_models import CLOSE, largest_difference, onnx_graph, parts_of
@@ -160,7 +156,7 @@ def test_a_run_goes_through_every_command(
     with caplog.at_level("INFO"):
         check_explorer(run, tmp_path / "export")
         evaluators = [override for override in overrides.split() if override.startswith("evaluators")]
-        evaluate(verb_config(evaluate, run, *evaluators, FEW_SAMPLES))
+        evaluate(command_config(evaluate, run, *evaluators, FEW_SAMPLES))
     assert "All numbers that metrics.json has are the same, to the last digit." in caplog.text
 
 
@@ -241,13 +237,13 @@ def check_arrays(run: Run, out: Path) -> None:
             },
         ),
     }
-    for verb, (overrides, shapes) in drawn.items():
-        if verb.__name__ in labels:
-            shapes["labels"] = labels[verb.__name__]
-        config = verb_config(verb, run, *overrides)
-        config.out = str(out / verb.__name__)
-        verb(config)
-        (file,) = (out / verb.__name__).glob("*.npz")
+    for command, (overrides, shapes) in drawn.items():
+        if command.__name__ in labels:
+            shapes["labels"] = labels[command.__name__]
+        config = command_config(command, run, *overrides)
+        config.out = str(out / command.__name__)
+        command(config)
+        (file,) = (out / command.__name__).glob("*.npz")
         with np.load(file, allow_pickle=False) as arrays:
             assert {name: arrays[name].shape for name in arrays.files} == shapes
             assert all(np.isfinite(arrays[name]).all() for name in arrays.files)
@@ -257,7 +253,7 @@ def check_arrays(run: Run, out: Path) -> None:
 
 def check_explorer(run: Run, out: Path) -> None:
     """The page computes decoders of linear layers; for others, the command refuses and writes nothing."""
-    config = verb_config(export, run, "format=html")
+    config = command_config(export, run, "format=html")
     config.out = str(out)
     if run.metrics["network"] == "mlp":
         export(config)
@@ -268,8 +264,8 @@ def check_explorer(run: Run, out: Path) -> None:
         assert not out.exists()
 
 
-def verb_config(verb: Callable[[DictConfig], None], run: Run, *overrides: str) -> DictConfig:
-    config = _composed_once(verb.__name__, *overrides).copy()
+def command_config(command: Callable[[DictConfig], None], run: Run, *overrides: str) -> DictConfig:
+    config = _composed_once(command.__name__, *overrides).copy()
     config.run = str(run.path)
     return config
 

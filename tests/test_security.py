@@ -33,11 +33,7 @@ from cvae_lightning.core.build import CONF, PACKAGE, PLUGINS, build, load_group,
 from cvae_lightning.core.errors import UserError
 from cvae_lightning.core.escaping import code, escaped, fenced
 from cvae_lightning.core.files import sha256_of
-from cvae_lightning.drawing.embed import embed
-from cvae_lightning.drawing.interpolate import interpolate
-from cvae_lightning.drawing.reconstruct import reconstruct
-from cvae_lightning.drawing.sample import sample
-from cvae_lightning.drawing.traverse import traverse
+from cvae_lightning.drawing.commands import embed, interpolate, reconstruct, sample, traverse
 from cvae_lightning.exporters.export import export
 from cvae_lightning.reports.report import report
 from cvae_lightning.runs.configuration import calls_a_resolver
@@ -239,7 +235,7 @@ def training_config(*overrides: str) -> Any:
 
 
 def drawing(name: str, *overrides: str) -> Callable[..., None]:
-    task = {"export": export, "evaluate": evaluate, **VERBS}[name]
+    task = {"export": export, "evaluate": evaluate, **DRAWING_COMMANDS}[name]
     return lambda sweep, **paths: task(config_of(name, *overrides, run=sweep / "0", **paths))
 
 
@@ -273,7 +269,7 @@ def starting(hook: str, key: str, folder: str) -> Callable[[Path], None]:
     return start
 
 
-VERBS = {"sample": sample, "reconstruct": reconstruct, "interpolate": interpolate, "traverse": traverse, "embed": embed}
+DRAWING_COMMANDS = {command.__name__: command for command in (sample, reconstruct, interpolate, traverse, embed)}
 DRAWING = {
     "sample": drawing("sample", "num=1"),
     "reconstruct": drawing("reconstruct", "num=2"),

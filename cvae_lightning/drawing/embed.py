@@ -1,56 +1,55 @@
-"""A map of the posterior means of a split."""
+"""Embeddings: a map of the posterior means of a split."""
 
 import logging
 import shlex
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from pathlib import Path
+from shutil import rmtree
 
-from omegaconf import DictConfig
+from torch.utils.tensorboard.writer import SummaryWriter
 
-from cvae_lightning.drawing.request import Verb, split_of
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from cvae_lightning.core.shapes import Latents
-    from cvae_lightning.data.splits import Split
+from cvae_lightning.core.capacity import full_disk_explained
+from cvae_lightning.core.errors import check_boolean
+from cvae_lightning.core.pictures import scatter
+from cvae_lightning.core.shapes import Latents
+from cvae_lightning.data.splits import Split
+from cvae_lightning.drawing.inputs import split_of
+from cvae_lightning.drawing.maps import map_of
+from cvae_lightning.drawing.picture import Picture
+from cvae_lightning.drawing.request import Request
+from cvae_lightning.models import inference
 
 log = logging.getLogger(__name__)
 
-NUM_SPRITES = 5000  # TensorBoard shows no more than a picture of 8192x8192 pixels holds, and grows slow before
+NUM_SPRITES = 5000  # TensorBoard shows at most what a picture of 8192x8192 pixels holds, and gets slow before that
 
 
-def embed(config: DictConfig) -> None:
-    """Arrays means, log_vars, labels and map; a picture of the map; and the means for TensorBoard's projector."""
-    verb = Verb(config)  # a mistake there is told before torch is imported
+def pictures(request: Request) -> Iterator[Picture]:
+    """One picture of the map, and the arrays means (number, latent), log_vars, labels, map (number, 2).
 
-    from cvae_lightning.core.errors import check_boolean
-    from cvae_lightning.core.pictures import scatter
-    from cvae_lightning.drawing.maps import map_of
-    from cvae_lightning.models import inference
+    With `projector`, the means are also written for TensorBoard's projector, after the picture.
+    """
+    keys = request.keys
+    check_boolean("projector", keys.projector, "true is the default.")
+    model = request.run.model()
+    split = split_of(request.run, keys.split, keys.data_dir)
 
-    check_boolean("projector", config.projector, "true is the default.")
-    model = verb.run.model()
-    split = split_of(verb.run, config.split, config.data_dir)
     posterior = inference.encode(model, split.images / 255, split.labels)
-    points = map_of(posterior.mean, config.map, verb.seed)
-    title = f"Posterior means of {len(points):,} images of {config.split} ({config.map})"
+    points = map_of(posterior.mean, keys.map, request.seed)
+
+    title = f"Posterior means of {len(points):,} images of {keys.split} ({keys.map})"
     figure = scatter(points, split.labels, title)
     arrays = {"means": posterior.mean, "log_vars": posterior.log_var, "labels": split.labels, "map": points}
-    verb.write("embedding", figure, **arrays)
-    if config.projector:
-        write_projector(verb.folder / "projector", posterior.mean, split)
-        log.info("tensorboard --logdir %s (PROJECTOR)", shlex.quote(str(verb.folder / "projector")))
+    yield Picture("embedding", figure, arrays)
+    if keys.projector:
+        folder = request.folder / "projector"
+        _write_projector(folder, posterior.mean, split)
+        log.info("tensorboard --logdir %s (PROJECTOR)", shlex.quote(str(folder)))
 
 
-def write_projector(folder: "Path", means: "Latents", split: "Split") -> None:
-    """What TensorBoard's projector shows: the first images of the split as sprites, coloured by their labels."""
-    from shutil import rmtree
-
-    from torch.utils.tensorboard.writer import SummaryWriter
-
-    from cvae_lightning.core.capacity import full_disk_explained
-
-    if (folder / "projector_config.pbtxt").is_file():  # of an earlier call, whose points would stand beside these
+def _write_projector(folder: Path, means: Latents, split: Split) -> None:
+    """Write the means of the split's first images, with the images as sprites, coloured by their labels."""
+    if (folder / "projector_config.pbtxt").is_file():  # left by an earlier call; its points would be shown too
         rmtree(folder)
     with full_disk_explained(folder), SummaryWriter(str(folder)) as writer:
         sprites = 1 - split.images[:NUM_SPRITES] / 255

@@ -1,7 +1,9 @@
-"""Points of many dimensions on a plane."""
+"""Maps: latents of many dimensions on a plane."""
 
 import torch
 import torch.nn.functional as F
+from sklearn.decomposition import PCA
+from sklearn.manifold import TSNE
 from torch import Tensor
 
 from cvae_lightning.core.errors import refuse
@@ -9,14 +11,12 @@ from cvae_lightning.core.shapes import Latents
 
 
 def map_of(z: Latents, method: str, seed: int = 0) -> Tensor:
-    """(batch, 2), by scikit-learn; fewer dimensions are the map already, and equal points all lie at 0.
+    """Points (batch, 2) of a plane for latents (batch, latent), by scikit-learn. Raises UserError for another `method`.
 
-    `pca`: the two directions of largest variance. `tsne`: neighbours stay neighbours (van der Maaten & Hinton 2008);
-    its perplexity is 30, or a third of the other points where they are fewer than 90.
+    `pca`: the two directions of largest variance. `tsne`: neighbours stay neighbours (van der Maaten & Hinton 2008),
+    with a perplexity of 30, or a third of the number of other points if there are fewer than 90. Latents of one or two
+    dimensions are their own map, and if all latents are equal, all points lie at 0.
     """
-    from sklearn.decomposition import PCA
-    from sklearn.manifold import TSNE
-
     if method not in ("pca", "tsne"):
         refuse("pca or tsne", "map", method, "pca is the default.")
     if z.shape[1] < 3:
@@ -24,7 +24,7 @@ def map_of(z: Latents, method: str, seed: int = 0) -> Tensor:
     if torch.equal(z, z[:1].expand_as(z)):
         return torch.zeros(len(z), 2)
     if method == "pca":
-        kind = PCA(2, svd_solver="full")
+        projection = PCA(2, svd_solver="full")
     else:
-        kind = TSNE(2, perplexity=min(30.0, (len(z) - 1) / 3), init="pca", random_state=seed)
-    return torch.from_numpy(kind.fit_transform(z.double().numpy())).float()
+        projection = TSNE(2, perplexity=min(30.0, (len(z) - 1) / 3), init="pca", random_state=seed)
+    return torch.from_numpy(projection.fit_transform(z.double().numpy())).float()

@@ -6,13 +6,13 @@ from torch import Tensor
 
 from cvae_lightning.core.shapes import Latents
 
-NEARLY_PARALLEL = 1e-4  # radians; below, the straight line is the arc
+NEARLY_PARALLEL = 1e-4  # radians; below, the arc is computed as a straight line
 
 
 def spherical(first: Latents, last: Latents, steps: int) -> Tensor:
-    """(batch, steps, latent): the arc from each of `first` to its `last`, ends included; Shoemake 1985, eq. 3.
+    """Points (batch, steps, latent) on the arc from each of `first` to its `last`, both included; Shoemake 1985, eq. 3.
 
-    Latents of a normal prior lie in a shell around the origin, which the straight line would leave (White 2016).
+    Latents of a normal prior lie in a shell around the origin, which a straight line would leave (White 2016).
     """
     cosine = F.cosine_similarity(first, last).clamp(-1, 1)[:, None, None]
     angle = cosine.acos()
@@ -24,7 +24,10 @@ def spherical(first: Latents, last: Latents, steps: int) -> Tensor:
 
 
 def traversal(centre: Tensor, order: Tensor, values: Tensor) -> Tensor:
-    """(order, values, latent): `centre` (latent,), but for the latent of the row, which has the column's value."""
+    """Points (rows, columns, latent) that equal `centre` (latent,) except in one latent.
+
+    In row i and column j, latent `order[i]` has the value `values[j]`.
+    """
     points = centre.repeat(len(order), len(values), 1)
     points[torch.arange(len(order)), :, order] = values
     return points

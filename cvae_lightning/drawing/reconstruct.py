@@ -1,27 +1,32 @@
-"""Reconstructions of images by a trained model."""
+"""Reconstructions: images that a trained model encodes and decodes again."""
 
-from omegaconf import DictConfig
+from collections.abc import Iterator
 
-from cvae_lightning.drawing.request import Verb, asked_images
+from cvae_lightning.core.errors import check_integer
+from cvae_lightning.core.pictures import paired_table
+from cvae_lightning.drawing.inputs import chosen_images
+from cvae_lightning.drawing.picture import Picture
+from cvae_lightning.drawing.request import Request
+from cvae_lightning.models import inference
 
-COLUMNS, ROWS = 12, 5  # of the picture; the arrays hold all
+COLUMNS, ROWS = 12, 5  # of the picture; the arrays hold all images
 
 
-def reconstruct(config: DictConfig) -> None:
-    """Originals above reconstructions, and arrays images, reconstructions, labels, mse, latents (posterior means)."""
-    verb = Verb(config)  # a mistake there is told before torch is imported
+def pictures(request: Request) -> Iterator[Picture]:
+    """One picture, originals above their reconstructions, and the arrays images, reconstructions, labels, mse, latents.
 
-    from cvae_lightning.core.errors import check_integer
-    from cvae_lightning.core.pictures import paired_table
-    from cvae_lightning.models import inference
+    `mse` is the mean squared error of each image; `latents` are posterior means.
+    """
+    num = check_integer("num", request.keys.num, 1, "48 is the default.")
+    model = request.run.model()
+    x, y = chosen_images(request, model, num)
 
-    model = verb.run.model()
-    x, y = asked_images(config, verb, model, check_integer("num", config.num, 1, "48 is the default."))
-    images = inference.reconstruct(model, x, y, verb.seed)
-    mse = (images - x).square().flatten(1).mean(1)
+    reconstructions = inference.reconstruct(model, x, y, request.seed)
+    mse = (reconstructions - x).square().flatten(1).mean(1)
+    latents = inference.encode(model, x, y).mean
 
     title = f"Reconstructions, mean squared error {float(mse.mean()):.4f}"
-    figure = paired_table(x, images, COLUMNS, ROWS, title)
-    known = {"labels": y} if model.num_classes else {}
-    latents = inference.encode(model, x, y).mean
-    verb.write("reconstructions", figure, images=x, reconstructions=images, **known, mse=mse, latents=latents)
+    figure = paired_table(x, reconstructions, COLUMNS, ROWS, title)
+    labels = {"labels": y} if model.num_classes else {}
+    arrays = {"images": x, "reconstructions": reconstructions, **labels, "mse": mse, "latents": latents}
+    yield Picture("reconstructions", figure, arrays)

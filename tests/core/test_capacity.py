@@ -13,9 +13,7 @@ from cvae_lightning.core.archives import Parts, write_npz
 from cvae_lightning.core.build import build
 from cvae_lightning.core.capacity import available_memory, check_memory, readable
 from cvae_lightning.core.errors import UserError
-from cvae_lightning.drawing.interpolate import interpolate
-from cvae_lightning.drawing.sample import sample
-from cvae_lightning.drawing.traverse import traverse
+from cvae_lightning.drawing.commands import interpolate, sample, traverse
 from cvae_lightning.models import inference
 from cvae_lightning.runs.run import Run
 from cvae_lightning.training.parts import check_model_fits
@@ -46,12 +44,12 @@ def run(tmp_path_factory: pytest.TempPathFactory, idx_dir: Path) -> Run:
     ids=" ".join,
 )
 def test_what_cannot_fit_is_refused_with_its_size(run: Run, tmp_path: Path, given: tuple[str, ...]) -> None:
-    verb, *overrides = given
+    command, *overrides = given
     key = next(override for override in overrides if override.endswith(str(MANY)))
     with pytest.raises(
         UserError, match=rf"^{key} needs [\d.]+ [TP]B .* [\d.]+ [kMGT]B are (free|available)\. Lower it"
     ):
-        COMMANDS[verb](composed(f"run={run.path}", f"out={tmp_path / 'out'}", *overrides, config_name=verb))
+        COMMANDS[command](composed(f"run={run.path}", f"out={tmp_path / 'out'}", *overrides, config_name=command))
     assert not (tmp_path / "out").exists()
 
 

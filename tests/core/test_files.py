@@ -20,11 +20,7 @@ from helpers import QUICK, MakeRun, command, composed, environment
 from cvae_lightning.core.capacity import free_room, full_disk_explained
 from cvae_lightning.core.errors import UserError
 from cvae_lightning.core.files import whole_file, write_whole
-from cvae_lightning.drawing.embed import embed
-from cvae_lightning.drawing.interpolate import interpolate
-from cvae_lightning.drawing.reconstruct import reconstruct
-from cvae_lightning.drawing.sample import sample
-from cvae_lightning.drawing.traverse import traverse
+from cvae_lightning.drawing.commands import embed, interpolate, reconstruct, sample, traverse
 from cvae_lightning.exporters.export import export
 from cvae_lightning.judging.classifier import Classifier
 from cvae_lightning.judging.store import keep

@@ -13,10 +13,8 @@ from cvae_lightning.core.build import build
 from cvae_lightning.core.errors import UserError
 from cvae_lightning.core.pictures import scatter
 from cvae_lightning.data.datamodule import DataModule
-from cvae_lightning.drawing.embed import embed
-from cvae_lightning.drawing.interpolate import interpolate
+from cvae_lightning.drawing.commands import embed, interpolate, reconstruct
 from cvae_lightning.drawing.maps import map_of
-from cvae_lightning.drawing.reconstruct import reconstruct
 
 
 @pytest.mark.parametrize("method", ["pca", "tsne"])

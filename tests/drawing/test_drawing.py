@@ -18,20 +18,16 @@ from torch import Tensor
 from cvae_lightning.core.build import CONF, PLUGINS
 from cvae_lightning.core.errors import UserError
 from cvae_lightning.data.image_files import read_images
-from cvae_lightning.drawing.embed import embed
-from cvae_lightning.drawing.interpolate import interpolate
+from cvae_lightning.drawing.commands import embed, interpolate, reconstruct, sample, traverse
 from cvae_lightning.drawing.maps import map_of
 from cvae_lightning.drawing.paths import spherical, traversal
-from cvae_lightning.drawing.reconstruct import reconstruct
-from cvae_lightning.drawing.sample import sample
-from cvae_lightning.drawing.traverse import traverse
 from cvae_lightning.models import inference
 from cvae_lightning.runs.run import Run
 from cvae_lightning.runs.sweep import RECORD, chosen_run
 from cvae_lightning.training.parts import local_data
 from cvae_lightning.training.train import train
 
-VERBS = {"sample": sample, "reconstruct": reconstruct, "interpolate": interpolate, "traverse": traverse, "embed": embed}
+DRAWINGS = {command.__name__: command for command in (sample, reconstruct, interpolate, traverse, embed)}
 Call = Callable[..., dict[str, Tensor]]
 
 
@@ -51,10 +47,10 @@ def runs(tmp_path_factory: pytest.TempPathFactory, idx_dir: Path) -> dict[str, R
 
 @pytest.fixture
 def call(runs: dict[str, Run], tmp_path: Path) -> Call:
-    """Runs a verb on the CVAE, unless another run is named; returns the arrays that it wrote last."""
+    """Runs a drawing command on the CVAE, unless another run is named; returns the arrays that it wrote last."""
 
-    def called(verb: str, *overrides: str, run: str = "cvae") -> dict[str, Tensor]:
-        VERBS[verb](composed(f"run={runs[run].path}", f"out={tmp_path}", *overrides, config_name=verb))
+    def called(command: str, *overrides: str, run: str = "cvae") -> dict[str, Tensor]:
+        DRAWINGS[command](composed(f"run={runs[run].path}", f"out={tmp_path}", *overrides, config_name=command))
         files = sorted(tmp_path.glob("*.npz"), key=lambda path: path.stat().st_mtime_ns)
         with np.load(files[-1], allow_pickle=False) as archive:
             return {name: torch.from_numpy(archive[name]) for name in archive.files}
@@ -107,7 +103,7 @@ def test_a_vae_draws_without_labels_and_says_that_it_ignores_them(call: Call, ca
     assert "labels" not in drawn
     assert not caplog.messages or "ignored" not in caplog.text
     again = call("sample", "num=30", "labels=[3]", run="vae")
-    assert "This model is not told labels: labels=[3] is ignored." in caplog.text
+    assert "not conditioned on the label: labels=[3] is ignored" in caplog.text
     assert torch.equal(drawn["images"], again["images"])
 
 
@@ -131,7 +127,7 @@ REFUSED = {
     "embed projector=perhaps": r"Expected true or false \(projector\), got 'perhaps'\.",
     "sample seed=-1": r"Expected an integer of at least 0 \(seed\), got -1\.",
     "reconstruct split=dev": r"Expected train, val or test \(split\), got 'dev'\.",
-    "reconstruct index=60": r"Expected numbers in 0\.\.59 \(index\), got 60\. val has no others\.",
+    "reconstruct index=60": r"Expected numbers in 0\.\.59 \(index\), got 60\. val has 60 images\.",
     "reconstruct split=test labels=3 index=99": r"Expected numbers in 0\.\.59 \(index\), got 99\.",
     "reconstruct index=first": r"Expected an integer or a list of integers \(index\), got 'first'\.",
     "reconstruct images=nowhere.png labels=1 invert=maybe": r"Expected true or false \(invert\), got 'maybe'\.",
@@ -145,7 +141,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("command", REFUSED)
-def test_what_a_verb_cannot_mean_is_refused_in_one_sentence(call: Call, tmp_path: Path, command: str) -> None:
+def test_an_invalid_value_is_refused_before_anything_is_written(call: Call, tmp_path: Path, command: str) -> None:
     with pytest.raises(UserError, match=REFUSED[command]):
         call(*command.split())
     assert not list(tmp_path.iterdir())
@@ -270,7 +266,7 @@ def test_a_file_that_is_no_image_is_named(tmp_path: Path, name: str) -> None:
 
 def test_a_cvae_asks_what_ones_own_images_show(call: Call, tmp_path: Path) -> None:
     Image.new("L", (28, 28)).save(tmp_path / "black.png")
-    with pytest.raises(UserError, match=r"Expected what the images show, one label or one an image \(labels\)"):
+    with pytest.raises(UserError, match=r"one per image \(labels\), got None\. .* conditioned on the label"):
         call("reconstruct", f"images={tmp_path}/black.png")
 
 
@@ -351,17 +347,17 @@ def test_a_map_by_pca_keeps_the_largest_variances() -> None:
     assert torch.equal(map_of(z[:, :1], "pca"), torch.stack([z[:, 0], torch.zeros(500)], 1))
 
 
-@pytest.mark.parametrize("verb", VERBS)
-def test_the_help_of_a_verb_names_its_keys_and_gives_examples(verb: str) -> None:
-    template = OmegaConf.load(CONF / "hydra" / "help" / f"{verb}.yaml").template
-    keys = [str(key) for key in composed(config_name=verb)]
+@pytest.mark.parametrize("command", DRAWINGS)
+def test_the_help_names_the_keys_and_gives_examples(command: str) -> None:
+    template = OmegaConf.load(CONF / "hydra" / "help" / f"{command}.yaml").template
+    keys = [str(key) for key in composed(config_name=command)]
     assert not [key for key in keys if not re.search(rf"^  {key}= ", template, re.MULTILINE)]
-    assert template.count(f"python -m cvae_lightning.{verb} run=") >= 3
+    assert template.count(f"python -m cvae_lightning.{command} run=") >= 3
 
 
-@pytest.mark.parametrize("verb", ["sample", "embed"])
-def test_a_mistake_at_the_terminal_is_told_at_once(tmp_path: Path, verb: str) -> None:
-    answer = execute("run=nowhere", cwd=tmp_path, module=f"cvae_lightning.{verb}")
+@pytest.mark.parametrize("command", ["sample", "embed"])
+def test_a_run_that_does_not_exist_is_refused_at_the_terminal(tmp_path: Path, command: str) -> None:
+    answer = execute("run=nowhere", cwd=tmp_path, module=f"cvae_lightning.{command}")
     assert answer.returncode == 1
     assert answer.stderr.startswith("Expected a run directory")
     assert not list(tmp_path.iterdir())

@@ -17,7 +17,7 @@ from cvae_lightning.cli import train as command
 from cvae_lightning.core.errors import DataUnavailable, UserError
 from cvae_lightning.data import sources
 from cvae_lightning.data.idx import read_array
-from cvae_lightning.drawing.request import split_of
+from cvae_lightning.drawing.inputs import split_of
 from cvae_lightning.runs.run import Run
 from cvae_lightning.training import parts
 from cvae_lightning.training.evaluate import evaluate

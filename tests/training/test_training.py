@@ -28,7 +28,7 @@ from safetensors.torch import load_file
 
 from cvae_lightning.core.build import load_group
 from cvae_lightning.core.errors import DataUnavailable, NonFiniteLoss, UserError
-from cvae_lightning.drawing.request import split_of
+from cvae_lightning.drawing.inputs import split_of
 from cvae_lightning.models.latents import DiagonalGaussian
 from cvae_lightning.models.vae import VAE
 from cvae_lightning.runs.run import Run

@@ -1,0 +1,44 @@
+"""The five drawing commands and what they share: check the common keys, draw, write the pictures."""
+
+from importlib import import_module
+
+from omegaconf import DictConfig
+
+from cvae_lightning.drawing.request import Request
+
+
+def sample(config: DictConfig) -> None:
+    """Draw new images from the sampler of a run."""
+    draw(config, "sample")
+
+
+def reconstruct(config: DictConfig) -> None:
+    """Encode images with a run's model and decode them again."""
+    draw(config, "reconstruct")
+
+
+def interpolate(config: DictConfig) -> None:
+    """Go from one image to another through the latents of a run's model."""
+    draw(config, "interpolate")
+
+
+def traverse(config: DictConfig) -> None:
+    """Move one latent of a run's model at a time."""
+    draw(config, "traverse")
+
+
+def embed(config: DictConfig) -> None:
+    """Map the latents of a split's images."""
+    draw(config, "embed")
+
+
+def draw(config: DictConfig, drawing: str) -> None:
+    """Write the pictures of the module `drawing`, one after the other, as PNG files and arrays.
+
+    The common keys are checked first, and the module, with torch and matplotlib, is imported only afterwards: a mistake
+    in them is answered at once. Raises UserError for it.
+    """
+    request = Request.from_config(config)
+    pictures = import_module(f"cvae_lightning.drawing.{drawing}").pictures
+    for picture in pictures(request):
+        picture.write(request.folder, request.formats)

@@ -1,0 +1,45 @@
+"""A picture with its arrays, as a drawing command writes it."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy.typing as npt
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from cvae_lightning.core.archives import Parts, write_npz
+from cvae_lightning.core.errors import UserError
+from cvae_lightning.core.pictures import write_png
+
+log = logging.getLogger(__name__)
+
+
+class Picture(NamedTuple):
+    """A figure, and the arrays behind it: all of them, where the figure has room only for the first."""
+
+    name: str
+    figure: Figure
+    arrays: Mapping[str, Tensor | Parts]
+
+    def write(self, folder: Path, formats: Sequence[str]) -> None:
+        """Write <name>.png and <name>.npz, or the one that `formats` has, and log their paths.
+
+        Raises UserError if `folder` can't be made or written to.
+        """
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            if "png" in formats:
+                write_png(self.figure, folder / f"{self.name}.png")
+                log.info("%s", folder / f"{self.name}.png")
+            if "npz" in formats:
+                arrays = {key: _in_numpy(array) for key, array in self.arrays.items()}
+                write_npz(folder / f"{self.name}.npz", arrays)
+                log.info("%s (%s)", folder / f"{self.name}.npz", ", ".join(arrays))
+        except OSError as error:
+            raise UserError(f"Expected a folder to write to (out), got {str(folder)!r} ({error}).") from error
+
+
+def _in_numpy(array: Tensor | Parts) -> npt.NDArray[Any] | Parts:
+    return array.numpy() if isinstance(array, Tensor) else array
