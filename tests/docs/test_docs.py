@@ -84,7 +84,7 @@ def test_what_a_link_names_is_defined_in_its_file(page: Path) -> None:
 
 @by_name
 def test_a_test_that_is_named_without_a_link_is_there_too(page: Path) -> None:
-    tests = set().union(*(defined(file) for file in (ROOT / "tests").glob("test_*.py")))
+    tests = set().union(*(defined(file) for file in (ROOT / "tests").rglob("test_*.py")))
     for name in re.findall(r"`(test_\w+)`", page.read_text()):
         assert name in tests, name
     for name in re.findall(r"`(?:tests/)?(test_\w+\.py)`", page.read_text()):

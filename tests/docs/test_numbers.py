@@ -46,7 +46,7 @@ NUMBERS: list[tuple[str, str, Callable[[], float]]] = [
     ("conf/data/digits.yaml", r"39 x ([\d,]+) images", lambda: digits()["train"]),
     ("README.md", r"784-400-400-20 \(([\d,]+) parameters", parameters),
     ("README.md", r"the paper's \(([\d,]+) parameters", parameters),
-    ("README.md", r"a grid \(([\d,]+) parameters", partial(parameters, "network=residual")),
+    ("README.md", r"per resolution \(([\d,]+) parameters", partial(parameters, "network=residual")),
     *(
         (f"conf/experiment/{name}.yaml", r"(\d{3},\d{3})", partial(parameters, f"experiment={name}"))
         for name in ("nll_vae", "best_conv", "best_vae_conv", "claims/network/mlp", "claims/network/conv")
