@@ -2,6 +2,7 @@
 
 import os
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +25,12 @@ import json
 import pytest
 import torch
 import yaml
-from helpers import MakeSweep
-from hydra import compose, initialize_config_dir
+from helpers import TRAINING, MakeSweep, composed
+from matplotlib.figure import Figure
 from omegaconf import OmegaConf, open_dict
+from PIL import Image
+from torch.utils.tensorboard.writer import SummaryWriter
 
-from cvae_lightning.core.build import CONF
 from cvae_lightning.runs.run import Run
 from cvae_lightning.runs.sweep import RECORD
 
@@ -52,6 +54,22 @@ def _no_network(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(socket.socket, "connect", local_only)
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [(2, 1, 6, "", ("192.0.2.1", 80))])
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _rendering(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Pictures are made, but rendered only in modules marked `rendered`: it would take most of a training's time."""
+    with pytest.MonkeyPatch.context() as patch:
+        if not request.node.get_closest_marker("rendered"):
+            patch.setattr(Figure, "savefig", lambda _, file, **__: Image.new("L", (1, 1)).save(file, format="png"))
+            patch.setattr(SummaryWriter, "add_figure", lambda *_, **__: None)
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _end_of_commands() -> Iterator[None]:
+    yield
+    TRAINING.close()
 
 
 @pytest.fixture(scope="session")
@@ -82,8 +100,7 @@ def make_run(tmp_path: Path, idx_dir: Path) -> MakeRun:
         given = {override.partition("=")[0] for override in overrides}
         defaults = [default for default in small if default.partition("=")[0] not in given]
         hidden = [] if "network" in given else ["network.hidden=[16]"]
-        with initialize_config_dir(str(CONF), version_base="1.3"):
-            config = compose("config", [*hidden, *defaults, *overrides], return_hydra_config=True)
+        config = composed(*hidden, *defaults, *overrides, with_hydra=True)
         with open_dict(config):
             choices = config.pop("hydra").runtime.choices
         OmegaConf.save({"hydra": {"runtime": {"choices": choices}}}, folder / "hydra.yaml")

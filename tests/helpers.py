@@ -1,5 +1,7 @@
 """What the tests of several rooms share: configurations, small data, commands, and ways to stop a training."""
 
+import copy
+import functools
 import gzip
 import hashlib
 import itertools
@@ -15,7 +17,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from hydra import compose, initialize_config_dir
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
 from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from prefork import Answer, Prefork
 from pytorch_lightning import Callback
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Tensor, nn
@@ -39,6 +45,7 @@ ROOT = PACKAGE.parent
 
 
 QUICK = ["data=digits", "data.module.passes_per_epoch=1", "network.hidden=[16]", "accelerator=cpu"]
+QUICK += ["callbacks.figures=null"]  # which would take most of the time
 
 
 TRAIN: Any = Split(torch.empty(0, 1, 2, 3, dtype=torch.uint8), torch.empty(0, dtype=torch.long))
@@ -82,9 +89,37 @@ def write_idx_files(data_dir: Path, train: int = 360, test: int = 60, compress: 
     return raw
 
 
-def composed(*overrides: str, config_name: str = "config") -> Any:
+def composed(*overrides: str, config_name: str = "config", with_hydra: bool = False) -> Any:
+    """The configuration that Hydra composes of the overrides, with Hydra's own part if that is asked for.
+
+    Files are composed once for each choice of them, which takes most of the time; values are set in a copy, as Hydra
+    sets them.
+    """
+    values = [override for override in overrides if not chooses_files(override)]
+    files = tuple(override for override in overrides if chooses_files(override))
+    try:
+        config = copy.deepcopy(_of_files(files, config_name, with_hydra))
+        for value in OverridesParser.create().parse_overrides(values):
+            if value.is_sweep_override():
+                raise HydraException
+            OmegaConf.update(config, value.key_or_group, value.value(), merge=True)
+    except (HydraException, OmegaConfBaseException):
+        return copy.deepcopy(_of_files(overrides, config_name, with_hydra))  # which raises in Hydra's own words
+    if with_hydra:
+        config.hydra.overrides.task = [override for override in overrides if not override.startswith("hydra")]
+    return config
+
+
+def chooses_files(override: str) -> bool:
+    """Whether the override is more than a value for a key that there is."""
+    key, _, _ = override.partition("=")
+    return override.startswith(("+", "~", "hydra", "=")) or (CONF / key.partition("@")[0]).is_dir()
+
+
+@functools.cache
+def _of_files(overrides: tuple[str, ...], config_name: str, with_hydra: bool) -> Any:
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        return compose(config_name, overrides=list(overrides))
+        return compose(config_name, list(overrides), return_hydra_config=with_hydra)
 
 
 def environment(path: Path = ROOT) -> dict[str, str]:
@@ -96,10 +131,12 @@ def command(*arguments: str, module: str = "cvae_lightning") -> list[str]:
     return [sys.executable, "-m", module, *arguments]
 
 
-def execute(*arguments: str, cwd: Path, **options: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        command(*arguments, **options), cwd=cwd, env=environment(), capture_output=True, text=True, check=False
-    )
+TRAINING = Prefork("cvae_lightning.cli.command", "cvae_lightning.cli.train", "cvae_lightning.training.train")
+
+
+def execute(*arguments: str, cwd: Path, module: str = "cvae_lightning") -> Answer:
+    """What comes of a command, which is a process of its own, forked from one that has the imports."""
+    return TRAINING.run(module, list(arguments), cwd, environment())
 
 
 def lines_until(process: subprocess.Popen[str], text: str) -> Iterator[str]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from helpers import QUICK, ROOT, command, environment, execute, lines_until
+from prefork import Prefork
 
 from cvae_lightning.cli.commands import COMMANDS
 from cvae_lightning.cli.main import command_and_words
@@ -17,14 +18,21 @@ from cvae_lightning.runs.run import Run
 MODULES = ["cvae_lightning", *(f"cvae_lightning.{verb}" for verb in ("evaluate", "report", "sample", "export"))]
 
 
+@pytest.fixture(scope="module")
+def questions() -> Iterator[Prefork]:
+    """Processes that have imported no more than every command does before it reads its words."""
+    prefork = Prefork("cvae_lightning.cli.command")
+    yield prefork
+    prefork.close()
+
+
 @pytest.mark.parametrize("module", MODULES)
 @pytest.mark.parametrize("flag", ["--help", "--cfg=job"])
-def test_questions_are_answered_at_once(tmp_path: Path, module: str, flag: str) -> None:
+def test_questions_are_answered_at_once(tmp_path: Path, questions: Prefork, module: str, flag: str) -> None:
     """Nothing that computes or draws is imported for them, which would take longer than all the rest."""
-    question = [sys.executable, "-X", "importtime", "-m", module, *flag.split("=")]
-    answer = subprocess.run(question, cwd=tmp_path, env=environment(), capture_output=True, text=True, check=False)
+    answer = questions.run(module, flag.split("="), tmp_path, environment())
     assert answer.returncode == 0, answer.stderr
-    imported = {name.partition(".")[0] for name in re.findall(r"\| +([\w.]+)$", answer.stderr, re.MULTILINE)}
+    imported = {name.partition(".")[0] for name in answer.modules}
     assert "hydra" in imported
     assert not imported & {"torch", "pytorch_lightning", "pandas", "matplotlib", "sklearn", "scipy", "PIL"}
     assert not list(tmp_path.iterdir())
@@ -137,7 +145,10 @@ def test_without_a_command_the_script_lists_them(words: tuple[str, ...], capsys:
     assert all(f"  {name} " in out + err for name in COMMANDS)
 
 
-@pytest.mark.parametrize(("signum", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+SIGNALS = [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow)]
+
+
+@pytest.mark.parametrize(("signum", "status"), SIGNALS)
 def test_a_signal_leaves_a_run_that_can_be_resumed(tmp_path: Path, signum: signal.Signals, status: int) -> None:
     arguments = command(*QUICK, "epochs=60", "hydra.run.dir=run")
     pipe = subprocess.PIPE
