@@ -9,7 +9,7 @@ import os
 import struct
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -131,7 +131,7 @@ def command(*arguments: str, module: str = "cvae_lightning") -> list[str]:
     return [sys.executable, "-m", module, *arguments]
 
 
-TRAINING = Prefork("cvae_lightning.cli.command", "cvae_lightning.cli.train", "cvae_lightning.training.train")
+TRAINING = Prefork("cvae_lightning.cli.main", "cvae_lightning.cli.train", "cvae_lightning.training.train")
 
 
 def execute(*arguments: str, cwd: Path, module: str = "cvae_lightning") -> Answer:
@@ -147,7 +147,7 @@ def lines_until(process: subprocess.Popen[str], text: str) -> Iterator[str]:
             return
 
 
-def without_times(metrics: dict[str, Any]) -> dict[str, Any]:
+def without_times(metrics: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in metrics.items() if key != "time"}
 
 
@@ -203,19 +203,71 @@ def randomised(model: VAE, spread: float = 0.25) -> VAE:
 
 
 def untrained_run(path: Path, *overrides: str, **metrics: Any) -> Run:
-    """A complete run whose metrics.json holds `metrics` and a version."""
+    """A complete run whose metrics.json holds `metrics`."""
     (path / ".hydra").mkdir(parents=True)
     OmegaConf.save(composed("network.hidden=[4]", "latent_dim=3", *overrides), path / ".hydra" / "config.yaml")
     run = Run(path)
     torch.manual_seed(0)
-    facts = {"environment": {"cvae_lightning": "0.0.9"}, "dataset": {"files": {}}}
-    run.write_result(build(run.raw_config.model).state_dict(), {**facts, **metrics})
+    run.write_result(build(run.raw_config.model).state_dict(), metrics_of_a_run(**metrics))
     return run
 
 
 def labelled(batch: Tensor, label: int = 0) -> Tensor:
     """`label` for each image, or each latent, of the batch."""
     return torch.full((len(batch),), label)
+
+
+def metrics_of_a_run(**changes: Any) -> Any:
+    """A complete `Metrics` with made-up values, and with `changes`: a dictionary changes only its own keys."""
+    metrics: dict[str, Any] = {
+        "model": "cvae",
+        "network": "mlp",
+        "hidden": "[400, 400]",
+        "injection": "concatenate",
+        "likelihood": "gaussian",
+        "variance": 0.5,
+        "binarize": None,
+        "prior": "normal",
+        "prior_components": None,
+        "bound": "elbo",
+        "warmup_epochs": 0,
+        "free_bits": 0.0,
+        "num_samples": None,
+        "parameters": 981624,
+        "epochs": 10,
+        "latent_dim": 20,
+        "lr": 0.005,
+        "batch_size": 1024,
+        "beta": 1.0,
+        "seed": 0,
+        "optimizer": "adam",
+        "schedule": "constant",
+        "sampler": "prior",
+        "components": None,
+        "temperature": None,
+        "averaging": "none",
+        "averaging_decay": None,
+        "max_shift": 0,
+        "precision": "32-true",
+        "backward_precision": "medium",
+        "dataset": {"name": "mnist", "sha256": "474311ef", "files": {}, "train": 50000, "val": 10000, "test": 10000},
+        "val": {},
+        "test": {},
+        "absent": {},
+        "time": {"fit_seconds": 12.5, "images_per_second": 40000.0, "evaluate_seconds": 2.0},
+        "environment": {
+            "cvae_lightning": "0.0.9",
+            "python": "3.11.0",
+            "torch": "2.10",
+            "pytorch_lightning": "2.6.6",
+            "device": "cpu",
+            "threads": 2,
+            "commit": None,
+        },
+    }
+    for key, value in changes.items():
+        metrics[key] = {**metrics[key], **value} if isinstance(value, dict) else value
+    return metrics
 
 
 def batches_of(x: Tensor, y: Tensor, size: int) -> list[Batch]:

@@ -191,7 +191,7 @@ def check_record(run: Run, overrides: str) -> None:
     chosen = dict(override.split("=", 1) for override in overrides.split())
     recorded = {key: value for key, value in chosen.items() if key in run.metrics}
     assert recorded.keys() >= {"model", "network", "likelihood", "prior", "optimizer", "schedule", "sampler"}
-    assert {key: str(run.metrics[key]) for key in recorded} == recorded
+    assert {key: str(run.metrics.get(key)) for key in recorded} == recorded
     sweep = Sweep(run.path.parent)
     frame = table_of(sweep)
     (run.path / "figures" / "samples.png").unlink()  # which was not rendered

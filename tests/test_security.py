@@ -608,7 +608,10 @@ def test_metrics_of_another_type_are_refused_by_name(theirs: Path) -> None:
     values: list[Any] = [MARKUP, {}, True]
     wrong += [(f"val/{key}", {"val": {**metrics["val"], key: value}}) for key in ("ssim", "new") for value in values]
     wrong += [(f"dataset/{key}", {"dataset": {**metrics["dataset"], key: [1]}}) for key in ("name", "train", "files")]
-    wrong += [("model", {"model": {"a": 1}}), ("environment/torch", {"environment": {"torch": {}}})]
+    wrong += [
+        ("model", {"model": {"a": 1}}),
+        ("environment/torch", {"environment": {**metrics["environment"], "torch": {}}}),
+    ]
     for key, changes in wrong:
         file.write_text(json.dumps({**metrics, **changes}))
         with pytest.raises(UserError, match=rf"\({key} in "):

@@ -1,13 +1,13 @@
 """The data module that all models share."""
 
 import hashlib
-from typing import Any
 
 import torch
 from pytorch_lightning import LightningDataModule
 
 from cvae_lightning.core.errors import check_integer, check_seed, refuse
 from cvae_lightning.data.binarize import DYNAMIC, binarized, check_binarize
+from cvae_lightning.data.description import DataDescription
 from cvae_lightning.data.loader import Loader
 from cvae_lightning.data.sources import Source
 from cvae_lightning.data.splits import Split
@@ -89,12 +89,18 @@ class DataModule(LightningDataModule):
     def load_state_dict(self, state_dict: dict[str, int]) -> None:
         self._loader_state = state_dict
 
-    def description(self) -> dict[str, Any]:
-        """Name, digests, and the number of images of each split that has been read."""
+    def description(self) -> DataDescription:
+        """The name, digests and sizes of the data set, once all three splits have been read."""
         lines = "".join(f"{digest}  {name}\n" for name, digest in sorted(self.source.digests.items()))
-        sizes = {name: len(split.labels) for name, split in self.splits.items()}
-        sha256 = hashlib.sha256(lines.encode()).hexdigest()  # of the files' SHA256SUMS, sorted by name
-        return {"name": self.source.name, "sha256": sha256, "files": self.source.digests, **sizes}
+        train, val, test = (len(self.splits[name].labels) for name in ("train", "val", "test"))
+        return {
+            "name": self.source.name,
+            "sha256": hashlib.sha256(lines.encode()).hexdigest(),
+            "files": self.source.digests,
+            "train": train,
+            "val": val,
+            "test": test,
+        }
 
     def _device(self) -> torch.device:
         return torch.device("cpu") if self.trainer is None else self.trainer.strategy.root_device

@@ -21,12 +21,13 @@ from cvae_lightning.exporters.labels import data_title, label_names
 from cvae_lightning.models.inference import draws, kl_by_latent
 from cvae_lightning.models.samplers import PriorSampler
 from cvae_lightning.models.vae import VAE
+from cvae_lightning.runs.metrics_file import Metrics
 from cvae_lightning.runs.summary import ROWS, ROWS_OF_THE_FULL_EVALUATION, title_of
 
 SHOWN = ("ssim", "mse", "fid_pixel", "score_uncapped", "elbo", "kl", "nll_iw", "fid_judge", "accuracy")
 
 
-def write_explorer(model: VAE, metrics: dict[str, Any], folder: Path) -> Iterator[str]:
+def write_explorer(model: VAE, metrics: Metrics, folder: Path) -> Iterator[str]:
     """Write explorer.html; yield what to tell about it. Raises UserError for models that the page can't compute."""
     page = explorer_page(model, metrics)
     folder.mkdir(parents=True, exist_ok=True)
@@ -36,7 +37,7 @@ def write_explorer(model: VAE, metrics: dict[str, Any], folder: Path) -> Iterato
     yield f"{file}: one file of {file.stat().st_size / 1e6:.2f} MB, {rounding}. Open it in a browser."
 
 
-def explorer_page(model: VAE, metrics: dict[str, Any]) -> str:
+def explorer_page(model: VAE, metrics: Metrics) -> str:
     check_the_page_can_compute(model, metrics["network"])
     return Template(_file("explorer.html")).substitute(
         title=escape(f"{metrics['model'].upper()} on {data_title(metrics['dataset']['name'])}"),
@@ -51,7 +52,7 @@ def explorer_page(model: VAE, metrics: dict[str, Any]) -> str:
     )
 
 
-def _content(model: VAE, metrics: dict[str, Any]) -> dict[str, Any]:
+def _content(model: VAE, metrics: Metrics) -> dict[str, Any]:
     """`reach`: how far the sliders go to both sides, to 3 standard deviations of the prior, or as far as draws do."""
     prior, sampler = model.prior_net.mixtures().moments(), model.sampler.mixtures(model.prior_net)
     deviations = (0.5 * prior.log_var).exp()

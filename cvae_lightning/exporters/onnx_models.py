@@ -6,7 +6,7 @@ import logging
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +18,7 @@ from cvae_lightning.core.shapes import Images, Labels, Latents
 from cvae_lightning.exporters.labels import label_names
 from cvae_lightning.models.latents import GaussianMixtures
 from cvae_lightning.models.vae import VAE
+from cvae_lightning.runs.metrics_file import StoredMetrics
 
 PACKAGES = ("onnx", "onnxruntime", "onnxscript")
 CLOSE = 1e-5  # absolute below 1, relative above
@@ -78,7 +79,7 @@ class Sampler(nn.Module):
         return self.means[group, component] + (self.factors[group, component] @ noise[..., None])[..., 0]
 
 
-def write_onnx_models(model: VAE, metrics: dict[str, Any], folder: Path) -> Iterator[str]:
+def write_onnx_models(model: VAE, metrics: StoredMetrics, folder: Path) -> Iterator[str]:
     """Write encoder.onnx, decoder.onnx and sampler.onnx; yield a line about each.
 
     Raises UserError where a package of the extra `export` is missing, or a file's outputs differ from PyTorch's.
@@ -167,7 +168,7 @@ def largest_difference(graph: bytes, part: nn.Module, inputs: dict[str, Tensor])
     return float(torch.cat([values.flatten() for values in differences]).max())
 
 
-def metadata(model: VAE, metrics: dict[str, Any]) -> dict[str, str]:
+def metadata(model: VAE, metrics: StoredMetrics) -> dict[str, str]:
     """What the files say about the run: plain strings, or JSON."""
     names = label_names(metrics["dataset"]["name"], model.num_classes)
     return {

@@ -91,7 +91,7 @@ def _measured(run: Run) -> dict[str, Any]:
         **{f"{split}/{name}": value for split in ("val", "test") for name, value in metrics[split].items()},
         "paper_score": paper,
         "difference": None if paper is None or ours is None else ours - paper,
-        **{key: metrics["time"][key] for key in TIMES},
+        **metrics["time"],
         **{key: metrics["environment"].get(key) for key in ENVIRONMENT},
         "dataset": metrics["dataset"]["name"],
         "dataset_sha256": metrics["dataset"]["sha256"],

@@ -1,57 +1,153 @@
-"""metrics.json, checked where it is read: it may have been changed by hand, or be somebody else's."""
+"""metrics.json: what a run was, and every number that was measured of it.
 
+The types below are the layout of the file. `read_metrics` checks a file against them, since it may have been changed by
+hand or come from somebody else; `write_metrics` is the only writer.
+"""
+
+import json
 import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias, TypedDict, cast, get_args, get_origin, get_type_hints, is_typeddict
 
 from cvae_lightning.core.errors import refuse
-from cvae_lightning.core.files import read_json
+from cvae_lightning.core.files import read_json, write_whole
+from cvae_lightning.data.description import DataDescription
+from cvae_lightning.runs.configuration import SCHEMA, check_schema
+
+Numbers: TypeAlias = dict[str, float | None]
+"""The value of each metric of a split by its name; None where it does not exist."""
+
+Setting: TypeAlias = float | str | None
+"""A setting that not every part has: null where the run's part lacks it."""
 
 
-def read_metrics(path: Path) -> dict[str, Any]:
-    """The object in the file. Raises UserError, naming the key, for a value that is not of the type it should be.
+class Settings(TypedDict):
+    """What was run, under the same keys for every model; choices by the names of their files in conf/."""
 
-    A key may be missing, since older runs lack some; a key that is not listed here may have any value.
+    model: str
+    network: str
+    hidden: str
+    injection: Setting
+    likelihood: str
+    variance: Setting
+    binarize: Setting
+    prior: str
+    prior_components: Setting
+    bound: str
+    warmup_epochs: Setting
+    free_bits: Setting
+    num_samples: Setting
+    parameters: int
+    epochs: int
+    latent_dim: int
+    lr: float
+    batch_size: int
+    beta: float
+    seed: int
+    optimizer: str
+    schedule: str
+    sampler: str
+    components: Setting
+    temperature: Setting
+    averaging: str
+    averaging_decay: Setting
+    max_shift: int
+    precision: Setting
+    backward_precision: str
+
+
+class Time(TypedDict):
+    """How long the run took, in seconds, and the median speed of its training, in images per second."""
+
+    fit_seconds: float
+    images_per_second: float
+    evaluate_seconds: float
+
+
+class Environment(TypedDict):
+    """The versions and the device that a run was made with; null where they are unknown."""
+
+    cvae_lightning: str | None
+    python: str
+    torch: str
+    pytorch_lightning: str
+    device: str
+    threads: int
+    commit: str | None
+
+
+class Metrics(Settings):
+    """The result of a training: its settings, its data, and the numbers of val and test."""
+
+    dataset: DataDescription
+    val: Numbers
+    test: Numbers
+    absent: dict[str, str]
+    """Why each number that is None does not exist, by <split>/<name>."""
+    time: Time
+    environment: Environment
+
+
+class StoredMetrics(Metrics):
+    """The content of metrics.json: the result, and the weights that it is the result of."""
+
+    schema: int
+    weights_sha256: str
+
+
+def write_metrics(path: Path, metrics: Metrics, weights_sha256: str) -> None:
+    """Write metrics.json atomically. Raises ValueError for nan or infinity, which JSON does not have."""
+    content = {"schema": SCHEMA, **metrics, "weights_sha256": weights_sha256}
+    write_whole(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
+
+
+def read_metrics(path: Path) -> StoredMetrics:
+    """Return the content of metrics.json.
+
+    Raises UserError where the file has another schema, or where a key is missing or has a value of another type; the
+    message names the key. Keys that are not part of the layout are kept and not checked.
     """
-    metrics = read_json(path)
-    for key, value, kind in _expected(metrics):
-        if not KINDS[kind](value):
-            refuse(kind, f"{key or 'all'} in {path}", value, "Train again, or name another run.")
-    return dict(metrics)
+    content = read_json(path)
+    if isinstance(content, dict):
+        check_schema(content.get("schema", 1), path)
+    for key, value, kind in _mismatches("", content, StoredMetrics):
+        refuse(kind, f"{key or 'all'} in {path}", value, "Train again, or name another run.")
+    return cast(StoredMetrics, content)
 
 
-def _is_number(value: Any) -> bool:
+def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
-KINDS: dict[str, Callable[[Any], bool]] = {
-    "an object": lambda value: isinstance(value, dict),
-    "a number": _is_number,
-    "a number or null": lambda value: value is None or _is_number(value),
-    "text": lambda value: isinstance(value, str),
-    "a number, text or null": lambda value: value is None or isinstance(value, str) or _is_number(value),
+KINDS: dict[Any, tuple[str, Callable[[object], bool]]] = {
+    int: ("an integer", lambda value: isinstance(value, int) and not isinstance(value, bool)),
+    float: ("a number", _is_number),
+    float | None: ("a number or null", lambda value: value is None or _is_number(value)),
+    str: ("text", lambda value: isinstance(value, str)),
+    str | None: ("text or null", lambda value: value is None or isinstance(value, str)),
+    Setting: ("a number, text or null", lambda value: value is None or isinstance(value, str) or _is_number(value)),
 }
-VALUES = {
-    **dict.fromkeys(("parameters", "epochs", "latent_dim", "lr", "batch_size", "beta", "seed"), "a number"),
-    **dict.fromkeys(("model", "network", "weights_sha256"), "text"),
-}
-OF_THE_DATA = {"name": "text", "sha256": "text", "files": "an object"}
-OF_THE_DATA |= dict.fromkeys(("train", "val", "test"), "a number")
-WITHIN = {
-    **dict.fromkeys(("val", "test", "time"), "a number or null"),
-    "environment": "a number, text or null",
-}
+"""The name of each type of value in the layout, and the test of it."""
 
 
-def _expected(metrics: Any) -> Iterator[tuple[str, Any, str]]:
-    """Key, value and kind; an object before what is in it."""
-    yield "", metrics, "an object"
-    yield from ((key, metrics[key], kind) for key, kind in VALUES.items() if key in metrics)
-    for part in (*WITHIN, "dataset"):
-        if part in metrics:
-            yield part, metrics[part], "an object"
-    for part, kind in WITHIN.items():
-        yield from ((f"{part}/{key}", value, kind) for key, value in metrics.get(part, {}).items())
-    data = metrics.get("dataset", {})
-    yield from ((f"dataset/{key}", data[key], kind) for key, kind in OF_THE_DATA.items() if key in data)
+class Missing:
+    """Stands in the place of a value whose key the file lacks."""
+
+    def __repr__(self) -> str:
+        return "nothing"
+
+
+def _mismatches(key: str, value: object, expected: Any) -> Iterator[tuple[str, object, str]]:
+    """Yield key, value and expected kind of whatever in `value` is not of the type `expected`, outermost first."""
+    if is_typeddict(expected) or get_origin(expected) is dict:
+        if not isinstance(value, dict):
+            yield key, value, "an object"
+            return
+        types = get_type_hints(expected) if is_typeddict(expected) else dict.fromkeys(value, get_args(expected)[1])
+        for name, inner in types.items():
+            yield from _mismatches(f"{key}/{name}".lstrip("/"), value.get(name, Missing()), inner)
+        return
+    kind, is_one = KINDS[expected]
+    if not is_one(value):
+        yield key, value, kind

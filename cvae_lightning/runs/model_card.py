@@ -10,6 +10,7 @@ import yaml
 
 from cvae_lightning.core.escaping import code, escaped, fenced
 from cvae_lightning.evaluators.judged import SAMPLES_PER_CLASS
+from cvae_lightning.runs.metrics_file import Metrics
 from cvae_lightning.runs.summary import absences, cell, title_of
 
 
@@ -110,7 +111,7 @@ python -m cvae_lightning.evaluate run=path/to/this/folder
 
 
 def model_card(
-    metrics: dict[str, Any], config: dict[str, Any], overrides: Sequence[str] = (), pictures: Collection[str] = ()
+    metrics: Metrics, config: dict[str, Any], overrides: Sequence[str] = (), pictures: Collection[str] = ()
 ) -> str:
     """Markdown with a hub's metadata, from a run's metrics.json, configuration, and `pictures` in figures/."""
     num_classes = config["model"].get("num_classes", 0)
@@ -136,21 +137,21 @@ def model_card(
     )
 
 
-def _metadata(metrics: dict[str, Any]) -> str:
+def _metadata(metrics: Metrics) -> str:
     """What a hub reads, as YAML in which each value keeps to its line."""
     model, data = (" ".join(text.split()) for text in (metrics["model"], metrics["dataset"]["name"]))
     tags = {"library_name": "cvae_lightning", "tags": [model, "image-generation"], "datasets": [data]}
     return yaml.safe_dump(tags, sort_keys=False, allow_unicode=True, width=float("inf"))
 
 
-def _description(metrics: dict[str, Any], num_classes: int) -> str:
+def _description(metrics: Metrics, num_classes: int) -> str:
     kind = "conditional variational autoencoder" if num_classes else "variational autoencoder"
     asked = f" of the class that is asked for, one of {num_classes}" if num_classes else ""
     coded = f"codes an image as {metrics['latent_dim']} numbers"
     return f"A {kind}. It draws images{asked}, and {coded}. It has {metrics['parameters']:,} parameters."
 
 
-def _table(metrics: dict[str, Any], config: dict[str, Any]) -> Iterator[str]:
+def _table(metrics: Metrics, config: dict[str, Any]) -> Iterator[str]:
     """All numbers of val and test; what belongs to a number stands in its row."""
     val, test = metrics["val"], metrics["test"]
     beside = {key for measure in MEASURES.values() for key in measure[1:]}
@@ -165,7 +166,7 @@ def _table(metrics: dict[str, Any], config: dict[str, Any]) -> Iterator[str]:
             yield f"| {' | '.join(cells)} |"
 
 
-def _absences(metrics: dict[str, Any]) -> list[str]:
+def _absences(metrics: Metrics) -> list[str]:
     """The lines of a list of what the table lacks, set off by an empty one; none where it lacks nothing."""
     lines = [f"* {escaped(line[0].upper() + line[1:])}." for line in absences(metrics)]
     return ["", *lines] if lines else []
@@ -176,7 +177,7 @@ def _value(name: str, numbers: dict[str, float | None]) -> str:
     return f"{value:.0f}" if value is not None and name in WHOLE else cell(value, missing="")
 
 
-def _samples(name: str, measure: Measure, metrics: dict[str, Any], config: dict[str, Any]) -> str:
+def _samples(name: str, measure: Measure, metrics: Metrics, config: dict[str, Any]) -> str:
     if name == "fid_pixel":
         return f"{config['evaluators']['grader']['samples_per_class']:,} a class"
     if name.startswith("accuracy"):
@@ -185,7 +186,7 @@ def _samples(name: str, measure: Measure, metrics: dict[str, Any], config: dict[
     return ", ".join(dict.fromkeys(f"{count:,.0f}" for count in counts if count))
 
 
-def _settings(metrics: dict[str, Any]) -> Iterator[str]:
+def _settings(metrics: Metrics) -> Iterator[str]:
     for key, value in metrics.items():
         plain = key not in ("schema", "weights_sha256") and not isinstance(value, dict)
         if plain and value not in (None, "None", "none"):
@@ -204,7 +205,7 @@ SMALL = 1000  # images of a split
 REAL_DIGITS = "which have about 1.2 with 100 a class"
 
 
-def limits(metrics: dict[str, Any], num_classes: int) -> Iterator[str]:
+def limits(metrics: Metrics, num_classes: int) -> Iterator[str]:
     """Sentences that hold for the run with this metrics.json; its model tells `num_classes` classes apart."""
     val, data = metrics["val"], metrics["dataset"]
     name = escaped(data["name"])
@@ -235,7 +236,7 @@ def limits(metrics: dict[str, Any], num_classes: int) -> Iterator[str]:
         yield f"{metrics['latent_dim'] - active:.0f} of the {metrics['latent_dim']} latents say nothing of the image."
 
 
-def _of_likelihoods(metrics: dict[str, Any]) -> str:
+def _of_likelihoods(metrics: Metrics) -> str:
     names = "`elbo`, `log_likelihood`" + (" and `nll_iw`" if "nll_iw" in metrics["val"] else "")
     if metrics["binarize"]:
         kind = escaped(str(metrics["binarize"]))

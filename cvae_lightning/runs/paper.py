@@ -1,6 +1,6 @@
 """The paper's own numbers, and when ours may stand beside them."""
 
-from typing import Any
+from cvae_lightning.runs.metrics_file import Metrics, Setting
 
 TABLE_2: dict[str, dict[str, float]] = {
     "vae": {"ssim": 0.7308, "mse": 0.0227, "score": 8.8326},
@@ -24,7 +24,7 @@ TABLE_3: dict[tuple[int, int, float], float] = {
 }
 """(epochs, latent_dim, lr) -> Score of the CVAE."""
 
-COMMON_SETTINGS = {
+COMMON_SETTINGS: dict[str, Setting] = {
     "network": "mlp",
     "hidden": "[400, 400]",
     "injection": "concatenate",
@@ -45,21 +45,17 @@ COMMON_SETTINGS = {
 }
 
 
-def comparable(metrics: dict[str, Any]) -> bool:
-    """Whether a run (its metrics.json) is of the paper's data set, network and objective.
-
-    An older run lacks the keys of what did not exist yet, and was as the paper's in these.
-    """
-    same = (metrics.get(key, value) == value for key, value in COMMON_SETTINGS.items())
-    return metrics["dataset"]["name"] == "mnist" and all(same)
+def comparable(metrics: Metrics) -> bool:
+    """Return whether a run has the paper's data set, network and objective."""
+    return metrics["dataset"]["name"] == "mnist" and COMMON_SETTINGS.items() <= metrics.items()
 
 
-def best_run(metrics: dict[str, Any]) -> dict[str, float]:
+def best_run(metrics: Metrics) -> dict[str, float]:
     """The paper's row in Table 2, whose settings it does not state; empty where a comparison means nothing."""
     return TABLE_2[metrics["model"]] if comparable(metrics) else {}
 
 
-def same_settings(metrics: dict[str, Any]) -> dict[str, float]:
+def same_settings(metrics: Metrics) -> dict[str, float]:
     """The paper's row in Table 3 with the same epochs, latent_dim and lr, a Score; empty where there is none."""
     if not comparable(metrics) or metrics["model"] != "cvae":
         return {}

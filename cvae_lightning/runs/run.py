@@ -1,6 +1,5 @@
 """A run directory: everything about one training, written by the training and read by all other commands."""
 
-import json
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -15,13 +14,11 @@ from cvae_lightning.core.locks import holder
 from cvae_lightning.core.shell import path_argument
 from cvae_lightning.runs.configuration import (
     KEPT_IN_FALLBACK,
-    SCHEMA,
-    check_schema,
     difference,
     read_config,
     with_values,
 )
-from cvae_lightning.runs.metrics_file import read_metrics
+from cvae_lightning.runs.metrics_file import Metrics, StoredMetrics, read_metrics, write_metrics
 
 if TYPE_CHECKING:  # a run directory is read without waiting for torch
     from torch import Tensor
@@ -154,16 +151,14 @@ class Run:
         return OmegaConf.to_container(self.raw_config, resolve=True)  # type: ignore[return-value]  # a dict, as YAML was
 
     @cached_property
-    def metrics(self) -> dict[str, Any]:
+    def metrics(self) -> StoredMetrics:
         """metrics.json. Raises UserError while the run is incomplete, and where a value is not what it should be."""
         if not self.complete:
             remedy = f"Continue it: python -m cvae_lightning {path_argument('resume', self.path)}"
             if process := self.trained_by:
                 remedy = f"It is being trained by {process}; wait for it to end."
             refuse("a complete run, which holds metrics.json", "run", str(self.path), remedy)
-        metrics = read_metrics(self.path / METRICS)
-        check_schema(metrics.get("schema", 1), self.path / METRICS)
-        return metrics
+        return read_metrics(self.path / METRICS)
 
     @property
     def objective(self) -> float | None:
@@ -246,13 +241,12 @@ class Run:
 
         return inference.encode(self._model, images, labels).mean
 
-    def write_result(self, weights: "dict[str, Tensor]", metrics: dict[str, Any]) -> None:
+    def write_result(self, weights: "dict[str, Tensor]", metrics: Metrics) -> None:
         """Write model.safetensors, then metrics.json with its digest: with that, the run is complete."""
         from safetensors.torch import save  # not save_file, whose files nobody but their owner can read
 
         write_whole(self.path / WEIGHTS, save(weights))
-        result = {"schema": SCHEMA, **metrics, "weights_sha256": sha256_of(self.path / WEIGHTS)}
-        write_whole(self.path / METRICS, json.dumps(result, indent=1, allow_nan=False) + "\n")
+        write_metrics(self.path / METRICS, metrics, sha256_of(self.path / WEIGHTS))
 
     def write_failure(self, sentence: str) -> None:
         """Record in the run directory why the run failed, for the report of its sweep."""

@@ -1,9 +1,10 @@
 """What a person at the terminal reads at the end of a run."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from cvae_lightning.core.shell import path_argument
+from cvae_lightning.runs.metrics_file import Metrics
 from cvae_lightning.runs.paper import best_run, same_settings
 
 ROWS = {
@@ -42,13 +43,13 @@ ROWS_OF_THE_FULL_EVALUATION = {
 }
 
 
-def summary(metrics: dict[str, Any]) -> str:
+def summary(metrics: Metrics) -> str:
     """A run's metrics.json as one table, beside the paper's numbers where they compare.
 
     `real images` is what images of the train split reach in the samples' place; below accuracy, those of the split.
     Below the table stands what does not exist, and why.
     """
-    columns = {
+    columns: dict[str, Mapping[str, float | None]] = {
         "val": metrics["val"],
         "test": metrics["test"],
         "paper, same settings": same_settings(metrics),
@@ -66,10 +67,10 @@ def summary(metrics: dict[str, Any]) -> str:
     return "\n".join([*lines, *absences(metrics)])
 
 
-def absences(metrics: dict[str, Any]) -> list[str]:
+def absences(metrics: Metrics) -> list[str]:
     """A line for each reason why metrics do not exist, with their names; the split where only one of them lacks it."""
     names: dict[str, list[str]] = {}
-    for key, reason in metrics.get("absent", {}).items():  # which runs of an earlier version do not have
+    for key, reason in metrics["absent"].items():
         names.setdefault(reason, []).append(key)
     lines = []
     for reason, keys in names.items():
@@ -79,12 +80,16 @@ def absences(metrics: dict[str, Any]) -> list[str]:
     return lines
 
 
-def title_of(metrics: dict[str, Any]) -> str:
-    settings = ", ".join(f"{key} {metrics[key]:g}" for key in ("epochs", "latent_dim", "lr", "batch_size", "seed"))
-    return f"{metrics['model']} ({metrics['network']}) on {metrics['dataset']['name']}: {settings}"
+def title_of(metrics: Metrics) -> str:
+    """What was run, in one line."""
+    return (
+        f"{metrics['model']} ({metrics['network']}) on {metrics['dataset']['name']}: epochs {metrics['epochs']}, "
+        f"latent_dim {metrics['latent_dim']}, lr {metrics['lr']:g}, batch_size {metrics['batch_size']}, "
+        f"seed {metrics['seed']}"
+    )
 
 
-def one_line(metrics: dict[str, Any]) -> str:
+def one_line(metrics: Metrics) -> str:
     """A run's metrics.json in a line, for a sweep."""
     val = ", ".join(
         f"{ROWS[key]} {cell(metrics['val'].get(key))}" for key in ("ssim", "mse", "fid_pixel", "score_uncapped")

@@ -13,6 +13,7 @@ from cvae_lightning.core.errors import refuse
 from cvae_lightning.core.files import read_json
 from cvae_lightning.core.locks import holder, wait_until_free
 from cvae_lightning.metrics.sense import sense
+from cvae_lightning.runs.metrics_file import Environment
 from cvae_lightning.runs.run import Run
 
 log = logging.getLogger(__name__)
@@ -125,7 +126,7 @@ def chosen_run(path: str | Path) -> Run:
     return best
 
 
-def longest_prefix(run: Run, digests: dict[str, str], environment: dict[str, Any]) -> Run | None:
+def longest_prefix(run: Run, digests: dict[str, str], environment: Environment) -> Run | None:
     """The longest complete run of the same sweep with which the training of `run` would begin, bit for bit.
 
     Its configuration differs in the number of epochs only, and it was trained on the same files, with the same
@@ -137,7 +138,7 @@ def longest_prefix(run: Run, digests: dict[str, str], environment: dict[str, Any
         for other in (sweep.runs if sweep else [])
         if other.complete
         and other.metrics["epochs"] < config.epochs
-        and all(other.metrics[key] == config[key] for key in QUICK_TO_COMPARE)
+        and all(other.metrics.get(key) == config[key] for key in QUICK_TO_COMPARE)
         and other.family == family
         and digests.items() <= other.metrics["dataset"]["files"].items()
         and environment == other.metrics["environment"]

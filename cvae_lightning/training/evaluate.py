@@ -2,11 +2,11 @@
 
 import logging
 from collections.abc import Iterator
-from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
 from cvae_lightning.runs.data_record import warn_of_other_data
+from cvae_lightning.runs.metrics_file import Metrics
 from cvae_lightning.runs.summary import summary
 from cvae_lightning.runs.sweep import chosen_run
 from cvae_lightning.training.parts import evaluation_parts
@@ -28,18 +28,20 @@ def evaluate(config: DictConfig) -> None:
     parts.data.source.test_split()
     warning = warn_of_other_data(run, parts.data.source.digests, "The numbers are of other images.")
     again = measure(parts, parts.data)
-    log.info("%s\n", summary({**metrics, **again._asdict()}))
+    measured = metrics.copy()
+    measured.update({"val": again.val, "test": again.test, "absent": again.absent})
+    log.info("%s\n", summary(measured))
     if warning:
         log.warning(warning)
-    differences = list(_differences(metrics, {"val": again.val, "test": again.test}))
+    differences = list(_differences(metrics, measured))
     for difference in differences:
         log.info(difference)
     if not differences:
         log.info("All numbers that metrics.json has are the same, to the last digit.")
 
 
-def _differences(metrics: dict[str, Any], again: dict[str, Any]) -> Iterator[str]:
-    for split, numbers in again.items():
-        for name, value in numbers.items():
-            if name in metrics[split] and value != metrics[split][name]:
-                yield f"{split}/{name}: {value} now, {metrics[split][name]} in metrics.json"
+def _differences(metrics: Metrics, again: Metrics) -> Iterator[str]:
+    for split, then, now in (("val", metrics["val"], again["val"]), ("test", metrics["test"], again["test"])):
+        for name, value in now.items():
+            if name in then and value != then[name]:
+                yield f"{split}/{name}: {value} now, {then[name]} in metrics.json"

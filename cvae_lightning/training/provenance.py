@@ -5,7 +5,6 @@ import platform
 import statistics
 import subprocess
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
 
 import torch
 from omegaconf import DictConfig, OmegaConf
@@ -14,11 +13,12 @@ from pytorch_lightning import Trainer
 from cvae_lightning.core.build import PACKAGE
 from cvae_lightning.models.vae import VAE
 from cvae_lightning.runs.choices import choice
+from cvae_lightning.runs.metrics_file import Environment, Settings, Time
 from cvae_lightning.runs.run import Run
 from cvae_lightning.training.callbacks.history import history_of
 
 
-def settings(run: Run, model: VAE) -> dict[str, Any]:
+def settings(run: Run, model: VAE) -> Settings:
     """The settings of a run, under the same keys for every model; choices are named by their files in conf/."""
     config = run.raw_config
     return {
@@ -32,9 +32,16 @@ def settings(run: Run, model: VAE) -> dict[str, Any]:
         "prior": choice(run, "prior"),
         "prior_components": config.prior.get("num_components"),
         "bound": choice(run, "bound"),
-        **{key: config.bound.get(key) for key in ("warmup_epochs", "free_bits", "num_samples")},
+        "warmup_epochs": config.bound.get("warmup_epochs"),
+        "free_bits": config.bound.get("free_bits"),
+        "num_samples": config.bound.get("num_samples"),
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
-        **{key: config[key] for key in ("epochs", "latent_dim", "lr", "batch_size", "beta", "seed")},
+        "epochs": config.epochs,
+        "latent_dim": config.latent_dim,
+        "lr": config.lr,
+        "batch_size": config.batch_size,
+        "beta": config.beta,
+        "seed": config.seed,
         "optimizer": choice(run, "optimizer"),
         "schedule": choice(run, "schedule"),
         "sampler": choice(run, "sampler"),
@@ -48,18 +55,17 @@ def settings(run: Run, model: VAE) -> dict[str, Any]:
     }
 
 
-def timing(trainer: Trainer) -> dict[str, float | None]:
+def timing(trainer: Trainer, evaluate_seconds: float) -> Time:
     """Seconds of all epochs, including those before a run was resumed, and the median speed of training."""
     rows = history_of(trainer)
-    if not rows:
-        return {"fit_seconds": None, "images_per_second": None}
     return {
         "fit_seconds": sum(row["seconds"] for row in rows),
         "images_per_second": statistics.median(row["train/images_per_second"] for row in rows),
+        "evaluate_seconds": evaluate_seconds,
     }
 
 
-def environment(trainer: Trainer) -> dict[str, Any]:
+def environment(trainer: Trainer) -> Environment:
     """The versions, device and number of threads with which the numbers were computed."""
     device = trainer.strategy.root_device
     return {

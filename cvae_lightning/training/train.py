@@ -18,6 +18,7 @@ from cvae_lightning.evaluators.evaluator import Absent, Measured, classes_withou
 from cvae_lightning.models import mean_elbo
 from cvae_lightning.models.vae import VAE
 from cvae_lightning.runs.data_record import note_data
+from cvae_lightning.runs.metrics_file import Environment, Metrics, Numbers, StoredMetrics
 from cvae_lightning.runs.model_card import model_card
 from cvae_lightning.runs.run import Run
 from cvae_lightning.runs.sweep import longest_prefix, wait_for_shorter_ones
@@ -28,7 +29,7 @@ from cvae_lightning.training.provenance import environment, settings, timing
 log = logging.getLogger(__name__)
 
 
-def train(run: Run) -> dict[str, Any]:
+def train(run: Run) -> StoredMetrics:
     """Train and evaluate what the configuration of `run` describes; return its metrics.json.
 
     The training goes on from the run's own checkpoint, or from the end of a shorter run of the same sweep with which it
@@ -42,23 +43,26 @@ def train(run: Run) -> dict[str, Any]:
         check_data(data, model)
         if trainer.strategy.root_device.type == "cpu":
             check_batch_fits(model, min(data.batch_size, data.num_train_images))
-        what_was_run = {**settings(run, model), "dataset": data.source.name}
+        what_was_run = settings(run, model)
+        hyperparameters = {**what_was_run, "dataset": data.source.name}
         versions = environment(trainer)
         checkpoint = starting_point(run, data.source.digests, versions)
-        parts.logger.log_hyperparams(what_was_run)
+        parts.logger.log_hyperparams(hyperparameters)
         trainer.fit(model, datamodule=data, ckpt_path=checkpoint, weights_only=True)
         with random_stream(what_was_run["seed"]):
             model.to(trainer.strategy.root_device).eval().fit_sampler(data.batches("train"))
         start = time.perf_counter()
         results = measure(parts, data)
-        metrics = {
+        metrics: Metrics = {
             **what_was_run,
             "dataset": data.description(),
-            **results._asdict(),
-            "time": {**timing(trainer), "evaluate_seconds": time.perf_counter() - start},
+            "val": results.val,
+            "test": results.test,
+            "absent": results.absent,
+            "time": timing(trainer, evaluate_seconds=time.perf_counter() - start),
             "environment": versions,
         }
-        log_results(parts.logger, what_was_run, results, trainer.global_step)
+        log_results(parts.logger, hyperparameters, results, trainer.global_step)
         write_model_card(run, metrics)
         run.write_result(model.state_dict(), metrics)
         return run.metrics
@@ -90,7 +94,7 @@ def check_batch_fits(model: VAE, num_images: int) -> None:
     check_memory(needed, f"A batch of {num_images} images, {draws} draws each,", "Lower bound.num_samples.")
 
 
-def starting_point(run: Run, digests: dict[str, str], versions: dict[str, Any]) -> Path | None:
+def starting_point(run: Run, digests: dict[str, str], versions: Environment) -> Path | None:
     """The checkpoint that the training goes on from; None where it starts from new weights.
 
     The files that the training reads are noted in data.json first. A run that was not begun waits while other
@@ -111,8 +115,8 @@ def starting_point(run: Run, digests: dict[str, str], versions: dict[str, Any]) 
 class Results(NamedTuple):
     """The metrics of val and test, under the same keys for every model; None where a number does not exist."""
 
-    val: dict[str, float | None]
-    test: dict[str, float | None]
+    val: Numbers
+    test: Numbers
     absent: dict[str, str]  # <split>/<name> of each None -> the reason
 
 
@@ -148,7 +152,7 @@ def _measure_split(split: str, parts: Parts, data: DataModule) -> Measured:
     return measured
 
 
-def log_results(logger: TensorBoardLogger, what_was_run: dict[str, Any], results: Results, step: int) -> None:
+def log_results(logger: TensorBoardLogger, hyperparameters: dict[str, Any], results: Results, step: int) -> None:
     """Write the metrics to TensorBoard, and one row to its HPARAMS, whose columns are the same for every run.
 
     TensorBoard has no null: an absent setting is empty, an absent metric is left out.
@@ -157,12 +161,12 @@ def log_results(logger: TensorBoardLogger, what_was_run: dict[str, Any], results
     for split, numbers in (("val", results.val), ("test", results.test)):
         evaluated = {name: value for name, value in numbers.items() if name not in mean_elbo.NAMES}
         logger.log_metrics({f"{split}/{name}": value for name, value in evaluated.items() if value is not None}, step)
-    columns = {key: "" if value is None else value for key, value in what_was_run.items()}
+    columns = {key: "" if value is None else value for key, value in hyperparameters.items()}
     logger.log_hyperparams(columns, final, step)
     logger.experiment.flush()  # now, not from a thread after metrics.json
 
 
-def write_model_card(run: Run, metrics: dict[str, Any]) -> None:
+def write_model_card(run: Run, metrics: Metrics) -> None:
     """Write the README.md of the run directory, which shows the pictures that the training has drawn."""
     pictures = [path.stem for path in run.path.glob("figures/*.png")]
     write_whole(run.path / "README.md", model_card(metrics, run.config, run.overrides, pictures))

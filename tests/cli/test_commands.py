@@ -5,6 +5,7 @@ import re
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,7 @@ MODULES = ["cvae_lightning", *(f"cvae_lightning.{verb}" for verb in ("evaluate",
 @pytest.fixture(scope="module")
 def questions() -> Iterator[Prefork]:
     """Processes that have imported no more than every command does before it reads its words."""
-    prefork = Prefork("cvae_lightning.cli.command")
+    prefork = Prefork("cvae_lightning.cli.main")
     yield prefork
     prefork.close()
 

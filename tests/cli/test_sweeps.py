@@ -26,6 +26,7 @@ from helpers import (
     execute,
     leave_checkpoint,
     lines_until,
+    metrics_of_a_run,
     without_times,
 )
 from hydra import initialize_config_dir
@@ -212,7 +213,7 @@ def test_a_run_says_how_it_ended(make_run: MakeRun) -> None:
     assert (run.status, run.failure) == ("failed", "Expected better.")
     assert Run.begin(run.path, run.raw_config).status == "interrupted", "it is tried again"
     run.write_failure("Expected better.")
-    run.write_result({"weight": torch.zeros(1)}, {})
+    run.write_result({"weight": torch.zeros(1)}, metrics_of_a_run())
     assert (run.status, run.failure) == ("complete", None)
 
 

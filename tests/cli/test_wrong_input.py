@@ -9,7 +9,7 @@ from typing import Any
 
 import jaxtyping
 import pytest
-from helpers import composed
+from helpers import composed, metrics_of_a_run
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -244,7 +244,7 @@ def complete(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A complete run of an untrained model, on which no command has to compute anything."""
     config = composed("data=digits", "network.hidden=[4]", "accelerator=cpu")
     run = Run.begin(tmp_path_factory.mktemp("runs") / "run", config)
-    run.write_result(build(config.model).state_dict(), {"val": {"score_uncapped": 1.0}, "dataset": {"files": {}}})
+    run.write_result(build(config.model).state_dict(), metrics_of_a_run(val={"score_uncapped": 1.0}))
     return run.path
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers import QUICK, MakeRun, composed, environment
+from helpers import QUICK, MakeRun, composed, environment, metrics_of_a_run
 from hydra import compose, initialize_config_dir
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
@@ -27,6 +27,7 @@ from cvae_lightning.core.errors import UserError
 from cvae_lightning.core.locks import LOCK, holder, locked, new_directory, wait_until_free
 from cvae_lightning.exporters.export import export
 from cvae_lightning.reports.pages import write_report
+from cvae_lightning.runs.metrics_file import write_metrics
 from cvae_lightning.runs.run import Run
 from cvae_lightning.runs.sweep import RECORD, Sweep, chosen_run
 from cvae_lightning.training.evaluate import evaluate
@@ -319,6 +320,6 @@ def test_a_run_of_a_sweep_waits_for_another_process_that_trains_it(
         second.start()
         time.sleep(0.3)
         assert second.is_alive()
-        (run.path / "metrics.json").write_text('{"val": {"elbo": -1.0}}')
+        write_metrics(run.path / "metrics.json", metrics_of_a_run(val={"elbo": -1.0}), "")
     second.join(30)
     assert not second.is_alive()

@@ -14,7 +14,7 @@ import onnx
 import onnxruntime
 import pytest
 import torch
-from helpers import composed, randomised, untrained_model
+from helpers import composed, metrics_of_a_run, randomised, untrained_model
 from omegaconf import OmegaConf
 from torch import Tensor, nn
 
@@ -59,11 +59,15 @@ def mixtures_of(model: VAE) -> GaussianMixtures:
     return model.sampler.mixtures(model.prior_net)
 
 
-def metrics_of(model: VAE, network: str = "mlp") -> dict[str, Any]:
-    test = {"ssim": 0.5, "mse": 0.0312345, "elbo": -12.5, "fid_judge": None}
-    numbers = {"epochs": 1, "latent_dim": model.latent_dim, "lr": 0.005, "batch_size": 64, "seed": 0}
-    names = {"model": type(model).__name__.lower(), "network": network, "dataset": {"name": "digits"}}
-    return {**names, **numbers, "weights_sha256": "", "test": test}
+def metrics_of(model: VAE, network: str = "mlp") -> Any:
+    return metrics_of_a_run(
+        model=type(model).__name__.lower(),
+        network=network,
+        latent_dim=model.latent_dim,
+        dataset={"name": "digits"},
+        test={"ssim": 0.5, "mse": 0.0312345, "elbo": -12.5, "fid_judge": None},
+        weights_sha256="",
+    )
 
 
 def finished_run(folder: Path, *overrides: str, spread: float = 0.25) -> Run:
@@ -196,7 +200,7 @@ def test_the_extra_is_asked_for_by_name(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(onnx_models, "PACKAGES", ("onnx_that_is_not_there",))
     install = re.escape("got no onnx_that_is_not_there. Install it: pip install 'cvae_lightning[export]'.")
     with pytest.raises(UserError, match=rf"Expected the extra export \(format=onnx\), {install}"):
-        list(onnx_models.write_onnx_models(small(), {}, tmp_path))
+        list(onnx_models.write_onnx_models(small(), metrics_of(small()), tmp_path))
 
 
 def test_a_draw_follows_from_its_numbers() -> None:

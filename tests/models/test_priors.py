@@ -227,7 +227,8 @@ def test_a_run_keeps_its_prior_with_its_weights(make_run: MakeRun) -> None:
     train(run)
     assert (run.metrics["prior"], run.metrics["prior_components"]) == ("learned", 2)
     for split in ("val", "test"):
-        assert run.metrics[split]["nll_iw"] < -run.metrics[split]["elbo"]
+        numbers: Any = run.metrics[split]
+        assert numbers["nll_iw"] < -numbers["elbo"]
     state = torch.load(run.path / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
     prior: Any = run.model().prior_net
     for name, parameter in prior.named_parameters():

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from helpers import composed, environment, execute
+from helpers import composed, environment, execute, metrics_of_a_run
 from matplotlib.figure import Figure
 from omegaconf import OmegaConf
 from scipy.stats import spearmanr  # type: ignore[import-untyped]
@@ -25,6 +25,7 @@ from cvae_lightning.reports.parts import Cell, Content, Section, Table
 from cvae_lightning.reports.plots import heat_maps, score_against_epochs
 from cvae_lightning.reports.statistics import beside_the_paper, over_seeds, rank_correlation, ranked
 from cvae_lightning.reports.table import table_of
+from cvae_lightning.runs.metrics_file import write_metrics
 from cvae_lightning.runs.paper import TABLE_2, TABLE_3
 from cvae_lightning.runs.sweep import RECORD, Sweep
 
@@ -45,28 +46,15 @@ def numbers(score: float) -> dict[str, float | None]:
     }
 
 
-def metrics_of(config: Any, val: float, test: float, **environment: Any) -> dict[str, Any]:
-    return {
-        "schema": 1,
-        "model": config.model._target_.rpartition(".")[2].lower(),
-        "network": "mlp",
-        "hidden": "[400, 400]",
-        "likelihood": "gaussian",
-        "variance": 0.5,
+def metrics_of(config: Any, val: float, test: float, **environment: Any) -> Any:
+    return metrics_of_a_run(
+        model=config.model._target_.rpartition(".")[2].lower(),
         **{key: config[key] for key in ("epochs", "latent_dim", "lr", "batch_size", "beta", "seed")},
-        "dataset": {"name": config.data.name, "sha256": f"{config.data.name}-digest"},
-        "val": numbers(val),
-        "test": numbers(test),
-        "time": {"fit_seconds": 12.5, "evaluate_seconds": 2.0, "images_per_second": 40000.0},
-        "environment": {
-            "torch": "2.10",
-            "pytorch_lightning": "2.6.6",
-            "device": "cpu",
-            "threads": 2,
-            "commit": "c0ffee1234",
-            **environment,
-        },
-    }
+        dataset={"name": config.data.name, "sha256": f"{config.data.name}-digest"},
+        val=numbers(val),
+        test=numbers(test),
+        environment={"commit": "c0ffee1234", **environment},
+    )
 
 
 class FakeSweep:
@@ -89,7 +77,7 @@ class FakeSweep:
 
     def complete(self, name: int | str, val: float, test: float, overrides: list[str] | None = None, **kw: Any) -> None:
         metrics = metrics_of(self.begin(name, overrides), val, test, **kw)
-        (self.path / str(name) / "metrics.json").write_text(json.dumps(metrics))
+        write_metrics(self.path / str(name) / "metrics.json", metrics, weights_sha256="")
         figure = Figure(figsize=(1, 1), dpi=30)
         (self.path / str(name) / "figures").mkdir()
         figure.savefig(self.path / str(name) / "figures" / "samples.png")
@@ -371,7 +359,7 @@ def test_a_metric_that_a_model_does_not_have_is_empty(make: MakeSweep) -> None:
         sweep.complete(number, number, number)
         file = sweep.path / str(number) / "metrics.json"
         metrics = json.loads(file.read_text())
-        metrics["val"]["fid_pixel"] = metrics["test"]["fid_pixel"] = metrics["time"]["fit_seconds"] = None
+        metrics["val"]["fid_pixel"] = metrics["test"]["fid_pixel"] = None
         file.write_text(json.dumps(metrics))
     assert "fid_pixel" not in sweep.report()
     assert "fid_pixel" not in sweep.text("report.html")
@@ -410,8 +398,8 @@ def test_help_is_there_and_waits_for_no_library(tmp_path: Path) -> None:
     answer = execute("--help", cwd=tmp_path, module="cvae_lightning.report")
     assert answer.returncode == 0
     assert "usage: python -m cvae_lightning.report sweep=<sweep directory>" in answer.stdout
-    for module, heavy in (("__main__", ["torch", "pandas", "matplotlib"]), ("pages", ["torch", "hydra"])):
-        probe = f"import sys, cvae_lightning.report.{module}; sys.exit(' '.join({heavy} & sys.modules.keys()))"
+    for module, heavy in (("report", ["torch", "pandas", "matplotlib"]), ("reports.pages", ["torch", "hydra"])):
+        probe = f"import sys, cvae_lightning.{module}; sys.exit(' '.join({heavy} & sys.modules.keys()))"
         probe = probe.replace(str(heavy), str(set(heavy)))
         done = subprocess.run(
             [sys.executable, "-c", probe], env=environment(), capture_output=True, text=True, check=False

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import yaml
-from helpers import MakeRun, composed
+from helpers import MakeRun, composed, metrics_of_a_run
 from omegaconf import OmegaConf
 
 from cvae_lightning.runs.model_card import MEASURES, model_card
@@ -16,17 +16,7 @@ from cvae_lightning.training.train import train
 NUMBERS: dict[str, float | None] = dict.fromkeys(MEASURES, 0.5)
 NUMBERS |= {"fid_judge": 0.0862, "fid_judge_floor": 0.0257, "num_samples": 10000.0, "accuracy_real": 0.9963}
 NUMBERS |= {"label_leak": 0.82, "active_units": 17.0, "nll_iw_samples": 100.0, "fid_inception": None, "new": 0.123}
-SETTINGS = {"model": "cvae", "network": "mlp", "likelihood": "gaussian", "binarize": None, "variance": 0.5}
-SETTINGS |= {"parameters": 981624, "epochs": 10, "latent_dim": 20, "lr": 0.005, "batch_size": 1024, "seed": 0}
-METRICS: dict[str, Any] = {
-    "schema": 1,
-    **SETTINGS,
-    "dataset": {"name": "mnist", "sha256": "474311ef", "train": 50000, "val": 10000, "test": 10000},
-    "val": NUMBERS,
-    "test": {**NUMBERS, "fid_judge": 0.0991},
-    "time": {"fit_seconds": 70.1},
-    "environment": {"device": "cpu", "torch": "2.14.1", "pytorch_lightning": "2.6.6", "commit": None},
-}
+METRICS = metrics_of_a_run(val=NUMBERS, test={**NUMBERS, "fid_judge": 0.0991})
 
 
 def card(*overrides: str, **changes: Any) -> str:
@@ -71,7 +61,7 @@ def test_settings_and_command_can_be_typed_again() -> None:
     text = card("epochs=10", "network.hidden=[400,400]", "+sweep=seeds")
     assert "python -m cvae_lightning epochs=10 'network.hidden=[400,400]'\n" in text
     settings = yaml.safe_load(text.partition("```yaml\n")[2].partition("```")[0])
-    assert settings == {key: METRICS[key] for key in settings}
+    assert {key: str(value) for key, value in settings.items()} == {key: str(METRICS[key]) for key in settings}
     assert {"model", "lr", "variance", "parameters"} <= settings.keys()
     assert "binarize" not in settings
     assert "474311ef" in text

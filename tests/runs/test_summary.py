@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers import metrics_of_a_run
 
 from cvae_lightning.runs.paper import TABLE_2, TABLE_3, best_run, same_settings
 from cvae_lightning.runs.summary import next_commands, summary
@@ -14,10 +15,8 @@ NUMBERS = {"ssim": 0.65, "mse": 0.03, "fid_pixel": 8.8, "score": 17.1, "score_un
 NUMBERS |= {"elbo": -478.2, "log_likelihood": -473.0, "kl": 5.2, "loss": 478.2}
 
 
-def metrics(**changes: Any) -> dict[str, Any]:
-    settings = {"model": "cvae", "network": "mlp", "hidden": "[400, 400]", "likelihood": "gaussian", "variance": 0.5}
-    settings |= {"beta": 1.0, "batch_size": 1024, "epochs": 10, "latent_dim": 20, "lr": 0.005, "seed": 0}
-    return {**settings, "dataset": {"name": "mnist"}, "val": NUMBERS, "test": NUMBERS, **changes}
+def metrics(**changes: Any) -> Any:
+    return metrics_of_a_run(**{"val": NUMBERS, "test": NUMBERS, **changes})
 
 
 def test_the_table_has_the_papers_numbers_for_its_settings() -> None:

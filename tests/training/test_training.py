@@ -19,6 +19,7 @@ from helpers import (
     evaluate_again,
     events,
     leave_checkpoint,
+    metrics_of_a_run,
     without_times,
 )
 from lightning_fabric.utilities.rank_zero import _get_rank, rank_zero_only
@@ -454,9 +455,9 @@ def test_the_checkpoint_comes_after_what_it_is_to_hold(make_run: MakeRun) -> Non
 def test_metrics_json_has_no_nan(make_run: MakeRun) -> None:
     run = make_run("run")
     with pytest.raises(ValueError, match="Out of range float values are not JSON compliant"):
-        run.write_result({"weight": torch.zeros(1)}, {"val": {"elbo": float("nan")}})
+        run.write_result({"weight": torch.zeros(1)}, metrics_of_a_run(val={"elbo": float("nan")}))
     assert not run.complete
-    run.write_result({"weight": torch.zeros(1)}, {"val": {"elbo": None}})
+    run.write_result({"weight": torch.zeros(1)}, metrics_of_a_run(val={"elbo": None}))
     assert json.loads((run.path / "metrics.json").read_text())["val"]["elbo"] is None
 
 

@@ -1,0 +1,16 @@
+"""What metrics.json says about the data of a run."""
+
+from typing import TypedDict
+
+
+class DataDescription(TypedDict):
+    """The data set of a run: which files it was read from, and how many images each split has."""
+
+    name: str
+    sha256: str
+    """SHA-256 of the list of `files`, one digest and name per line, sorted by name."""
+    files: dict[str, str]
+    """The SHA-256 of each file, by its name."""
+    train: int
+    val: int
+    test: int
