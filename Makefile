@@ -3,7 +3,7 @@ PYTHON ?= python3
 UV := $(shell command -v uv 2>/dev/null)
 READY := .venv/.ready
 
-.PHONY: help run test test-slow test-all lint benchmark ablation claims clean
+.PHONY: help run test test-slow test-all lint docs benchmark clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,14 +31,12 @@ lint: $(READY) ## ruff, mypy, and the layers of the package
 	.venv/bin/mypy
 	.venv/bin/lint-imports --no-cache
 
-claims: $(READY) ## docs/claims.md and its pictures, from multirun/reference/claims
-	.venv/bin/python benchmarks/claims.py
+docs: $(READY) ## every table and picture of the documentation, from the csv files in multirun/reference
+	.venv/bin/python benchmarks/write_docs.py
 
-ablation: $(READY) ## docs/ablation.md and its picture, from multirun/reference/ablation
-	.venv/bin/python benchmarks/ablation.py
-
-benchmark: $(READY) ## docs/benchmark.md, its json and pictures, and the README's results: thirty trainings, hours
+benchmark: $(READY) ## train everything in docs/benchmark.md, which takes hours, then make docs
 	.venv/bin/python benchmarks/benchmark.py
+	.venv/bin/python benchmarks/write_docs.py
 
 clean: ## remove the environment and what tools have cached
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache dist

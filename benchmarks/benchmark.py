@@ -1,43 +1,77 @@
-"""docs/benchmark.md, docs/benchmark.json and the README's table of results, with one command.
+"""Trains everything on docs/benchmark.md: five sweeps, which take hours. `make benchmark` then writes the page.
 
     python benchmarks/benchmark.py [<folder>]
 
-Each sweep lies in the folder by its name. It is begun where it has no runs yet, continued where it was stopped, and
-read where it is complete.
+Each sweep gets a directory in the folder. A sweep that was interrupted is continued, and one that is complete is only
+read. The numbers go to multirun/reference/benchmark/families.csv, and samples of each model to docs/benchmark.
 """
 
 import argparse
-import json
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
-from benchmark_data import SWEEPS, overrides_of, summary_of
-from benchmark_page import grids, page, with_results
-from page_data import DOCS
+import pandas as pd
+import torch
+from collect import rows_of
+from kept import ROOT, keep
+from pages.benchmark import FAMILIES, SWEEPS, Family, command
+from PIL import Image
 
-from cvae_lightning.core.build import PACKAGE
-from cvae_lightning.core.files import write_whole
+from cvae_lightning.reports.table import ENVIRONMENT, metrics_of
+from cvae_lightning.runs.run import Run
+from cvae_lightning.runs.sweep import Sweep
 
-README = PACKAGE.parent / "README.md"
-JSON = DOCS / "benchmark.json"
-PICTURES = DOCS / "benchmark"
+COLUMNS = 12
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", nargs="?", type=Path, default=PACKAGE.parent / "multirun" / "benchmark")
+    parser.add_argument("folder", nargs="?", type=Path, default=ROOT / "multirun" / "benchmark")
     folder = parser.parse_args().folder
-    for sweep in SWEEPS:
-        command = [sys.executable, "-m", "cvae_lightning", *overrides_of(sweep), f"hydra.sweep.dir={folder / sweep}"]
-        subprocess.run(command, check=True)
-    summary = summary_of(folder)
-    write_whole(JSON, json.dumps(summary, indent=1, allow_nan=False) + "\n")
-    PICTURES.mkdir(exist_ok=True)
-    for name, image in grids(folder).items():
-        image.save(PICTURES / f"{name}.png", optimize=True)
-    write_whole(DOCS / "benchmark.md", page(summary))
-    write_whole(README, with_results(README.read_text(), summary))
+    for name in SWEEPS:
+        _, *arguments = shlex.split(command(name))
+        subprocess.run([sys.executable, *arguments, f"hydra.sweep.dir={folder / name}"], check=True)
+    sweeps = {name: Sweep(folder / name) for name in SWEEPS}
+    rows = {name: rows_of(sweep) for name, sweep in sweeps.items()}
+    keep(pd.DataFrame([row_of(family, rows[family.sweep]) for family in FAMILIES]), "benchmark/families")
+    for family in FAMILIES:
+        of_family = members(family, rows[family.sweep]).set_index("seed")["run"]
+        picture = samples(Run(sweeps[family.sweep].path / str(of_family[0])))
+        picture.save(ROOT / "docs" / "benchmark" / f"{family.name}.png", optimize=True)
+
+
+def members(family: Family, rows: pd.DataFrame) -> pd.DataFrame:
+    return rows[(rows["model"] == family.model) & (rows["dataset"] == family.dataset)]
+
+
+def row_of(family: Family, rows: pd.DataFrame) -> pd.Series:
+    """The settings of the family's runs, the mean and standard deviation of each metric, and the median times."""
+    rows = members(family, rows)
+    complete = (rows["status"] == "complete").sum()
+    if complete == 0 or complete < len(rows):
+        raise SystemExit(f"Expected complete runs of {family.title} in {family.sweep}, got {complete} of {len(rows)}.")
+    settings = ["model", "dataset", "epochs", "latent_dim", "lr", "parameters"]
+    metrics, times = metrics_of(rows), ["fit_seconds", "images_per_second"]
+    return pd.concat(
+        [
+            pd.Series({"name": family.name, "n": len(rows)}),
+            rows.iloc[0][settings],
+            rows[metrics].mean(),
+            rows[metrics].std().add_suffix("/sd"),
+            rows[times].median().add_prefix("median_"),
+            rows.iloc[0][[*ENVIRONMENT, "dataset_sha256"]],
+        ]
+    )
+
+
+def samples(run: Run) -> Image.Image:
+    """Ten rows of samples, black on white, pixel by pixel. A CVAE draws one class per row."""
+    torch.manual_seed(0)
+    images = run.model().sample(torch.arange(10).repeat_interleave(COLUMNS))
+    tiles = (1 - images[:, 0]).mul(255).round().byte().unflatten(0, (10, COLUMNS))
+    return Image.fromarray(tiles.transpose(1, 2).flatten(2).flatten(0, 1).numpy())
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""multirun/reference/ablation/samplers.csv: one decoder, and many ways to draw its latents, those not kept among them.
+"""Compares samplers of the latents of one decoder: those of the package, and two that docs/ablation.md advises against.
 
-    python benchmarks/samplers.py <run directory> ...
+    python benchmarks/samplers.py <run directory of experiment=best> ...
 
-Of finished runs of `experiment=best`: for each way the distances of samples from val, in the judge's features, and
-where it has a density, how well that fits val's latents.
+For each sampler, multirun/reference/ablation/samplers.csv gets the distances of its samples from val in the features of
+the judge, and the mean of -log p(z) over the latents of val, where the sampler has a density.
 """
 
 import argparse
@@ -15,8 +15,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 import torch
 import torch.nn.functional as F
-from judging import val_of
-from page_data import REFERENCE, write_csv
+from kept import keep
 from torch import Tensor, nn
 from torch.distributions import Categorical, MixtureSameFamily, MultivariateNormal, Normal
 
@@ -24,13 +23,13 @@ from cvae_lightning.core.shapes import Labels, Latents
 from cvae_lightning.data.splits import Split
 from cvae_lightning.evaluators.grader import rounded
 from cvae_lightning.evaluators.judged import distances
-from cvae_lightning.evaluators.samples import CHUNK
+from cvae_lightning.evaluators.samples import CHUNK, whole
+from cvae_lightning.judging.store import judge_for
 from cvae_lightning.models.cvae import CVAE
 from cvae_lightning.models.samplers import MixtureSampler
 from cvae_lightning.runs.run import Run
 from cvae_lightning.training.parts import local_data
 
-CSV = REFERENCE / "ablation" / "samplers.csv"
 CLASSES = 10
 DRAWS = 2
 
@@ -43,20 +42,22 @@ class Way(NamedTuple):
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", nargs="+", type=Path)
-    CSV.parent.mkdir(exist_ok=True)
-    write_csv(CSV, pd.DataFrame([row for path in parser.parse_args().runs for row in measured(Run(path))]))
+    rows = [row for path in parser.parse_args().runs for row in measured(Run(path))]
+    keep(pd.DataFrame(rows), "ablation/samplers")
 
 
 @torch.no_grad()
 def measured(run: Run) -> Iterator[dict[str, Any]]:
-    """One row a way and draw."""
+    """One row per sampler and draw."""
     torch.manual_seed(0)
     model: Any = run.model()
     datamodule = local_data(run, {})
     datamodule.setup("fit")
     encoded = [(model.posterior(x, y).rsample(), y) for x, y in datamodule.batches("train")]
     train = Split(*(torch.cat(parts) for parts in zip(*encoded, strict=True)))
-    judge, real, labels = val_of(datamodule)
+    images, labels = whole(datamodule.val_dataloader())
+    judge = judge_for(*datamodule.splits["train"], Path())
+    real, _ = judge.read(images)
     posteriors = [model.posterior(x, y) for x, y in datamodule.val_dataloader()]
     z = torch.cat([posterior.rsample() for posterior in posteriors])
     for name, way in ways(model, train, torch.cat([posterior.mean for posterior in posteriors])).items():
@@ -70,7 +71,7 @@ def measured(run: Run) -> Iterator[dict[str, Any]]:
 
 
 def ways(model: CVAE, train: Split, encoded_val: Latents) -> dict[str, Way]:
-    """By name; `train` has latents in place of images."""
+    """The samplers by name; `train` has latents in place of images."""
     z, y = train
     normal = MixtureSampler(model.latent_dim, CLASSES, num_components=1)
     normal.fit([(z, y)])
@@ -102,13 +103,13 @@ def log_prob_of(mixture: MixtureSampler) -> Callable[[Latents, Labels], Tensor]:
 
 
 def by_class(labels: Labels) -> Iterator[tuple[int, Tensor]]:
-    """Each class with the places where it stands."""
+    """Each class, and the places in `labels` where it stands."""
     for label in range(CLASSES):
         yield label, (labels == label).nonzero()[:, 0]
 
 
 def quasi_random(mixture: MixtureSampler, labels: Labels) -> Latents:
-    """The mixture's draws, from a scrambled Sobol sequence in place of random numbers (Owen 1998)."""
+    """Draws from the mixture, made of a scrambled Sobol sequence instead of random numbers (Owen 1998)."""
     latent_dim = mixture.means.shape[2]
     seed = int(torch.randint(2**31, ()))
     engine = torch.quasirandom.SobolEngine(latent_dim + 1, scramble=True, seed=seed)
@@ -123,7 +124,7 @@ def quasi_random(mixture: MixtureSampler, labels: Labels) -> Latents:
 
 
 def of_others(train: Split, labels: Labels) -> Latents:
-    """Latents of training images with these labels: what the best of all samplers would draw."""
+    """Latents of training images with these labels, as the best possible sampler would draw them."""
     z = torch.empty(len(labels), train.images.shape[1])
     for label, places in by_class(labels):
         (members,) = (train.labels == label).nonzero(as_tuple=True)
@@ -132,7 +133,7 @@ def of_others(train: Split, labels: Labels) -> Latents:
 
 
 class Flow(nn.Module):
-    """Affine couplings with permutations between (Dinh et al. 2017, RealNVP), told the label."""
+    """Affine couplings with permutations in between (Dinh et al. 2017, RealNVP), conditioned on the label."""
 
     def __init__(self, latent_dim: int, layers: int = 8, width: int = 128) -> None:
         super().__init__()
@@ -148,20 +149,20 @@ class Flow(nn.Module):
         return nn.Sequential(nn.Linear(self.num_kept + CLASSES, width), nn.SiLU(), middle, nn.SiLU(), last)
 
     def log_prob(self, z: Latents, labels: Labels) -> Tensor:
-        told, log_det = F.one_hot(labels, CLASSES).float(), torch.zeros(len(z))
+        condition, log_det = F.one_hot(labels, CLASSES).float(), torch.zeros(len(z))
         for network, permutation in zip(self.networks, self.permutations, strict=True):
             kept, moved = z[:, permutation].tensor_split([self.num_kept], 1)
-            shift, scale = network(torch.cat([kept, told], 1)).chunk(2, 1)
+            shift, scale = network(torch.cat([kept, condition], 1)).chunk(2, 1)
             scale = scale.tanh()
             z = torch.cat([kept, (moved - shift) * (-scale).exp()], 1)
             log_det = log_det - scale.sum(1)
         return log_det - 0.5 * (z.square() + log(2 * pi)).sum(1)
 
     def sample(self, labels: Labels) -> Latents:
-        told, z = F.one_hot(labels, CLASSES).float(), torch.randn(len(labels), len(self.permutations[0]))
+        condition, z = F.one_hot(labels, CLASSES).float(), torch.randn(len(labels), len(self.permutations[0]))
         for network, permutation in zip(reversed(self.networks), reversed(self.permutations), strict=True):
             kept, moved = z.tensor_split([self.num_kept], 1)
-            shift, scale = network(torch.cat([kept, told], 1)).chunk(2, 1)
+            shift, scale = network(torch.cat([kept, condition], 1)).chunk(2, 1)
             z = torch.cat([kept, moved * scale.tanh().exp() + shift], 1)[:, permutation.argsort()]
         return z
 

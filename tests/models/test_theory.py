@@ -22,7 +22,7 @@ from cvae_lightning.models.vae import VAE
 from cvae_lightning.networks.mlp import MLP
 
 CPU = torch.device("cpu")
-FIGURES = PACKAGE.parent / "docs" / "figures"
+RUNS = PACKAGE.parent / "multirun" / "reference" / "theory" / "sweep.csv"
 
 
 def kl_to_prior(q: DiagonalGaussian) -> Tensor:
@@ -273,11 +273,11 @@ def test_the_mean_kl_is_what_z_tells_and_how_far_its_codes_are_from_the_prior() 
     assert mean_kl == pytest.approx(information(joint) + float(divergence(joint.sum(0), prior)))
 
 
-def read(name: str) -> list[dict[str, float]]:
-    """The runs of docs/figures/<name>.csv that keep their variance; `beta_and_variance.py` wrote them."""
-    with (FIGURES / f"{name}.csv").open(newline="") as file:
+def measured() -> list[dict[str, float]]:
+    """The kept runs whose variance is fixed."""
+    with RUNS.open(newline="") as file:
         rows = [row for row in csv.DictReader(file) if row["way"] != "optimal"]
-    return [{key: float(value) for key, value in row.items() if key != "way"} for row in rows]
+    return [{key.removeprefix("val/"): float(value) for key, value in row.items() if key != "way"} for row in rows]
 
 
 def weight(row: dict[str, float]) -> float:
@@ -287,7 +287,7 @@ def weight(row: dict[str, float]) -> float:
 
 def test_measured_runs_of_one_product_are_one_point() -> None:
     """Of two seeds, which is all that sets them apart."""
-    pairs = [(a, b) for a in read("beta_and_variance") for b in read("beta_and_variance") if a["seed"] < b["seed"]]
+    pairs = [(a, b) for a in measured() for b in measured() if a["seed"] < b["seed"]]
     pairs = [(a, b) for a, b in pairs if math.isclose(weight(a), weight(b))]
     assert len(pairs) == 3
     for varied, other in pairs:
@@ -298,7 +298,7 @@ def test_measured_runs_of_one_product_are_one_point() -> None:
 
 def test_measured_errors_and_rates_have_the_slopes_that_their_products_name() -> None:
     """What is best at its own price is no better at another's: each slope lies between the prices of its ends."""
-    rows = sorted(read("beta_and_variance"), key=weight)
+    rows = sorted(measured(), key=weight)
     for one, other in pairwise(rows):
         gained, lost = one["kl"] - other["kl"], 784 * (other["mse"] - one["mse"])
         if gained > 1:

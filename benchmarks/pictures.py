@@ -1,0 +1,42 @@
+"""What the pictures of the documentation share. Their look is that of a sweep's report."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from cvae_lightning.reports.plots import ACCENT, GREY, INK, LINES
+
+DASHED: dict[str, Any] = {"color": GREY, "linewidth": 0.8, "linestyle": (0, (4, 3))}
+
+
+def panels(num: int, height: float, width: float = 7.6, **layout: Any) -> tuple[Figure, list[Axes]]:
+    """Panels side by side, each with axes of its own."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    return figure, list(figure.subplots(1, num, squeeze=False, **layout)[0])
+
+
+def colours(num: int) -> list[Any]:
+    return list(LINES(np.linspace(0, 1, num)))
+
+
+def means(axes: Axes, rows: pd.DataFrame, x: str, y: str, colour: Any = ACCENT, label: str = "") -> None:
+    """A line through the means over seeds, with bars of one standard deviation."""
+    groups = rows.groupby(x)[y]
+    look: dict[str, Any] = {"marker": "o", "markersize": 4, "linewidth": 1.6, "capsize": 2, "color": colour}
+    axes.errorbar(groups.mean().index, groups.mean(), groups.std().fillna(0), label=label, **look)
+
+
+def dots(axes: Axes, lines: Mapping[str, pd.Series], size: float = 5) -> None:
+    """One line per choice, from top to bottom, with one dot per seed."""
+    for place, values in enumerate(lines.values()):
+        axes.plot(values, np.full(len(values), -place), "o", color=ACCENT, alpha=0.75, markersize=size)
+    axes.set_yticks([-place for place in range(len(lines))], list(lines))
+    axes.set_ylim(0.5 - len(lines), 0.5)
+
+
+def legend(axes: Axes, **where: Any) -> None:
+    axes.legend(frameon=False, fontsize=8, labelcolor=INK, **where)
