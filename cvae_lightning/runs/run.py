@@ -11,7 +11,7 @@ from cvae_lightning.core.build import build, load_group
 from cvae_lightning.core.errors import UserError, refuse
 from cvae_lightning.core.files import refuse_links_out_of, sha256_of, write_whole
 from cvae_lightning.core.locks import holder
-from cvae_lightning.core.shell import path_argument
+from cvae_lightning.core.shell import command_line, path_argument
 from cvae_lightning.runs.configuration import (
     KEPT_IN_FALLBACK,
     difference,
@@ -154,7 +154,7 @@ class Run:
     def metrics(self) -> StoredMetrics:
         """metrics.json. Raises UserError while the run is incomplete, and where a value is not what it should be."""
         if not self.complete:
-            remedy = f"Continue it: python -m cvae_lightning {path_argument('resume', self.path)}"
+            remedy = f"Continue it: {command_line('train')} {path_argument('resume', self.path)}"
             if process := self.trained_by:
                 remedy = f"It is being trained by {process}; wait for it to end."
             refuse("a complete run, which holds metrics.json", "run", str(self.path), remedy)

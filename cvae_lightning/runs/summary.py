@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from cvae_lightning.core.shell import path_argument
+from cvae_lightning.core.shell import command_line, path_argument
 from cvae_lightning.runs.metrics_file import Metrics
 from cvae_lightning.runs.paper import best_run, same_settings
 
@@ -101,9 +101,9 @@ def next_commands(run_dir: Path) -> str:
     """Where the run in `run_dir` is read, and three commands to try on it."""
     run = path_argument("run", run_dir)
     commands = {
-        f"python -m cvae_lightning.sample {run}": "draws new images",
-        f"python -m cvae_lightning.export {run} format=html": "makes a page to explore the latents in",
-        f"python -m cvae_lightning.evaluate {run}": "measures all that can be measured",
+        f"{command_line('sample')} {run}": "draws new images",
+        f"{command_line('export')} {run} format=html": "makes a page to explore the latents in",
+        f"{command_line('evaluate')} {run}": "measures all that can be measured",
     }
     width = max(map(len, commands))
     lines = [f"  {command:{width}}  # {use}" for command, use in commands.items()]

@@ -121,7 +121,7 @@ def test_the_script_runs_from_a_wheel_in_an_empty_folder(tmp_path: Path) -> None
     assert len(re.findall(r"epoch \d/2  train loss [\d.]+  val ELBO -[\d.]+ nats  [\d,]+ images/s", run.stdout)) == 2
     assert "cvae (mlp) on digits: epochs 2, latent_dim 20, lr 0.005" in run.stdout
     assert "paper" not in run.stdout.partition("Next:")[0].partition("cvae (mlp)")[2], "it has no row for digits"
-    evaluate = re.search(r"evaluate (run=\S+)", run.stdout)
+    evaluate = re.search(r"cvae-lightning evaluate (run=\S+)", run.stdout)
     assert evaluate
     again = execute("evaluate", evaluate[1])
     assert "All numbers that metrics.json has are the same, to the last digit." in again.stdout, again.stderr
