@@ -1,4 +1,4 @@
-"""Random streams beside that of the training, which they leave untouched."""
+"""Random streams: the training's own, and named streams that leave it untouched."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,13 +9,17 @@ from torch import Tensor
 
 
 def seed_of(*key: int) -> int:
-    """The seed of the stream that `key` names. Streams of different keys are independent."""
+    """The seed of the stream that `key` names; streams with different keys are independent."""
     return int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
 @contextmanager
 def random_stream(*key: int) -> Iterator[None]:
-    """A context in which draws come from the stream that `key` names; the global stream is restored afterwards."""
+    """Draws inside come from the stream that `key` names; afterwards the generators are as they were before.
+
+    >>> with random_stream(seed, 3):
+    ...     noise = torch.randn(8)  # the same at each call
+    """
     states = get_states()
     try:
         for generator in _generators():
@@ -26,12 +30,12 @@ def random_stream(*key: int) -> Iterator[None]:
 
 
 def get_states() -> list[Tensor]:
-    """The states of torch's default generators: that of the CPU, then that of each GPU if CUDA is in use."""
+    """The states of torch's default generators: the CPU's, then that of each GPU if CUDA is in use."""
     return [generator.get_state() for generator in _generators()]
 
 
 def set_states(states: list[Tensor]) -> None:
-    """Restore what `get_states` returned."""
+    """Put back what `get_states` returned."""
     for generator, state in zip(_generators(), states, strict=False):
         generator.set_state(state)
 

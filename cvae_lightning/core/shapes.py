@@ -35,8 +35,8 @@ def as_images(x: AnyImages, shape: Sequence[int], device: torch.device) -> Image
     """`x` as a batch of images of `shape` on `device`, float32 in [0, 1], without a gradient.
 
     One image is a batch of one; bytes are divided by 255; booleans are 0 and 1. Raises UserError for any other dtype
-    or shape, for no image at all, and for values outside [0, 1]. Values are not checked where `x` and `device` are a
-    GPU's, because looking at them would stop the queue of kernels.
+    or shape, for no image at all, and for values outside [0, 1]. Values are not checked if both `x` and `device` are on
+    a GPU, because reading them would stall its queue.
     """
     if not isinstance(x, Tensor | np.ndarray):
         refuse("a tensor or a numpy array", "images", type(x).__name__, "Convert them.")
@@ -60,10 +60,13 @@ def as_images(x: AnyImages, shape: Sequence[int], device: torch.device) -> Image
 def as_labels(
     y: AnyLabels, num: int | None = None, num_classes: int | None = None, device: torch.device | None = None
 ) -> Labels:
-    """`y` as a batch of labels on `device`; one label stands for all `num` images.
+    """`y` as a batch of labels (B,) on `device`, int64; one label stands for all `num` images.
 
-    Raises UserError where `y` is neither one label nor `num` of them, or not in 0..num_classes-1. Values are not
-    checked where `y` and `device` are a GPU's, because looking at them would stop the queue of kernels.
+    >>> as_labels(7, num=3)
+    tensor([7, 7, 7])
+
+    Raises UserError if `y` is neither one label nor `num` labels, or not in 0..num_classes-1. Values are not checked if
+    both `y` and `device` are on a GPU, because reading them would stall its queue.
     """
     labels = y if isinstance(y, Tensor) else _integers(y)
     if labels is None or labels.dtype == torch.bool or labels.is_floating_point() or labels.is_complex():
@@ -86,7 +89,7 @@ def as_labels(
 
 
 def _integers(y: object) -> Tensor | None:
-    """What numpy reads as integers; None for everything else."""
+    """`y` as a tensor if numpy reads it as integers; None for everything else."""
     try:
         array = np.asarray(y)
     except (TypeError, ValueError):  # a list of lists of different lengths, for example
@@ -95,7 +98,7 @@ def _integers(y: object) -> Tensor | None:
 
 
 def _from_numpy(array: npt.NDArray[Any]) -> Tensor | None:
-    """A copy of its own, whatever the strides and the byte order; None for a dtype that torch does not have."""
+    """A copy of the array, whatever its strides and byte order; None for a dtype that torch does not have."""
     try:
         return torch.from_numpy(np.array(array, array.dtype.newbyteorder("=")))
     except TypeError:
@@ -103,7 +106,7 @@ def _from_numpy(array: npt.NDArray[Any]) -> Tensor | None:
 
 
 def _extremes(given: Tensor, moved: Tensor) -> tuple[Any, Any] | None:
-    """The smallest and the largest value, where one of the two copies lies on the CPU and holds any."""
+    """The smallest and the largest value, if one of the two copies is on the CPU and is not empty."""
     seen = given if given.device.type == "cpu" else moved
     if seen.device.type != "cpu" or not seen.numel():
         return None

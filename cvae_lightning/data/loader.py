@@ -57,6 +57,8 @@ class Loader:
         shifts = self._shifts()
         for number, index in enumerate(batches, start=1):
             if number == len(batches):
+                # Counted before the last batch is handed over: a checkpoint is written after that batch, and a
+                # trainer that knows the number of batches never resumes this generator for another one.
                 self.epoch += 1
             images, labels = self.split.take(index)
             right, down = next(shifts, (0, 0))

@@ -1,4 +1,4 @@
-"""What every evaluator has in common: the numbers it gives or the reasons why not, and a random stream of its own."""
+"""What every evaluator has in common: its numbers, the reasons for missing ones, and a random stream of its own."""
 
 import math
 from abc import ABC, abstractmethod
@@ -13,13 +13,13 @@ from cvae_lightning.models.protocols import Generative
 
 
 class Absent(NamedTuple):
-    """Stands in the place of a number that does not exist."""
+    """The reason why a number does not exist; it stands in the number's place."""
 
     reason: str
 
 
 Measured: TypeAlias = dict[str, float | Absent]
-"""The value of each metric by its name, or why it has none."""
+"""The value of each metric by its name, or the reason why it has none."""
 
 UNCONDITIONAL = Absent("the model is not conditioned on the label")
 NO_LATENTS = Absent("the model has no latents")
@@ -28,28 +28,34 @@ NO_LATENTS = Absent("the model has no latents")
 class Evaluator(ABC):
     """Measures a trained model on one split, val or test.
 
-    Its draws come from a stream of its own: they change neither the training nor another evaluator's numbers.
+    Its draws come from a random stream of its own, so they change neither the training nor another evaluator's numbers.
+
+    >>> class Brightness(Evaluator):
+    ...     names = ("brightness",)
+    ...
+    ...     def evaluate(self, model, batches, train):
+    ...         return {"brightness": float(model.sample(train.labels[:100]).mean())}
     """
 
     names: tuple[str, ...]
-    """Everything that it can measure. Each name has a value or a reason for each model and each split."""
+    """The names of all its metrics. Each gets a value or a reason, for every model and every split."""
 
     def __init__(self, seed: int = 0) -> None:
         self.seed = seed
 
     @abstractmethod
     def evaluate(self, model: Generative, batches: Iterable[Batch], train: Split) -> Measured:
-        """The metrics of all images of a split; what has to be fitted first is fitted to `train`."""
+        """The metrics of a split, given as `batches`; whatever has to be fitted first is fitted to `train`."""
 
     def measure(self, model: Generative, batches: Iterable[Batch], train: Split, split: str) -> Measured:
-        """`evaluate` with the random stream of the split `split`: a finite number or a reason for each of `names`."""
+        """`evaluate` with the random stream of `split`: a finite number or a reason for each of `names`."""
         with random_stream(self.seed, crc32(f"{type(self).__name__} {split}".encode())):
             measured = self.evaluate(model, batches, train)
         return {name: finite(measured.get(name, Absent("it was not measured"))) for name in self.names}
 
 
 def finite(value: float | Absent) -> float | Absent:
-    """`value`, or a reason where it is nan or infinite: files hold numbers only."""
+    """`value`, or a reason if it is nan or infinite: files contain only finite numbers."""
     if isinstance(value, Absent) or math.isfinite(value):
         return value
     return Absent(f"it is {value}")
@@ -61,6 +67,6 @@ def classes_without_images(labels: Labels, num_classes: int) -> list[int]:
 
 
 def no_images_of(classes: list[int], where: str) -> Absent:
-    """Why a number that needs images of every class does not exist."""
+    """The reason why a number that needs images of every class does not exist."""
     named = f"class {classes[0]}" if len(classes) == 1 else f"classes {', '.join(map(str, classes))}"
     return Absent(f"no image of {named} in {where}")

@@ -18,22 +18,22 @@ ROWS = 4000  # images decoded at a time
 
 
 class Draws(NamedTuple):
-    """z = mean + exp(log_var / 2) noise, several for each image, and what the decoder makes of them."""
+    """Several draws z = mean + exp(log_var / 2) noise for each image, with their rewards."""
 
-    noise: Tensor  # (draws, batch, latent), standard normal
-    reward: Tensor  # (draws, batch): log p(x | z, y) in nats, of a Gaussian without its normalising constant
+    noise: Tensor  # (draws, batch, latent), from N(0, I)
+    reward: Tensor  # (draws, batch): log p(x | z, y) in nats; for a Gaussian without its normalising constant
     slope: Tensor  # (draws, batch, latent): the gradient of the reward in z
 
 
 class PosteriorGradient(NamedTuple):
-    """In the mean and the log_var of each image, an estimate a draw; each (draws, batch, latent)."""
+    """One estimate per draw of the gradient by the mean and by the log_var of each image, (draws, batch, latent)."""
 
     mean: Tensor
     log_var: Tensor
 
 
 def draw(model: LatentVariableModel, q: DiagonalGaussian, x: Images, y: Labels, num_draws: int) -> Draws:
-    """`num_draws` for each image from its posterior `q`."""
+    """`num_draws` draws for each image from its posterior `q`."""
     noise = torch.randn(num_draws, *q.mean.shape, device=x.device)
     parts = [_decoded(model, q.detached(), x, y, part) for part in noise.split(ROWS // len(x) or 1)]
     rewards, slopes = zip(*parts, strict=True)
@@ -41,12 +41,15 @@ def draw(model: LatentVariableModel, q: DiagonalGaussian, x: Images, y: Labels, 
 
 
 def reparameterised(q: DiagonalGaussian, draws: Draws) -> PosteriorGradient:
-    """Through z, Kingma & Welling 2014, section 2.4."""
+    """The gradient through z, Kingma & Welling 2014, section 2.4."""
     return PosteriorGradient(draws.slope, draws.slope * draws.noise * _sd(q) / 2)
 
 
 def reinforce(q: DiagonalGaussian, draws: Draws, baseline: Tensor | float = 0.0) -> PosteriorGradient:
-    """(reward - baseline) times the gradient of log q(z), Williams 1992; the baseline (draws, batch) is told no z."""
+    """(reward - baseline) times the gradient of log q(z), Williams 1992.
+
+    The baseline, (draws, batch), must not depend on the z of its own draw; then the estimate is unbiased.
+    """
     weight = (draws.reward - baseline)[..., None]
     return PosteriorGradient(weight * draws.noise / _sd(q), weight * (draws.noise.square() - 1) / 2)
 
@@ -57,7 +60,7 @@ def mean_of_the_others(reward: Tensor) -> Tensor:
 
 
 def total_variance(q: DiagonalGaussian, gradient: PosteriorGradient, parameters: list[nn.Parameter]) -> float:
-    """Of the batch mean of the gradient, over draws, summed over all entries of the parameters that `q` depends on."""
+    """The variance over draws of the batch mean of the gradient, summed over all parameters that `q` depends on."""
     squares, total = 0.0, torch.zeros(())
     for one in _in_parameters(q, gradient, parameters):
         squares += float(one.square().sum())
@@ -86,7 +89,7 @@ def _decoded(
     pixels = model.likelihood(z, y.repeat(len(noise)))
     reward = pixels.log_prob(images)
     (slope,) = torch.autograd.grad(reward.sum(), z)
-    if isinstance(pixels, GaussianPixels):  # it would drown REINFORCE, and the paper's loss has none
+    if isinstance(pixels, GaussianPixels):  # its constant would drown REINFORCE, and the paper's loss has none
         reward = reward - pixels._replace(mean=images).log_prob(images)
     return reward.detach().unflatten(0, noise.shape[:2]), slope.view_as(noise)
 

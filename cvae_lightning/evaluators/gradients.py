@@ -1,4 +1,4 @@
-"""How noisy the gradient of the encoder is."""
+"""How noisy the gradient of the encoder's parameters is."""
 
 from collections.abc import Iterable
 from copy import deepcopy
@@ -24,12 +24,12 @@ ESTIMATORS = ("reparameterised", "reinforce", "reinforce_baseline")
 
 
 class GradientVariance(Evaluator):
-    """`gradient_variance_<estimator>`, and `..._untrained` of a copy whose weights are drawn anew.
+    """`gradient_variance_<estimator>`, and `..._untrained` for a copy with newly drawn weights.
 
-    The variance, summed over the encoder's parameters, of the gradient of the mean log-likelihood of `num_images` drawn
-    from the split, where one z of each estimates it; measured over `num_draws` such estimates, the same draws for all.
-    `reparameterised`: as in training. `reinforce`: the score function as it is. `reinforce_baseline`: with the mean of
-    the image's other draws as baseline.
+    The gradient is that of the mean log-likelihood of `num_images` random images of the split, estimated with one z per
+    image. Its variance over `num_draws` estimates is summed over the encoder's parameters; all estimators use the same
+    draws. `reparameterised` is the gradient of training, `reinforce` the plain score function, and `reinforce_baseline`
+    the score function with the mean reward of the image's other draws as its baseline.
     """
 
     names = tuple(f"gradient_variance_{name}{when}" for when in ("", "_untrained") for name in ESTIMATORS)
@@ -53,7 +53,7 @@ class GradientVariance(Evaluator):
         return dict(zip(self.names, values, strict=True))
 
     def _variances(self, model: LatentVariableModel, images: Batch) -> list[float]:
-        """In the order of `ESTIMATORS`."""
+        """The variance of each of `ESTIMATORS`, in that order."""
         assert isinstance(model, nn.Module)
         x, y = images
         q = model.posterior(x, y)
@@ -64,7 +64,7 @@ class GradientVariance(Evaluator):
 
 
 def untrained(model: LatentVariableModel) -> LatentVariableModel:
-    """A copy whose layers have drawn their weights anew, as torch does where a layer is made."""
+    """A copy of the model whose layers have new random weights, drawn as torch draws them for a new layer."""
     copy = deepcopy(model)
     assert isinstance(copy, nn.Module)
     for layer in copy.modules():

@@ -1,4 +1,4 @@
-"""How likely the images of a split are to the model."""
+"""How likely the images of a split are under the model."""
 
 from collections.abc import Iterable
 
@@ -18,12 +18,13 @@ ROWS = 4000  # images decoded at a time, some 60 MB in a few tensors of 12 MB
 class ImportanceWeighting(Evaluator):
     """`nll_iw`: -log p(x), or -log p(x | y), in nats per image, as Burda et al. 2016 estimate it.
 
-    The mean over images of -log of the mean of `num_samples` importance weights p(x, z) / q(z | x): an upper bound on
-    average, the tighter the more samples. `num_images` takes a random part of the split; null takes all.
+    It is the mean over images of -log of the mean of `num_samples` importance weights p(x, z) / q(z | x): on average an
+    upper bound, which gets tighter with more samples. `num_images` takes a random part of the split; null takes all.
 
-    Many samples of a whole split take hours. With `control_samples`, fewer, all images have those, and the part adds
-    only what `num_samples` lower its own: a control variate. The expectation is that of `num_samples` on all images;
-    images differ by tens of nats in their bound, but by less than one in what more samples gain.
+    Many samples for a whole split take hours. With `control_samples`, a smaller number, all images are measured with
+    those, and the random part adds only the difference that `num_samples` make to it: a control variate. The
+    expectation is that of `num_samples` on all images. The bounds of images differ by tens of nats, the gains from more
+    samples by less than one.
     """
 
     names = ("nll_iw", "nll_iw_samples")
@@ -58,7 +59,7 @@ class ImportanceWeighting(Evaluator):
         return {"nll_iw": -float(log_p), "nll_iw_samples": self.num_samples}
 
     def _log_p(self, model: LatentVariableModel, images: Batch, num_samples: int) -> PerImage:
-        """In parts of its own, so that neither draws nor memory depend on the size of the batches or of the split."""
+        """The bound of each image, in parts of a fixed size, so that draws and memory don't depend on the batches."""
         images_at_once = max(1, ROWS // num_samples)
         bounds = []
         for x, y in zip(*(part.split(images_at_once) for part in images), strict=True):

@@ -16,8 +16,8 @@ CHUNK = 10_000
 class PCA(Evaluator):
     """`mse_pca`: the MSE of a split's images projected onto the `latent_dim` principal components of `train`.
 
-    Exact, in float64; the projection is neither clipped nor rounded to 8 bits. A model whose `mse` is above it has
-    learnt less than a linear map.
+    It is exact, in float64; the projection is neither clipped nor rounded to 8 bits. A model whose `mse` is above it
+    has learnt less than a linear map.
     """
 
     names = ("mse_pca",)

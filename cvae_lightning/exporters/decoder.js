@@ -96,7 +96,7 @@ function uniformOf(seed) {
   };
 }
 
-// Draws of z from what the run draws new images from: mixtures of normals, one of each class or one for all.
+// Draws of z from what the run draws new images from: mixtures of Gaussians, one per class or one for all.
 function samplerOf({ groups, components, latents, parameters }, seed) {
   const values = unpacked(parameters);
   const triangle = (latents * (latents + 1)) / 2;
@@ -121,7 +121,7 @@ function samplerOf({ groups, components, latents, parameters }, seed) {
   };
 }
 
-// The same place in another class: the label's normals, whose factors are lower triangles, whiten z and color it again.
+// The same place in another class: the label's Gaussians, whose factors are lower triangles, whiten z and color it again.
 function carrierOf({ groups, latents, parameters }) {
   const values = unpacked(parameters);
   const triangle = (latents * (latents + 1)) / 2;

@@ -3,7 +3,7 @@ const { labels, kl, order, prior, reach } = run;
 const { latents, classes, height, width } = run.decoder;
 const decode = decoderOf(run.decoder);
 const drawn = samplerOf(run.sampler, 0);
-const carried = carrierOf(run.normals);
+const carried = carrierOf(run.gaussians);
 const by = (id) => document.getElementById(id);
 const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
 const FRAMES = 11;
@@ -60,7 +60,7 @@ const radios = labels.map((name, label) => {
 });
 document.querySelector(".tiles").classList.toggle("long", labels.some((name) => name.length > 3));
 by("classes").hidden = !classes;
-by("moving").hidden = run.normals.groups === 1;
+by("moving").hidden = run.gaussians.groups === 1;
 by("moved").addEventListener("change", redraw);
 
 const most = Math.max(1e-6, ...kl);

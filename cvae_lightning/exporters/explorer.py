@@ -66,7 +66,7 @@ def _content(model: VAE, metrics: Metrics) -> dict[str, Any]:
         "reach": math.ceil(10 * reach) / 10,
         "decoder": decoder_content(model),
         "sampler": mixtures_content(sampler),
-        "normals": mixtures_content(sampler.as_single_gaussians()),
+        "gaussians": mixtures_content(sampler.as_single_gaussians()),
     }
 
 

@@ -1,4 +1,4 @@
-"""A model's decoder and latents as what decoder.js computes with."""
+"""A model's decoder and latent distributions in the form that decoder.js computes with."""
 
 import base64
 import copy
@@ -17,7 +17,7 @@ from cvae_lightning.models.vae import VAE
 from cvae_lightning.networks.injection import Add, Concatenate, Modulate
 from cvae_lightning.networks.mlp import MLPDecoder
 
-MOST_PRODUCTS = 1_000_000  # of a decoder, for one image: at 1.3 a nanosecond eleven take 8 ms, and weights 2.7 MB
+MOST_PRODUCTS = 1_000_000  # per image: at 1.3 per nanosecond eleven images take 8 ms; the weights are 2.7 MB
 CLOSE = 2 / 255
 MEANS: dict[type[nn.Module], str] = {
     **dict.fromkeys((Gaussian, GaussianLearned, GaussianOptimal, Bernoulli), "sigmoid"),
@@ -26,7 +26,7 @@ MEANS: dict[type[nn.Module], str] = {
 
 
 def decoder_content(model: VAE) -> dict[str, Any]:
-    """Layers, and all their parameters in the same order; the mean of p(x | z, y) as a function of what comes last."""
+    """The decoder's layers, all their parameters in the same order, and how outputs become the mean of p(x | z, y)."""
     decoder = model.decoder
     assert isinstance(decoder, MLPDecoder)
     layers: list[tuple[str, int]] = []
@@ -58,7 +58,7 @@ def decoder_content(model: VAE) -> dict[str, Any]:
 
 
 def mixtures_content(mixtures: GaussianMixtures) -> dict[str, Any]:
-    """Weights, means, and the lower triangle of each factor, row by row."""
+    """The weights, the means, and the lower triangle of each factor, row by row."""
     groups, components, latents = mixtures.means.shape
     rows, columns = torch.tril_indices(latents, latents)
     parameters = [mixtures.weights, mixtures.means, mixtures.factors[..., rows, columns]]
@@ -66,13 +66,13 @@ def mixtures_content(mixtures: GaussianMixtures) -> dict[str, Any]:
 
 
 def packed(tensors: list[Tensor]) -> str:
-    """All values one after the other as float16, little-endian, in base64."""
+    """All values in one sequence as float16, little-endian, in base64."""
     values = torch.cat([tensor.detach().flatten() for tensor in tensors])
     return base64.b64encode(values.half().numpy().astype("<f2").tobytes()).decode()
 
 
 def check_the_page_can_compute(model: VAE, network: str) -> None:
-    """Raises UserError for a decoder that plain JavaScript can't, not fast enough, or not to 2/255 in float16."""
+    """Raises UserError for a decoder that the page can't compute, not fast enough, or not to 2/255 in float16."""
     products = _products(model)
     if not isinstance(model.decoder, MLPDecoder) or products > MOST_PRODUCTS:
         what = f"a decoder of linear layers with at most {MOST_PRODUCTS:,} multiplications an image"
@@ -91,7 +91,7 @@ def check_the_page_can_compute(model: VAE, network: str) -> None:
 
 @torch.no_grad()
 def difference_in_float16(model: VAE) -> float:
-    """The largest of a pixel in 1000 images, where the decoder's parameters are rounded."""
+    """The largest difference of a pixel in 1000 images when the decoder's parameters are rounded to float16."""
     labels, latents = draws(model, 1000)
     rounded = copy.deepcopy(model.decoder).half().float()
     image = model.likelihood_head(rounded(latents, model.context(labels))).mean

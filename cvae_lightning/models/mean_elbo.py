@@ -12,7 +12,7 @@ NAMES = ("elbo", "log_likelihood", "kl", "loss")
 
 
 class MeanELBO(Metric):
-    """The means of `NAMES` in nats per image, with loss = beta * kl - log_likelihood."""
+    """The means of `NAMES` over all images, in nats per image, with loss = beta * kl - log_likelihood."""
 
     is_differentiable = False
     full_state_update = False

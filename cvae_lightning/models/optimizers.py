@@ -1,4 +1,4 @@
-"""Optimisers, and how their learning rate changes over a training."""
+"""Optimisers, and schedules of their learning rate."""
 
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -17,37 +17,40 @@ OptimizerFactory: TypeAlias = Callable[[Iterable[nn.Parameter]], torch.optim.Opt
 
 
 def adam(lr: float) -> OptimizerFactory:
-    """Adam (Kingma & Ba 2015) at a constant learning rate, the paper's optimiser; one fused kernel a step."""
+    """Adam (Kingma & Ba 2015), the paper's optimiser, with one fused kernel per step.
+
+    >>> optimizer = adam(lr=0.005)(model.parameters())
+    """
     return partial(torch.optim.Adam, lr=check_positive("lr", lr, PAPERS_RATES), fused=True)
 
 
 def adamw(lr: float, weight_decay: float) -> OptimizerFactory:
-    """Adam with decoupled weight decay (Loshchilov & Hutter 2019): a step shrinks weights by lr * weight_decay."""
+    """Adam with decoupled weight decay (Loshchilov & Hutter 2019): each step shrinks weights by lr * weight_decay."""
     lr = check_positive("lr", lr, PAPERS_RATES)
     decay = check_not_negative("optimizer.weight_decay", weight_decay, "0 is Adam.")
     return partial(torch.optim.AdamW, lr=lr, weight_decay=decay, fused=True)
 
 
 Schedule: TypeAlias = Callable[[Optimizer, int], LRScheduler]
-"""(optimizer, steps in an epoch) -> a scheduler that is stepped after each step of the optimizer."""
+"""(optimizer, steps per epoch) -> a scheduler that is stepped after each step of the optimizer."""
 
 
 def constant() -> Schedule:
-    """The paper's: the optimizer's learning rate throughout."""
+    """The paper's schedule: the optimizer's learning rate throughout."""
     return lambda optimizer, steps_per_epoch: LambdaLR(optimizer, lambda step: 1.0)
 
 
 def cosine(epochs: int) -> Schedule:
-    """From `lr` down to nearly 0 along half a cosine (Loshchilov & Hutter 2017, without restarts)."""
+    """A schedule from `lr` down to nearly 0 along half a cosine (Loshchilov & Hutter 2017, without restarts)."""
     check_integer("schedule.epochs", epochs, 1, "The default is schedule.epochs=${epochs}.")
     return lambda optimizer, steps_per_epoch: CosineAnnealingLR(optimizer, T_max=epochs * steps_per_epoch)
 
 
 def one_cycle(epochs: int, rising_fraction: float = 0.1) -> Schedule:
-    """Up to `lr` in the first part of the `epochs`, then down to nearly 0 along a cosine (Smith & Topin 2018).
+    """A schedule up to `lr` in the first part of `epochs`, then down to nearly 0 along a cosine (Smith & Topin 2018).
 
-    Adam's momentum goes the other way, from 0.95 to 0.85 and back. It depends on the total length: a shorter run is no
-    prefix of a longer one.
+    Adam's momentum goes the other way, from 0.95 to 0.85 and back. The schedule depends on the total length, so a
+    shorter run is not the beginning of a longer one.
     """
     check_integer("schedule.epochs", epochs, 1, "The default is schedule.epochs=${epochs}.")
     check_fraction("schedule.rising_fraction", rising_fraction, "The default is schedule.rising_fraction=0.1.")
@@ -56,8 +59,8 @@ def one_cycle(epochs: int, rising_fraction: float = 0.1) -> Schedule:
 
 def _one_cycle(epochs: int, rising_fraction: float, optimizer: Optimizer, steps_per_epoch: int) -> LRScheduler:
     steps = epochs * steps_per_epoch
-    if steps == 1:  # the peak; OneCycleLR has its end, a learning rate of nearly 0
+    if steps == 1:  # the peak of the schedule; OneCycleLR would take its end, a learning rate of nearly 0
         return constant()(optimizer, steps_per_epoch)
-    if rising_fraction * steps == 1:  # the rise from step 0 to step 0, by whose length OneCycleLR would divide
+    if rising_fraction * steps == 1:  # OneCycleLR would divide by the length of the rise, 0
         rising_fraction *= 1 - 1e-6
     return OneCycleLR(optimizer, optimizer.defaults["lr"], total_steps=steps, pct_start=rising_fraction)

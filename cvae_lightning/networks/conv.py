@@ -1,4 +1,4 @@
-"""A convolutional encoder and decoder of about the size of the paper's fully connected ones."""
+"""A convolutional encoder and decoder, about as large as the paper's fully connected ones."""
 
 from collections.abc import Sequence
 
@@ -11,7 +11,7 @@ from cvae_lightning.networks.injection import PLACES, LabelInjection, Layers
 class Conv:
     """Two convolutions of stride 2 and one linear layer, mirrored in the decoder.
 
-    A concatenated context enters as constant channels beside the image, and beside the latent.
+    A concatenated context is appended to the image as constant channels, and to the latent as it is.
     """
 
     def __init__(
@@ -60,7 +60,10 @@ class Conv:
 
 
 def num_places(image_shape: Sequence[int]) -> int:
-    """Of the coarsest grid, whose sides are a quarter of the image's."""
+    """The number of places of the coarsest grid, whose sides are a quarter of the image's.
+
+    Raises UserError for sides that are not divisible by 4.
+    """
     _, height, width = image_shape
     if height % 4 or width % 4:
         remedy = "Pad the images or use network=mlp."

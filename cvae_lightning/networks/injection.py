@@ -1,4 +1,4 @@
-"""How a network is told its context, the label's one-hot: at its input, or before each activation."""
+"""How a network is conditioned on its context, the label's one-hot vector: at its input, or before activations."""
 
 from collections.abc import Sequence
 
@@ -12,13 +12,13 @@ PLACES = ("encoder", "decoder")
 
 
 class Injection(nn.Module):
-    """A layer that is told the context too: features (batch, width, ...) -> (batch, output_width, ...)."""
+    """A layer that also takes the context: features (batch, width, ...) -> (batch, output_width, ...)."""
 
     output_width: int
 
 
 class Concatenate(Injection):
-    """The context beside the features; as constant planes where these have a height and a width."""
+    """The features with the context appended, as constant planes if the features have a height and a width."""
 
     def __init__(self, width: int, context_dim: int) -> None:
         super().__init__()
@@ -29,7 +29,7 @@ class Concatenate(Injection):
 
 
 class Add(Injection):
-    """A linear map of the context added to the features."""
+    """The features plus a linear map of the context."""
 
     def __init__(self, width: int, context_dim: int) -> None:
         super().__init__()
@@ -41,7 +41,10 @@ class Add(Injection):
 
 
 class Modulate(Injection):
-    """Each feature scaled and shifted by linear maps of the context: FiLM, Perez et al. 2018. It starts as identity."""
+    """Each feature scaled and shifted by linear maps of the context: FiLM, Perez et al. 2018.
+
+    It starts as the identity.
+    """
 
     def __init__(self, width: int, context_dim: int) -> None:
         super().__init__()
@@ -55,7 +58,7 @@ class Modulate(Injection):
 
 
 class Ignore(Injection):
-    """The features as they are."""
+    """The features unchanged: no injection."""
 
     def __init__(self, width: int, context_dim: int) -> None:
         super().__init__()
@@ -66,9 +69,9 @@ class Ignore(Injection):
 
 
 class Layers(nn.ModuleList):
-    """Layers one after the other, of which the injections are told the context.
+    """A sequence of layers; the injections among them also get the context.
 
-    Maps lie in memory channels last, as convolutions want them, above all in bfloat16.
+    Feature maps are kept in memory with channels last, which convolutions prefer, above all in bfloat16.
     """
 
     def __init__(self, *layers: nn.Module) -> None:
@@ -85,7 +88,11 @@ AT_INPUT = {"concatenate": Concatenate, "add": Add, "modulate": Ignore}
 
 
 class LabelInjection:
-    """Which injections a network has, by the names that a configuration uses."""
+    """Where and how a network is conditioned on the label, by the names that a configuration uses.
+
+    `injection` is concatenate, add or modulate; `inject_into` lists encoder, decoder, both or none. Raises UserError
+    for anything else.
+    """
 
     def __init__(self, injection: str, inject_into: Sequence[str]) -> None:
         if not isinstance(injection, str) or injection not in AT_INPUT:
@@ -97,19 +104,19 @@ class LabelInjection:
         self.inject_into = tuple(inject_into)
 
     def at_input(self, place: str, width: int, context_dim: int) -> Injection:
-        """What comes before the first layer of the encoder or the decoder."""
+        """The injection before the first layer of `place`, the encoder or the decoder."""
         if place not in self.inject_into or not context_dim:
             return Ignore(width, context_dim)
         return AT_INPUT[self.injection](width, context_dim)
 
     def before_activation(self, place: str, width: int, context_dim: int) -> list[nn.Module]:
-        """What comes between a hidden layer and its activation."""
+        """The injections between a hidden layer of `place` and its activation: one or none."""
         modulates = self.injection == "modulate" and place in self.inject_into and context_dim
         return [Modulate(width, context_dim)] if modulates else []
 
 
 def _planes(values: Tensor, features: Tensor) -> Tensor:
-    """(batch, width) with as many trailing dimensions of size 1 as the features have beyond these two."""
+    """`values` (batch, width) with trailing dimensions of size 1, as many as the features have beyond two."""
     return values[(..., *[None] * (features.ndim - 2))]
 
 

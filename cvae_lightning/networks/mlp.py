@@ -12,7 +12,10 @@ from cvae_lightning.networks.injection import PLACES, LabelInjection, Layers
 
 
 class MLP:
-    """Hidden layers of the given widths with ReLU; the paper concatenates the context to both networks' inputs."""
+    """Hidden layers of the given widths with ReLU; the paper concatenates the context to both networks' inputs.
+
+    >>> MLP(hidden=[400, 400]).decoder(latent_dim=20, context_dim=10, image_shape=(1, 28, 28))
+    """
 
     def __init__(
         self,
@@ -42,6 +45,8 @@ class MLP:
 
 
 class MLPEncoder(nn.Module):
+    """(x, context) -> the parameters of q(z | x, y)."""
+
     def __init__(self, layers: Layers) -> None:
         super().__init__()
         self.layers = layers
@@ -51,6 +56,8 @@ class MLPEncoder(nn.Module):
 
 
 class MLPDecoder(nn.Module):
+    """(z, context) -> one output per pixel."""
+
     def __init__(self, layers: Layers, image_shape: Sequence[int]) -> None:
         super().__init__()
         self.layers = layers

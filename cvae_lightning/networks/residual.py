@@ -10,15 +10,15 @@ from cvae_lightning.core.shapes import Context
 from cvae_lightning.networks.conv import num_places
 from cvae_lightning.networks.injection import PLACES, Injection, LabelInjection, Layers
 
-DARK = -2.0  # where outputs start: from 0, a bias that all pixels share overshoots to black, and no gradient leads back
+DARK = -2.0  # initial output: if it were 0, a bias that all pixels share would overshoot to black and stay there
 
 
 class Residual:
-    """Residual blocks on grids of a half and of a quarter of the image's sides, mirrored in the decoder.
+    """Residual blocks on grids with a half and a quarter of the image's sides, mirrored in the decoder.
 
-    Blocks are those of He et al. 2016 (Identity Mappings) without normalisation, each the identity at the start. The
-    decoder enlarges by sub-pixel convolutions (Shi et al. 2016). A concatenated context enters as constant channels
-    beside the image, and beside the latent.
+    The blocks are those of He et al. 2016 (Identity Mappings) without normalisation; each starts as the identity. The
+    decoder upsamples by sub-pixel convolutions (Shi et al. 2016). A concatenated context is appended to the image as
+    constant channels, and to the latent as it is.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class Residual:
 
 
 class Block(Injection):
-    """Features and what two convolutions, each after its activation, make of them: at first nothing."""
+    """The features plus a correction by two convolutions, each after an activation; the correction starts at 0."""
 
     def __init__(self, width: int, before: list[nn.Module], between: list[nn.Module]) -> None:
         super().__init__()

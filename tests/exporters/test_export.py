@@ -334,12 +334,12 @@ def in_chromium(folder: Path, page: str, script: str) -> Any:
 
 
 def plain_page() -> str:
-    script = (PACKAGE / "export" / "decoder.js").read_text(encoding="utf-8")
+    script = (PACKAGE / "exporters" / "decoder.js").read_text(encoding="utf-8")
     return f"<!doctype html><meta charset='utf-8'><body><script>{script}</script></body>"
 
 
 def test_images_and_draws_of_the_page_are_those_of_pytorch(tmp_path: Path) -> None:
-    """For every way in which a label is told, and every mean: to 2/255. Draws: mean and covariance of each class, also
+    """For every label injection and every mean: to 2/255. Draws: mean and covariance of each class, also
     when they are carried to another class."""
     models = [
         small(injection=injection, inject_into=places)
@@ -353,7 +353,7 @@ def test_images_and_draws_of_the_page_are_those_of_pytorch(tmp_path: Path) -> No
     given = {
         "decoders": [decoder_content(model) for model in models],
         "sampler": mixtures_content(mixture),
-        "normals": mixtures_content(mixture.as_single_gaussians()),
+        "gaussians": mixtures_content(mixture.as_single_gaussians()),
         "z": z.tolist(),
         "y": y.tolist(),
     }
@@ -370,7 +370,7 @@ def test_images_and_draws_of_the_page_are_those_of_pytorch(tmp_path: Path) -> No
       const [first, again] = [0, 0].map((seed) => samplerOf(given.sampler, seed));
       const draws = many(first);
       const same = draws.slice(0, 9).every((one, index) => String(one) === String([...again(label(index))]));
-      const carried = carrierOf(given.normals);
+      const carried = carrierOf(given.gaussians);
       const there = draws.map((one, index) => [...carried(Float64Array.from(one), label(index), 3)]);
       const back = there.slice(0, 100).map((one, index) => [...carried(Float64Array.from(one), 3, label(index))]);
       const result = {{ images, draws, same, there, back }};"""
