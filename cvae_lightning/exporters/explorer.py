@@ -18,11 +18,12 @@ from cvae_lightning.exporters.javascript import (
     mixtures_content,
 )
 from cvae_lightning.exporters.labels import data_title, label_names
+from cvae_lightning.metrics.catalog import describe
 from cvae_lightning.models.inference import draws, kl_by_latent
 from cvae_lightning.models.samplers import PriorSampler
 from cvae_lightning.models.vae import VAE
-from cvae_lightning.runs.metrics_file import Metrics
-from cvae_lightning.runs.summary import ROWS, ROWS_OF_THE_FULL_EVALUATION, title_of
+from cvae_lightning.runs.metrics_file import Metrics, Numbers
+from cvae_lightning.runs.summary import title_of
 
 SHOWN = ("ssim", "mse", "fid_pixel", "score_uncapped", "elbo", "kl", "nll_iw", "fid_judge", "accuracy")
 
@@ -89,11 +90,10 @@ def _sampler(model: VAE) -> str:
     return f"{fitted}{' per class' if model.num_classes else ''}, fitted after the training"
 
 
-def _list(numbers: dict[str, float | None]) -> str:
-    names = {**ROWS, **ROWS_OF_THE_FULL_EVALUATION}
-    values = {names[key].strip(): numbers.get(key) for key in SHOWN}
-    texts = {name: f"{value:.4g}".replace("-", "\u2212") for name, value in values.items() if value is not None}
-    return "".join(f"<div><dt>{escape(name)}</dt><dd>{text}</dd></div>" for name, text in texts.items())
+def _list(numbers: Numbers) -> str:
+    values = {describe(name).label: numbers.get(name) for name in SHOWN}
+    texts = {label: f"{value:.4g}".replace("-", "\u2212") for label, value in values.items() if value is not None}
+    return "".join(f"<div><dt>{escape(label)}</dt><dd>{text}</dd></div>" for label, text in texts.items())
 
 
 def _file(name: str) -> str:

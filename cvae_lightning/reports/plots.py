@@ -11,7 +11,7 @@ from matplotlib.colors import LinearSegmentedColormap, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, MaxNLocator
 
-from cvae_lightning.metrics.sense import sense
+from cvae_lightning.metrics.catalog import describe
 from cvae_lightning.reports.table import settings_of
 
 INK, GREY, ACCENT = "#1a1a2e", "#8a8a99", "#d1495b"
@@ -72,7 +72,7 @@ def heat_maps(families: pd.DataFrame, metric: str) -> Figure | None:
     grids = [(epochs, _best(rows, metric).reindex(index=rates, columns=sizes)) for epochs, rows in of_epochs]
     values = np.concatenate([grid.to_numpy().ravel() for _, grid in grids])
     low, high = np.nanmin(values), np.nanmax(values)
-    shades = (SHADES if sense(metric) >= 0 else SHADES.reversed()).with_extremes(bad=(*to_rgb(GREY), 0.12))
+    shades = (SHADES if describe(metric).better >= 0 else SHADES.reversed()).with_extremes(bad=(*to_rgb(GREY), 0.12))
     figure, axes = new_figure(len(grids), height=1.1 + 0.36 * len(rates))
     for place, (epochs, grid) in zip(axes, grids, strict=True):
         image = place.imshow(grid.to_numpy(), cmap=shades, vmin=low, vmax=high, aspect="auto")
@@ -139,7 +139,7 @@ def _write_cells(place: Axes, values: np.ndarray, colours: np.ndarray, number: s
 
 def _best(rows: pd.DataFrame, metric: str) -> pd.DataFrame:
     cells = rows.groupby(["lr", "latent_dim"])[metric]
-    return (cells.max() if sense(metric) >= 0 else cells.min()).unstack()
+    return (cells.max() if describe(metric).better >= 0 else cells.min()).unstack()
 
 
 def new_figure(panels: int, height: float, width: float = 0.0) -> tuple[Figure, list[Axes]]:

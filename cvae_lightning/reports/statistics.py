@@ -2,9 +2,8 @@
 
 import pandas as pd
 
-from cvae_lightning.metrics.sense import sense
+from cvae_lightning.metrics.catalog import Better, describe
 from cvae_lightning.reports.table import metrics_of, settings_of
-from cvae_lightning.runs.summary import ROWS
 
 MUST_NOT_VARY = {
     "dataset": "data sets",
@@ -25,16 +24,16 @@ def objective_of(frame: pd.DataFrame) -> str:
 
 
 def title_of(metric: str) -> str:
-    """For a person: "val SSIM" for val/ssim."""
-    split, _, name = metric.rpartition("/")
-    return f"{split} {ROWS.get(name, name).strip()}".strip()
+    """The title of a column, such as "val SSIM" for val/ssim."""
+    return f"{metric.rpartition('/')[0]} {describe(metric).label}".strip()
 
 
 def ranked(frame: pd.DataFrame, objective: str) -> pd.DataFrame:
     """The rows that have the objective, best first."""
     if objective not in frame:
         return frame.iloc[:0]
-    return frame.dropna(subset=[objective]).sort_values(objective, ascending=sense(objective) < 0, kind="stable")
+    lower_first = describe(objective).better is Better.LOWER
+    return frame.dropna(subset=[objective]).sort_values(objective, ascending=lower_first, kind="stable")
 
 
 def over_seeds(frame: pd.DataFrame, objective: str) -> pd.DataFrame:

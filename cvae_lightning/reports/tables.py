@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from cvae_lightning.metrics.sense import sense
+from cvae_lightning.metrics.catalog import describe
 from cvae_lightning.reports.parts import Cell, Table
 from cvae_lightning.reports.statistics import title_of
 
@@ -61,6 +61,7 @@ def _number(key: str, value: float, sd: float, decimals: int) -> str:
 
 def _best(key: str, values: pd.Series) -> float | None:
     """The best value of a metric, where there is anything to choose from."""
-    if not key.startswith(("val/", "test/")) or not sense(key) or values.nunique() < 2:
+    better = describe(key).better
+    if not key.startswith(("val/", "test/")) or not better or values.nunique() < 2:
         return None
-    return float(values.max() if sense(key) > 0 else values.min())
+    return float(values.max() if better > 0 else values.min())

@@ -4,56 +4,22 @@ import json
 import re
 import shlex
 from collections.abc import Collection, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import yaml
 
 from cvae_lightning.core.escaping import code, escaped, fenced
 from cvae_lightning.evaluators.judged import SAMPLES_PER_CLASS
+from cvae_lightning.metrics.catalog import BESIDE, CATALOG, Metric, describe
 from cvae_lightning.runs.metrics_file import Metrics
 from cvae_lightning.runs.summary import absences, cell, title_of
 
-
-class Measure(NamedTuple):
-    """A row of the table: what the number is, and what belongs beside it."""
-
-    meaning: str
-    real: str = ""  # the metric that real images get in the samples' place
-    samples: str = ""  # the metric that counts the samples
-
-
-IN_FEATURES = "in the features of a judge that was fitted to train"
-MEASURES = {
-    "ssim": Measure("structural similarity of images and their reconstructions; 1 is a copy"),
-    "mse": Measure("mean squared error of reconstructions, pixels in [0, 1]"),
-    "fid_pixel": Measure("distance of samples from images in mean and variance of each pixel, class by class"),
-    "score": Measure("the paper's, of the above and latent_dim, with its cap"),
-    "score_uncapped": Measure("the same without a cap"),
-    "mse_pca": Measure("the MSE of a linear model with as many components as there are latents"),
-    "fid_judge": Measure(f"Fréchet distance of samples from images, {IN_FEATURES}", "fid_judge_floor", "num_samples"),
-    "kid_judge": Measure(f"kernel distance of samples from images, {IN_FEATURES}", "kid_judge_floor", "num_samples"),
-    "precision": Measure("share of the samples that lie among images, there", "precision_floor", "num_samples"),
-    "recall": Measure("share of the images that lie among samples, there", "recall_floor", "num_samples"),
-    "accuracy": Measure("share of the samples that the judge reads as the label asked for", "accuracy_real"),
-    "accuracy_low": Measure("its 95 % interval: from"),
-    "accuracy_high": Measure("to"),
-    "accuracy_worst_class": Measure("that of the worst class"),
-    "fid_inception": Measure("the usual FID", "fid_inception_floor", "num_samples_inception"),
-    "elbo": Measure("lower bound of log p of an image, in nats"),
-    "log_likelihood": Measure("of an image given its latents, in nats"),
-    "kl": Measure("of the posterior from the prior, in nats"),
-    "loss": Measure("beta * kl - log_likelihood"),
-    "nll_iw": Measure("-log p of an image, in nats; the samples are importance weights", "", "nll_iw_samples"),
-    "active_units": Measure("latents in use"),
-    "label_leak": Measure("share of the labels that a linear probe reads from the latents"),
-}
 PICTURES = {
     "samples": "Samples",
     "samples_2_7_9": "Samples of the classes 2, 7 and 9",
     "reconstructions": "Originals from val, and their reconstructions below them",
     "loss": "Loss on train and val",
 }
-WHOLE = ("active_units",)
 
 CARD = """\
 ---
@@ -154,15 +120,13 @@ def _description(metrics: Metrics, num_classes: int) -> str:
 def _table(metrics: Metrics, config: dict[str, Any]) -> Iterator[str]:
     """All numbers of val and test; what belongs to a number stands in its row."""
     val, test = metrics["val"], metrics["test"]
-    beside = {key for measure in MEASURES.values() for key in measure[1:]}
-    known = [name for name in MEASURES if name in val]
     yield "| | val | real images | test | real images | samples | |"
     yield "|---|---:|---:|---:|---:|---:|---|"
-    for name in dict.fromkeys([*known, *val]):
-        if name not in beside and (val[name], test[name]) != (None, None):
-            measure = MEASURES.get(name, Measure(""))
-            pairs = [text for split in (val, test) for text in (_value(name, split), _value(measure.real, split))]
-            cells = [code(name), *pairs, _samples(name, measure, metrics, config), measure.meaning]
+    for metric in map(describe, dict.fromkeys([*(name for name in CATALOG if name in val), *val])):
+        if metric.name not in BESIDE and (val[metric.name], test[metric.name]) != (None, None):
+            pairs = [cell(key, split.get(key), "") for split in (val, test) for key in (metric.name, metric.floor)]
+            unit = f", in {metric.unit}" if metric.unit else ""
+            cells = [code(metric.name), *pairs, _samples(metric, metrics, config), f"{metric.description}{unit}"]
             yield f"| {' | '.join(cells)} |"
 
 
@@ -172,17 +136,13 @@ def _absences(metrics: Metrics) -> list[str]:
     return ["", *lines] if lines else []
 
 
-def _value(name: str, numbers: dict[str, float | None]) -> str:
-    value = numbers.get(name)
-    return f"{value:.0f}" if value is not None and name in WHOLE else cell(value, missing="")
-
-
-def _samples(name: str, measure: Measure, metrics: Metrics, config: dict[str, Any]) -> str:
-    if name == "fid_pixel":
-        return f"{config['evaluators']['grader']['samples_per_class']:,} a class"
-    if name.startswith("accuracy"):
-        return f"{SAMPLES_PER_CLASS:,} a class"
-    counts = (metrics[split].get(measure.samples) for split in ("val", "test"))
+def _samples(metric: Metric, metrics: Metrics, config: dict[str, Any]) -> str:
+    """How many samples the metric was measured on; empty for a metric of something else."""
+    if metric.name == "fid_pixel":
+        return f"{config['evaluators']['grader']['samples_per_class']:,} per class"
+    if metric.name.startswith("accuracy"):
+        return f"{SAMPLES_PER_CLASS:,} per class"
+    counts = (numbers.get(metric.num_samples) for numbers in (metrics["val"], metrics["test"]))
     return ", ".join(dict.fromkeys(f"{count:,.0f}" for count in counts if count))
 
 

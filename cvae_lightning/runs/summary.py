@@ -1,53 +1,22 @@
-"""What a person at the terminal reads at the end of a run."""
+"""What the terminal shows at the end of a run."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from cvae_lightning.core.shell import command_line, path_argument
+from cvae_lightning.metrics.catalog import BESIDE, CATALOG, describe
 from cvae_lightning.runs.metrics_file import Metrics
 from cvae_lightning.runs.paper import best_run, same_settings
 
-ROWS = {
-    "ssim": "SSIM",
-    "mse": "MSE",
-    "fid_pixel": "fid_pixel",
-    "score": "Score",
-    "score_uncapped": "Score, uncapped",
-    "elbo": "ELBO (nats)",
-    "log_likelihood": "  log-likelihood",
-    "kl": "  KL",
-}
-ROWS_OF_THE_FULL_EVALUATION = {
-    "mse_pca": "MSE of PCA",
-    "nll_iw": "NLL, IW (nats)",
-    "nll_iw_samples": "  with samples",
-    "active_units": "active latents",
-    "label_leak": "label leak",
-    "fid_judge": "fid_judge",
-    "fid_judge_floor": "  real images",
-    "kid_judge": "kid_judge",
-    "kid_judge_floor": "  real images",
-    "precision": "precision",
-    "precision_floor": "  real images",
-    "recall": "recall",
-    "recall_floor": "  real images",
-    "num_samples": "  samples",
-    "fid_inception": "fid_inception",
-    "fid_inception_floor": "  real images",
-    "num_samples_inception": "  samples",
-    "accuracy": "accuracy",
-    "accuracy_low": "  95 %, from",
-    "accuracy_high": "  to",
-    "accuracy_worst_class": "  worst class",
-    "accuracy_real": "  real images",
-}
+IN_ONE_LINE = ("ssim", "mse", "fid_pixel", "score_uncapped")
 
 
 def summary(metrics: Metrics) -> str:
-    """A run's metrics.json as one table, beside the paper's numbers where they compare.
+    """A run's metrics as one table, beside the paper's numbers where they are comparable.
 
-    `real images` is what images of the train split reach in the samples' place; below accuracy, those of the split.
-    Below the table stands what does not exist, and why.
+    Below a metric of samples stand `real images`, its value for images of train in place of samples (below accuracy:
+    for images of the split), and `samples`, how many it was measured on. Below the table stands which metrics do not
+    exist, and why.
     """
     columns: dict[str, Mapping[str, float | None]] = {
         "val": metrics["val"],
@@ -56,15 +25,27 @@ def summary(metrics: Metrics) -> str:
         "paper, best run": best_run(metrics),
     }
     columns = {title: values for title, values in columns.items() if values}
+    names = dict.fromkeys(name for values in columns.values() for name in values)
+    rows = _rows(names)
+    first = max(17, *map(len, rows.values()))
     widths = [max(12, len(title) + 3) for title in columns]
-    head = "".join(f"{title:>{width}}" for title, width in zip(columns, widths, strict=True))
-    lines = [title_of(metrics), "", f"{'':17}{head}"]
-    for key, name in {**ROWS, **ROWS_OF_THE_FULL_EVALUATION}.items():
-        if not any(key in values for values in columns.values()):
-            continue
-        cells = (cell(values.get(key)) for values in columns.values())
-        lines.append(f"{name:17}" + "".join(f"{cell:>{width}}" for cell, width in zip(cells, widths, strict=True)))
+    lines = [title_of(metrics), "", " " * first + "".join(map(str.rjust, columns, widths))]
+    for name, label in rows.items():
+        cells = [cell(name, values.get(name)) for values in columns.values()]
+        lines.append(f"{label:{first}}" + "".join(map(str.rjust, cells, widths)))
     return "\n".join([*lines, *absences(metrics)])
+
+
+def _rows(names: Collection[str]) -> dict[str, str]:
+    """The label of the row of each name, in the order of the catalog; names that it lacks come last."""
+    rows: dict[str, str] = {}
+    for metric in map(describe, dict.fromkeys([*CATALOG, *names])):
+        if metric.name not in BESIDE:
+            rows[metric.name] = metric.label
+            rows[metric.floor] = "  real images"
+            rows.pop(metric.num_samples, None)  # it stands below the last of the metrics that share it
+            rows[metric.num_samples] = "  samples"
+    return {name: label for name, label in rows.items() if name in names}
 
 
 def absences(metrics: Metrics) -> list[str]:
@@ -90,27 +71,28 @@ def title_of(metrics: Metrics) -> str:
 
 
 def one_line(metrics: Metrics) -> str:
-    """A run's metrics.json in a line, for a sweep."""
-    val = ", ".join(
-        f"{ROWS[key]} {cell(metrics['val'].get(key))}" for key in ("ssim", "mse", "fid_pixel", "score_uncapped")
-    )
+    """A run's metrics on val in one line, for a sweep."""
+    val = ", ".join(f"{describe(name).label} {cell(name, metrics['val'].get(name))}" for name in IN_ONE_LINE)
     return f"val {val} ({metrics['time']['fit_seconds']:.0f} s of training)"
 
 
 def next_commands(run_dir: Path) -> str:
-    """Where the run in `run_dir` is read, and three commands to try on it."""
+    """Where the run is, and three commands to try on it."""
     run = path_argument("run", run_dir)
     commands = {
         f"{command_line('sample')} {run}": "draws new images",
-        f"{command_line('export')} {run} format=html": "makes a page to explore the latents in",
-        f"{command_line('evaluate')} {run}": "measures all that can be measured",
+        f"{command_line('export')} {run} format=html": "makes a page to explore the latent space",
+        f"{command_line('evaluate')} {run}": "measures every metric",
     }
     width = max(map(len, commands))
     lines = [f"  {command:{width}}  # {use}" for command, use in commands.items()]
-    return "\n".join([f"The run is in {run_dir}; README.md there is its card.", "Next:", *lines])
+    return "\n".join([f"The run is in {run_dir}; README.md there is its model card.", "Next:", *lines])
 
 
-def cell(value: float | None, missing: str = "-") -> str:
+def cell(name: str, value: float | None, missing: str = "-") -> str:
+    """The value of a metric as text."""
     if value is None:
         return missing
-    return f"{value:.4f}" if abs(value) < 100 else f"{value:.2f}" if value % 1 else f"{value:.0f}"
+    if describe(name).whole:
+        return f"{value:.0f}"
+    return f"{value:.4f}" if abs(value) < 100 else f"{value:.2f}"

@@ -12,7 +12,7 @@ from typing import Any
 from cvae_lightning.core.errors import refuse
 from cvae_lightning.core.files import read_json
 from cvae_lightning.core.locks import holder, wait_until_free
-from cvae_lightning.metrics.sense import sense
+from cvae_lightning.metrics.catalog import describe
 from cvae_lightning.runs.metrics_file import Environment
 from cvae_lightning.runs.run import Run
 
@@ -119,7 +119,7 @@ def chosen_run(path: str | Path) -> Run:
         process = holder(Path(path))
         remedy = f"It is being made by {process}; wait." if process else "Continue it with its own command."
         refuse("a sweep with a complete run", "run", str(path), remedy)
-    best = max(runs, key=lambda run: sense(run.raw_config.objective) * (run.objective or 0))
+    best = max(runs, key=lambda run: describe(run.raw_config.objective).better * (run.objective or 0))
     log.info(
         "The best run of the sweep by %s: %s (%s).", best.raw_config.objective, best.path, shlex.join(best.overrides)
     )

@@ -1,0 +1,179 @@
+"""Every metric that this project measures: what it is called, what it means, and whether higher or lower is better.
+
+The summary of a run, its model card, the report of a sweep and the explorer all read this table, in its order.
+"""
+
+from enum import IntEnum
+from typing import NamedTuple
+
+
+class Better(IntEnum):
+    """Which values of a metric are better; its sign orders runs."""
+
+    LOWER = -1
+    NEITHER = 0  # a property of the data or of the measurement, or a term of another metric
+    HIGHER = 1
+
+
+class Metric(NamedTuple):
+    """One metric of a split, val or test."""
+
+    name: str
+    """Its key in metrics.json."""
+    title: str
+    better: Better
+    description: str
+    unit: str = ""
+    floor: str = ""
+    """The metric that has the value of real images in place of samples."""
+    num_samples: str = ""
+    """The metric that has the number of samples."""
+    whole: bool = False
+    """Whether its values are whole numbers."""
+
+    @property
+    def label(self) -> str:
+        """The title with the unit."""
+        return f"{self.title} ({self.unit})" if self.unit else self.title
+
+
+LOWER, NEITHER, HIGHER = Better
+FEATURES = "in the features of a judge that was fitted to train"
+
+METRICS = (
+    # Those of the paper.
+    Metric("ssim", "SSIM", HIGHER, "structural similarity of images and their reconstructions; 1 if identical"),
+    Metric("mse", "MSE", LOWER, "mean squared error of reconstructions, with pixels in [0, 1]"),
+    Metric(
+        "fid_pixel",
+        "fid_pixel",
+        LOWER,
+        "Fréchet distance between samples and images in the mean and variance of each pixel, class by class",
+    ),
+    Metric("score", "Score", HIGHER, "the paper's Score, from the above and latent_dim, with its cap"),
+    Metric("score_uncapped", "Score, uncapped", HIGHER, "the Score without its cap"),
+    Metric("mse_pca", "MSE of PCA", NEITHER, "MSE of PCA with as many components as there are latents"),
+    # Samples.
+    Metric(
+        "fid_judge",
+        "fid_judge",
+        LOWER,
+        f"Fréchet distance between samples and images, {FEATURES}",
+        floor="fid_judge_floor",
+        num_samples="num_samples",
+    ),
+    Metric("fid_judge_floor", "fid_judge of real images", NEITHER, "fid_judge of as many images of train"),
+    Metric(
+        "kid_judge",
+        "kid_judge",
+        LOWER,
+        f"kernel distance between samples and images, {FEATURES}",
+        floor="kid_judge_floor",
+        num_samples="num_samples",
+    ),
+    Metric("kid_judge_floor", "kid_judge of real images", NEITHER, "kid_judge of as many images of train"),
+    Metric(
+        "precision",
+        "precision",
+        HIGHER,
+        f"share of the samples that lie among the images, {FEATURES}",
+        floor="precision_floor",
+        num_samples="num_samples",
+    ),
+    Metric("precision_floor", "precision of real images", NEITHER, "precision of as many images of train"),
+    Metric(
+        "recall",
+        "recall",
+        HIGHER,
+        f"share of the images that lie among the samples, {FEATURES}",
+        floor="recall_floor",
+        num_samples="num_samples",
+    ),
+    Metric("recall_floor", "recall of real images", NEITHER, "recall of as many images of train"),
+    Metric(
+        "num_samples",
+        "samples for the judge",
+        NEITHER,
+        "samples that the judge's distances are measured on",
+        whole=True,
+    ),
+    Metric(
+        "accuracy",
+        "accuracy",
+        HIGHER,
+        "share of the samples that the judge assigns to the requested label",
+        floor="accuracy_real",
+    ),
+    Metric("accuracy_low", "accuracy, from", HIGHER, "lower end of its 95 % confidence interval"),
+    Metric("accuracy_high", "accuracy, to", HIGHER, "upper end of its 95 % confidence interval"),
+    Metric("accuracy_worst_class", "accuracy, worst class", HIGHER, "accuracy of the worst class"),
+    Metric("accuracy_real", "accuracy on real images", NEITHER, "accuracy of the judge on the images of the split"),
+    Metric(
+        "fid_inception",
+        "fid_inception",
+        LOWER,
+        "the usual FID, in the features of an Inception network",
+        floor="fid_inception_floor",
+        num_samples="num_samples_inception",
+    ),
+    Metric("fid_inception_floor", "fid_inception of real images", NEITHER, "fid_inception of as many images of train"),
+    Metric(
+        "num_samples_inception",
+        "samples for Inception",
+        NEITHER,
+        "samples that fid_inception is measured on",
+        whole=True,
+    ),
+    # The likelihood.
+    Metric("elbo", "ELBO", HIGHER, "lower bound on the log-likelihood of an image", unit="nats"),
+    Metric("log_likelihood", "log-likelihood", HIGHER, "log-likelihood of an image given its latents", unit="nats"),
+    Metric("kl", "KL", NEITHER, "divergence of the posterior from the prior", unit="nats"),
+    Metric("loss", "loss", LOWER, "beta * kl - log_likelihood", unit="nats"),
+    Metric(
+        "nll_iw",
+        "NLL, IW",
+        LOWER,
+        "negative log-likelihood of an image, by importance weighting",
+        unit="nats",
+        num_samples="nll_iw_samples",
+    ),
+    Metric("nll_iw_samples", "importance weights", NEITHER, "importance weights per image", whole=True),
+    # The latents.
+    Metric("active_units", "active latents", NEITHER, "latents in use", whole=True),
+    Metric("label_leak", "label leak", LOWER, "share of the labels that a linear probe reads from the latents"),
+    # The noise of the encoder's gradient.
+    *(
+        Metric(
+            f"gradient_variance_{estimator}{suffix}",
+            f"gradient variance, {title}{when}",
+            NEITHER,
+            f"variance of the encoder's gradient, estimated by {title}{when}",
+        )
+        for suffix, when in (("", ""), ("_untrained", ", untrained"))
+        for estimator, title in (
+            ("reparameterised", "reparameterisation"),
+            ("reinforce", "REINFORCE"),
+            ("reinforce_baseline", "REINFORCE with a baseline"),
+        )
+    ),
+)
+
+CATALOG = {metric.name: metric for metric in METRICS}
+
+BESIDE = {name for metric in METRICS for name in (metric.floor, metric.num_samples) if name}
+"""The metrics that are shown beside another one: floors and numbers of samples."""
+
+LOWER_BY_NAME = ("loss", "mse", "fid_", "kid_", "nll_")
+
+
+def describe(key: str) -> Metric:
+    """The entry of a metric, given its name or <split>/<name>.
+
+    A metric of an evaluator of your own has no entry, and is described by its name: a floor is neither better nor
+    worse; errors, distances and negative log-likelihoods are better if lower; any other is better if higher.
+    """
+    name = key.rpartition("/")[2]
+    if name in CATALOG:
+        return CATALOG[name]
+    better = NEITHER if name.endswith("_floor") else LOWER if name.startswith(LOWER_BY_NAME) else HIGHER
+    return Metric(name, name, better, "")
