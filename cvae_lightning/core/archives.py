@@ -1,4 +1,4 @@
-"""Arrays in an .npz file, of which one may be larger than the memory."""
+"""Writing .npz files with arrays that may be larger than the memory."""
 
 from collections.abc import Iterable, Mapping
 from math import prod
@@ -15,18 +15,19 @@ FLOAT32 = np.dtype("f4")
 
 
 class Parts(NamedTuple):
-    """An array of float32 whose parts, along its first axis, come one after the other."""
+    """A float32 array of a given shape, as consecutive parts along its first axis, which are computed one at a time."""
 
     shape: tuple[int, ...]
     parts: Iterable[npt.NDArray[np.float32]]
 
     @property
     def nbytes(self) -> int:
+        """The size of the whole array in bytes."""
         return prod(self.shape) * FLOAT32.itemsize
 
 
 def write_npz(path: Path, arrays: Mapping[str, npt.NDArray[np.generic] | Parts]) -> None:
-    """Write what `np.savez_compressed` would, atomically; parts are written as they come."""
+    """Write the file that `np.savez_compressed` would, atomically, and with one part of each `Parts` in memory."""
     size = sum(array.nbytes for array in arrays.values())
     with whole_file(path, size) as file, ZipFile(file, "w", ZIP_DEFLATED) as archive:
         for name, array in arrays.items():

@@ -1,4 +1,4 @@
-"""Pictures: tables of images, curves, and maps."""
+"""Figures: tables of images, curves, and scatter plots, in one style."""
 
 import io
 from collections.abc import Mapping, Sequence
@@ -16,25 +16,22 @@ from cvae_lightning.core.files import write_whole
 from cvae_lightning.core.shapes import Images, Labels
 
 INK, GREY, ACCENT = "#1a1a2e", "#8a8a99", "#d1495b"
-MOST_IN_LEGEND = 30  # more labels are taller than the figure
-
-MOST = 100  # rows, and columns, of a table of images
-
-
-def evenly(num: int) -> Tensor:
-    """Index of `num` columns; of the `MOST` that are spread evenly among them, where they are more."""
-    return torch.linspace(0, num - 1, min(num, MOST)).round().long()
+MAX_IN_LEGEND = 30  # a legend of more labels is taller than the figure
+MAX_ROWS = MAX_COLUMNS = 100  # of a table of images
 
 
 def write_png(figure: Figure, path: Path) -> None:
-    """Write the figure as a PNG file, atomically."""
+    """Write the figure to `path` as a PNG file, atomically."""
     content = io.BytesIO()
     figure.savefig(content, format="png")
     write_whole(path, content.getbuffer())
 
 
 def image_table(images: Images, columns: int, row_names: Sequence[str], title: str) -> Figure:
-    """A table of grey images, row by row, black on white with a hair's breadth between them; rows are named."""
+    """A table of grey images (batch, 1, height, width), filled row by row, black on white, with a name at each row.
+
+    Images that do not fill a row are left out.
+    """
     height, width = images.shape[2:]
     rows = len(images) // columns
     tiles = images[: rows * columns, 0].unflatten(0, (rows, columns))
@@ -53,19 +50,30 @@ def image_table(images: Images, columns: int, row_names: Sequence[str], title: s
     return figure
 
 
+def series_table(images: Tensor, row_names: Sequence[str], title: str) -> Figure:
+    """A table with one series of `images` (row, step, 1, height, width) per row.
+
+    It shows the first rows, and steps that are spread evenly, as many of both as a figure has room for.
+    """
+    steps = images.shape[1]
+    columns = torch.linspace(0, steps - 1, min(steps, MAX_COLUMNS)).round().long()
+    shown = images[:MAX_ROWS, columns]
+    return image_table(shown.flatten(0, 1), len(columns), row_names[:MAX_ROWS], title)
+
+
 def paired_table(originals: Images, reconstructions: Images, columns: int, rows: int, title: str) -> Figure:
-    """The first images with their reconstructions below them, in at most `rows` rows of `columns` pairs."""
+    """A table of images, each above its reconstruction: at most `rows` rows of at most `columns` pairs."""
     columns = min(len(originals), columns)
     rows = min(-(-len(originals) // columns), rows)
     pairs = torch.stack([originals, reconstructions], 1)[: rows * columns]
-    table = pairs.new_zeros(rows * columns, *pairs.shape[1:])  # the last row may end early
+    table = pairs.new_zeros(rows * columns, *pairs.shape[1:])  # blank where the last row is not full
     table[: len(pairs)] = pairs
     table = table.unflatten(0, (rows, columns)).transpose(1, 2)
     return image_table(table.flatten(0, 2), columns, ["original", "reconstruction"] * rows, title)
 
 
 def curves(lines: Mapping[str, Sequence[float]], x_name: str, y_name: str, title: str) -> Figure:
-    """Lines over 1, 2, ..., each named at its right end."""
+    """A plot of at most three lines over x = 1, 2, ..., named in a legend."""
     figure = Figure(figsize=(6, 3.6), dpi=160, layout="constrained")
     axes = figure.add_subplot()
     for (name, values), colour in zip(lines.items(), (GREY, ACCENT, INK), strict=False):
@@ -84,7 +92,7 @@ def curves(lines: Mapping[str, Sequence[float]], x_name: str, y_name: str, title
 
 
 def scatter(points: Tensor, labels: Labels, title: str) -> Figure:
-    """Points of a plane, (batch, 2), coloured by their labels, whose names stand at their medians."""
+    """A plot of points (batch, 2), coloured by their labels (batch,); each label stands at the median of its points."""
     figure = Figure(figsize=(6.4, 6), dpi=160, layout="constrained")
     axes = figure.add_subplot()
     num_colours = max(10, 1 + int(labels.max()))
@@ -98,7 +106,7 @@ def scatter(points: Tensor, labels: Labels, title: str) -> Figure:
         axes.text(
             x, y, str(label), fontsize=13, weight="bold", color=INK, ha="center", va="center", path_effects=outline
         )
-    if num_colours <= MOST_IN_LEGEND:
+    if num_colours <= MAX_IN_LEGEND:
         axes.legend(frameon=False, fontsize=8, markerscale=2.5, loc="center left", bbox_to_anchor=(1, 0.5))
     axes.set_title(title, fontsize=10, color=INK, loc="left")
     axes.set_aspect("equal", adjustable="datalim")

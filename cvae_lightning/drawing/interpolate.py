@@ -6,7 +6,7 @@ from math import prod
 import torch
 
 from cvae_lightning.core.errors import UserError, check_integer, refuse
-from cvae_lightning.core.pictures import MOST, evenly, image_table
+from cvae_lightning.core.pictures import series_table
 from cvae_lightning.core.shapes import Labels, Latents
 from cvae_lightning.drawing.inputs import chosen_images, chosen_labels
 from cvae_lightning.drawing.paths import spherical
@@ -39,14 +39,8 @@ def pictures(request: Request) -> Iterator[Picture]:
     images = torch.stack(columns, 1)
 
     pairs = torch.stack([start, end], 1)
-    names = [f"{a} to {b}" if a != b else str(a) for a, b in pairs[:MOST].tolist()]
-    shown = images[:MOST, evenly(steps)]
-    figure = image_table(
-        shown.flatten(0, 1),
-        shown.shape[1],
-        names if model.num_classes else [""] * len(shown),
-        "Interpolation along the arc between two latents",
-    )
+    names = [f"{a} to {b}" if a != b else str(a) for a, b in pairs.tolist()] if model.num_classes else [""] * len(pairs)
+    figure = series_table(images, names, "Interpolation along the arc between two latents")
     labels = {"labels": pairs} if model.num_classes else {}
     yield Picture("interpolations", figure, {"images": images, **labels, "latents": latents})
 

@@ -7,7 +7,7 @@ import torch
 
 from cvae_lightning.core.archives import Parts
 from cvae_lightning.core.errors import check_integer, check_not_negative
-from cvae_lightning.core.pictures import MOST, image_table
+from cvae_lightning.core.pictures import MAX_ROWS, image_table
 from cvae_lightning.drawing.inputs import chosen_labels
 from cvae_lightning.drawing.picture import Picture
 from cvae_lightning.drawing.request import Request
@@ -35,9 +35,9 @@ def pictures(request: Request) -> Iterator[Picture]:
     images = Parts((total, *model.image_shape), (part.numpy() for part in inference.decoded(model, latents, y)))
 
     columns = min(num, 2 * COLUMNS if rows else COLUMNS)
-    by_label = torch.arange(0, total, num)[:MOST, None] + torch.arange(columns)
+    by_label = torch.arange(0, total, num)[:MAX_ROWS, None] + torch.arange(columns)
     shown = by_label.flatten() if rows else torch.arange(min(num, ROWS * columns))
-    names = [str(label) for label in rows[:MOST]] or [""] * (len(shown) // columns)
+    names = [str(label) for label in rows[:MAX_ROWS]] or [""] * (len(shown) // columns)
     tiles = inference.decode(model, latents[shown], y[shown])
     figure = image_table(tiles, columns, names, f"Samples, seed {request.seed}")
     labels = {"labels": y} if rows else {}

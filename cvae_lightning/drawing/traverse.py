@@ -6,7 +6,7 @@ from math import prod
 import torch
 
 from cvae_lightning.core.errors import check_integer, check_positive
-from cvae_lightning.core.pictures import MOST, evenly, image_table
+from cvae_lightning.core.pictures import series_table
 from cvae_lightning.drawing.inputs import chosen_labels
 from cvae_lightning.drawing.paths import traversal
 from cvae_lightning.drawing.picture import Picture
@@ -32,13 +32,12 @@ def pictures(request: Request) -> Iterator[Picture]:
     sampler = model.sampler.mixtures(model.prior_net).by_class(model.num_classes)
     kl, centres = inference.kl_by_latent(model), sampler.moments().mean
     order, values = kl.argsort(descending=True, stable=True)[:num], torch.linspace(-reach, reach, steps)
-    names = [f"z{latent}: {kl[latent]:.2f}" for latent in order[:MOST].tolist()]
+    names = [f"z{latent}: {kl[latent]:.2f}" for latent in order.tolist()]
     for label in labels or [0]:
         latents = traversal(centres[label], order, values)
         y = torch.full((len(order) * steps,), label)
         images = inference.decode(model, latents.flatten(0, 1), y).unflatten(0, (-1, steps))
-        shown = images[:MOST, evenly(steps)]
         title = f"Each latent over -{reach:g} to {reach:g}, by KL in nats" + (f"; label {label}" if labels else "")
-        figure = image_table(shown.flatten(0, 1), shown.shape[1], names, title)
+        figure = series_table(images, names, title)
         arrays = {"images": images, "latents": latents, "order": order, "kl": kl, "values": values}
         yield Picture(f"traversal_{label}" if labels else "traversal", figure, arrays)

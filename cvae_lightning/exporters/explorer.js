@@ -8,7 +8,7 @@ const by = (id) => document.getElementById(id);
 const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
 const FRAMES = 11;
 
-// A point is a latent and a context; what is seen is the image there.
+// A point is a latent and a context; the page shows the image at the point `here`.
 const oneHot = (label) => Float64Array.from({ length: classes }, (_, other) => Number(other === label));
 const pointOf = (z, label) => ({ z, context: oneHot(label) });
 const between = (a, b, t) => a.map((value, index) => (1 - t) * value + t * b[index]);
@@ -39,7 +39,7 @@ function sized(canvas) {
 }
 
 function paint(canvas, pixels) {
-  const image = new ImageData(width, height); // black; how much of it is seen is the pixel
+  const image = new ImageData(width, height); // black; a pixel's value is its opacity
   for (let i = 0; i < pixels.length; i++) image.data[4 * i + 3] = 255 * pixels[i];
   canvas.getContext("2d").putImageData(image, 0, 0);
 }
@@ -128,7 +128,7 @@ function redraw() {
   });
 }
 
-let motion = 0; // a later one ends those before it
+let motion = 0; // number of the current motion; starting another ends it
 
 function glide(milliseconds, place, whenDone = () => {}) {
   const mine = ++motion;

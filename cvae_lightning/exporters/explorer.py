@@ -1,4 +1,4 @@
-"""A run as one HTML file that computes the decoder itself: no server, no network."""
+"""The explorer: one HTML file that shows a run and computes its decoder itself, without a server or network."""
 
 import json
 import math
@@ -29,7 +29,10 @@ SHOWN = ("ssim", "mse", "fid_pixel", "score_uncapped", "elbo", "kl", "nll_iw", "
 
 
 def write_explorer(model: VAE, metrics: Metrics, folder: Path) -> Iterator[str]:
-    """Write explorer.html; yield what to tell about it. Raises UserError for models that the page can't compute."""
+    """Write explorer.html into `folder`, and yield one line about it.
+
+    Raises UserError for a model that the page can't compute.
+    """
     page = explorer_page(model, metrics)
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / "explorer.html"
@@ -39,6 +42,10 @@ def write_explorer(model: VAE, metrics: Metrics, folder: Path) -> Iterator[str]:
 
 
 def explorer_page(model: VAE, metrics: Metrics) -> str:
+    """The page as HTML, for a model and the metrics.json of its run.
+
+    Raises UserError for a model that the page can't compute.
+    """
     check_the_page_can_compute(model, metrics["network"])
     return Template(_file("explorer.html")).substitute(
         title=escape(f"{metrics['model'].upper()} on {data_title(metrics['dataset']['name'])}"),
@@ -54,7 +61,11 @@ def explorer_page(model: VAE, metrics: Metrics) -> str:
 
 
 def _content(model: VAE, metrics: Metrics) -> dict[str, Any]:
-    """`reach`: how far the sliders go to both sides, to 3 standard deviations of the prior, or as far as draws do."""
+    """The data that the page's script reads.
+
+    `reach` is the largest absolute value of a slider: three standard deviations of the prior from its mean, or more if
+    the sampler draws latents beyond that.
+    """
     prior, sampler = model.prior_net.mixtures().moments(), model.sampler.mixtures(model.prior_net)
     deviations = (0.5 * prior.log_var).exp()
     reach = max(float((prior.mean.abs() + 3 * deviations).max()), float(draws(model, 1000)[1].abs().quantile(0.995)))
@@ -76,10 +87,8 @@ def _rounded(values: Tensor) -> Any:
 
 
 def _introduction(model: VAE) -> str:
-    inputs = f"{model.latent_dim} numbers, z, and a class" if model.num_classes else f"{model.latent_dim} numbers, z,"
-    return (
-        f"A decoder turns {inputs} into an image. It runs on this page: drag a slider, and see what that number does."
-    )
+    inputs = f"{model.latent_dim} numbers z and a label" if model.num_classes else f"{model.latent_dim} numbers z"
+    return f"A decoder turns {inputs} into an image. It runs on this page: drag a slider to see what that number does."
 
 
 def _sampler(model: VAE) -> str:
@@ -87,7 +96,7 @@ def _sampler(model: VAE) -> str:
         return "the prior"
     num = model.sampler.mixtures(model.prior_net).num_components
     fitted = "a Gaussian" if num == 1 else f"a mixture of {num} Gaussians"
-    return f"{fitted}{' per class' if model.num_classes else ''}, fitted after the training"
+    return f"{fitted}{' per class' if model.num_classes else ''}, fitted after training"
 
 
 def _list(numbers: Numbers) -> str:

@@ -1,4 +1,4 @@
-"""A trained model written for use without this project."""
+"""The command that exports a trained model for use without this project."""
 
 import logging
 from pathlib import Path
@@ -15,11 +15,14 @@ FORMATS = {"html": ("html",), "onnx": ("onnx",), "all": ("html", "onnx")}
 
 
 def export(config: DictConfig) -> None:
-    """Write explorer.html, or the ONNX files, or both, and say what they are."""
+    """Write explorer.html, the ONNX files, or both, and log a line about each.
+
+    Raises UserError for an invalid key, an incomplete run, or a model that the format can't hold.
+    """
     if config.format not in FORMATS:
-        refuse(f"one of {', '.join(FORMATS)}", "format", config.format, "html is a page to explore.")
+        refuse(f"one of {', '.join(FORMATS)}", "format", config.format, "html is the default.")
     run = chosen_run(str(config.run))
-    _ = run.metrics  # which refuses an incomplete run, before torch is imported
+    _ = run.metrics  # raises UserError if the run is incomplete, before torch is imported
     if config.out is None:
         refuse_links_out_of(Path(str(config.run)), "run", "Remove the link, or name another folder with out.")
 
