@@ -53,9 +53,11 @@ def test_bash_completes_after_the_line_that_the_readme_gives(tmp_path: Path) -> 
     complete -p cvae-lightning
     """
     given = {**environment(), "PYTHON": sys.executable}
-    told = subprocess.run(["bash", "-c", script], cwd=tmp_path, env=given, capture_output=True, text=True, check=True)
-    assert not told.stderr
-    modules, network, other, command, key, *installed = told.stdout.splitlines()
+    answered = subprocess.run(
+        ["bash", "-c", script], cwd=tmp_path, env=given, capture_output=True, text=True, check=True
+    )
+    assert not answered.stderr
+    modules, network, other, command, key, *installed = answered.stdout.splitlines()
     assert modules == "[cvae_lightning.evaluate]"
     assert network == "[conv]", "bash has the part up to = already"
     assert other == "[]"
