@@ -33,7 +33,7 @@ def check_words(words: Sequence[str], config_name: str) -> None:
 
 
 def check_options(words: Sequence[str], config_name: str) -> None:
-    """Raises UserError for an option that Hydra lacks, for two that exclude each other, and for -m out of place."""
+    """Raises UserError for options that Hydra does not have, that do not fit together, or that the command lacks."""
     parser = get_args_parser()
     parser.exit_on_error = False
     try:
@@ -44,6 +44,10 @@ def check_options(words: Sequence[str], config_name: str) -> None:
         raise UserError(f"There is no option {unknown[0]}. Keys have no dashes: key=value. --help lists them.")
     if options.multirun and config_name != "config":
         raise UserError("This command takes one run; remove -m.")
+    if options.experimental_rerun:  # which would unpickle a file
+        raise UserError("--experimental-rerun is not supported. Use resume=<run directory>, or repeat the command.")
+    if options.resolve and not (options.cfg or options.help):
+        raise UserError("--resolve says how --cfg shows values; add --cfg job, or leave it out.")
     if sum(map(bool, (options.run, options.multirun, options.cfg, options.info))) > 1:
         raise UserError(f"-m, --cfg and --info exclude each other, got {' '.join(words)!r}. Keep one.")
 

@@ -49,7 +49,8 @@ def sentence(error: Exception, config_name: str) -> str:
         case MissingMandatoryValue():
             return f"This command needs {error.full_key}=<value>. --help explains it."
         case InterpolationResolutionError():
-            return f"{error.full_key} has no value: {text.splitlines()[0]}. --cfg job shows the configuration."
+            where = f"{error.full_key} has no value: " if error.full_key else ""
+            return f"{where}{text.splitlines()[0]}. --cfg job shows the configuration."
         case ConfigAttributeError() | ConfigKeyError():
             return f"The configuration has no key {error.full_key}. --cfg job shows it."
         case OSError(strerror=str(reason)):

@@ -83,6 +83,8 @@ REFUSED = {
     ("--lr", "0.01"): "--lr.*no dashes",
     ("-m", "--cfg", "job"): "-m, --cfg and --info exclude each other.*-m --cfg job",
     ("--cfg",): "--cfg.*--hydra-help",
+    ("--resolve",): "add --cfg job",
+    ("--experimental-rerun", "file"): "--experimental-rerun is not supported.*resume=",
 }
 
 

@@ -10,7 +10,7 @@ from helpers import composed
 from hydra.core.plugins import Plugins
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import InterpolationKeyError, OmegaConfBaseException
 
 from cvae_lightning.cli import foreign_messages
 from cvae_lightning.cli.mistakes import is_mistake, sentence
@@ -27,6 +27,8 @@ SENTENCES = {
     ("config", "hydra.sweep=3"): "Expected another kind of value (hydra.sweep), got '3'. --cfg job shows the default.",
     ("config", "experiment=table2/gan"): "Expected one of table2/cvae, table2/vae (experiment), got 'table2/gan'. "
     "Choose one of these.",
+    ("config", "latent_dim=${x}"): "model.latent_dim has no value: Interpolation key 'x' not found. "
+    "--cfg job shows the configuration.",
     ("resume", "lr=0.1"): "A run continues with its own 'lr'. If its data has moved, set data_dir=<folder>.",
 }
 
@@ -35,8 +37,13 @@ SENTENCES = {
 def test_it_says_what_is_wrong_and_what_to_do(mistake: tuple[str, str]) -> None:
     name, override = mistake
     with pytest.raises((HydraException, OmegaConfBaseException)) as raised:
-        composed(override, config_name=name)
+        OmegaConf.to_container(composed(override, config_name=name), resolve=True)
     assert sentence(raised.value, name) == SENTENCES[mistake]
+
+
+def test_a_reference_without_a_place_is_explained_too() -> None:
+    message = sentence(InterpolationKeyError("Interpolation key 'x' not found"), "config")
+    assert message == "Interpolation key 'x' not found. --cfg job shows the configuration."
 
 
 def test_what_the_machine_lacks_is_a_mistake_too() -> None:
