@@ -2,8 +2,9 @@
 PYTHON ?= python3
 UV := $(shell command -v uv 2>/dev/null)
 READY := .venv/.ready
+PYTEST := .venv/bin/python -m pytest --numprocesses auto --dist worksteal
 
-.PHONY: help run test test-slow test-all lint docs benchmark clean
+.PHONY: help run test test-slow test-all test-ray lint docs benchmark clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -11,19 +12,21 @@ help: ## this list
 run: $(READY) ## the main job: train and evaluate the paper's CVAE (on embedded digits where MNIST can't be had)
 	.venv/bin/python -m cvae_lightning
 
-test: $(READY) ## all tests but the slow ones and those that need the extra cluster
-	.venv/bin/python -m pytest
+test: $(READY) ## all tests but the slow ones, on all cores: some minutes
+	$(PYTEST)
 
-test-slow: $(READY) ## the slow tests: the rest of the combinations of settings, some minutes
-	.venv/bin/python -m pytest -m "slow and not ray"
+test-slow: $(READY) ## the slow tests: engines, killed sweeps, the wheel, the notebook, the browser, more combinations
+	$(PYTEST) -m "slow and not ray"
 
-test-all: $(READY) ## all tests, also the slow ones and those that need the extra cluster (Ray)
+test-all: test test-slow ## all tests but those of Ray
+
+test-ray: $(READY) ## the tests of the extra cluster, which it installs
 ifdef UV
 	$(UV) pip install --quiet --python .venv/bin/python --constraints constraints.txt --editable '.[dev,cluster]'
 else
 	.venv/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,cluster]'
 endif
-	.venv/bin/python -m pytest -m "slow or not slow"
+	.venv/bin/python -m pytest -m ray
 
 lint: $(READY) ## ruff, mypy, and the layers of the package
 	.venv/bin/ruff check .

@@ -18,7 +18,6 @@ import onnxruntime
 import pytest
 from allpairspy import AllPairs
 from helpers import composed, untrained_model, write_idx_files
-from hydra import compose, initialize_config_dir
 from matplotlib.figure import Figure
 from omegaconf import DictConfig, OmegaConf, open_dict
 from onnxruntime.capi.onnxruntime_pybind11_state import InvalidArgument
@@ -111,8 +110,7 @@ RUNS = [
 def begun(folder: Path, data_dir: Path, overrides: str) -> Run:
     """A run of a sweep as its command begins it."""
     given = [*overrides.split(), f"data_dir={data_dir}", "epochs=1", "accelerator=cpu"]
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        config = compose("config", given, return_hydra_config=True)
+    config = composed(*given, with_hydra=True)
     with open_dict(config):
         hydra = config.pop("hydra")
     folder.mkdir()

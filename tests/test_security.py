@@ -22,7 +22,7 @@ import pytest
 import torch
 import yaml
 from helpers import composed
-from hydra import compose, initialize_config_dir
+from hydra import initialize_config_dir
 from markdown_it import MarkdownIt
 from omegaconf import OmegaConf
 
@@ -228,12 +228,6 @@ def config_of(name: str, *overrides: str, **paths: Path) -> Any:
     return config
 
 
-@functools.cache
-def training_config(*overrides: str) -> Any:
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        return compose("config", list(overrides), return_hydra_config=True)
-
-
 def drawing(name: str, *overrides: str) -> Callable[..., None]:
     task = {"export": export, "evaluate": evaluate, **DRAWING_COMMANDS}[name]
     return lambda sweep, **paths: task(config_of(name, *overrides, run=sweep / "0", **paths))
@@ -257,7 +251,7 @@ def starting(hook: str, key: str, folder: str) -> Callable[[Path], None]:
     def start(sweep: Path) -> None:
         path = sweep / folder
         given = json.loads((sweep / RECORD).read_text())["command"]
-        config = training_config(*given, f"{key}={path}")
+        config = composed(*given, f"{key}={path}", with_hydra=True)
         with initialize_config_dir(str(CONF), version_base="1.3"), SweepInProgress():
             try:
                 getattr(Multirun(), hook)(config)

@@ -70,8 +70,9 @@ def test_bash_completes_after_the_line_that_the_readme_gives(tmp_path: Path) -> 
 def test_there_is_a_script_for_each_shell(shell: str) -> None:
     script = answer(["-sc", f"install={shell}"], "config")
     assert "-sc query=" in script or '-sc "query=' in script
-    if shutil.which(shell):
-        subprocess.run([shell, "-n"], input=script, text=True, check=True)
+    if shutil.which(shell) is None:
+        pytest.skip(f"needs {shell}")
+    subprocess.run([shell, "-n"], input=script, text=True, check=True)
 
 
 def test_another_shell_is_refused() -> None:

@@ -55,6 +55,7 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[tuple[int, 
     torch.set_num_threads(threads)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("engine", "grid"), ENGINES)
 def test_an_engine_makes_the_runs_that_would_be_made_alone(
     engine: str, grid: list[str], alone: dict[tuple[int, float], Any], tmp_path: Path
@@ -82,6 +83,7 @@ def test_an_engine_makes_the_runs_that_would_be_made_alone(
     assert times(sweep) == before, "what is complete is not trained again"
 
 
+@pytest.mark.slow
 def test_a_search_goes_on_with_its_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SQLALCHEMY_SILENCE_UBER_WARNING", "1")  # it only tells optuna's authors of SQLAlchemy 2
     import optuna

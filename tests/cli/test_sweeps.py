@@ -293,6 +293,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_a_sweep_that_was_killed_ends_with_the_same_table(tmp_path: Path, undisturbed: Path) -> None:
     pipe = subprocess.PIPE
     with subprocess.Popen(
@@ -369,6 +370,7 @@ def ask(address: str, question: dict[str, Any] | None = None) -> Any:
         return json.load(answer)
 
 
+@pytest.mark.slow
 def test_tensorboard_has_a_row_and_a_name_for_each_run(
     tensorboard: str, undisturbed: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

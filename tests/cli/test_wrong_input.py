@@ -1,7 +1,5 @@
 """Wrong values for every key of every command: each is refused in one sentence that names the key, before any work."""
 
-import copy
-import functools
 import shlex
 from collections.abc import Callable
 from pathlib import Path
@@ -10,15 +8,13 @@ from typing import Any
 import jaxtyping
 import pytest
 from helpers import composed, metrics_of_a_run
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf import DictConfig
 
 from cvae_lightning.cli.checks import check_added_keys, check_parts, check_words
 from cvae_lightning.cli.commands import task_of
 from cvae_lightning.cli.mistakes import is_mistake, sentence
 from cvae_lightning.cli.rewriting import rewritten
-from cvae_lightning.core.build import CONF, build
+from cvae_lightning.core.build import build
 from cvae_lightning.data.datamodule import DataModule
 from cvae_lightning.runs.run import Run
 from cvae_lightning.training.train import train
@@ -167,35 +163,12 @@ def inputs(keys: dict[str, str]) -> list[str]:
     return [f"{key}={value}" for key, values in keys.items() for value in shlex.split(values)]
 
 
-@functools.cache
-def begun(name: str, overrides: tuple[str, ...]) -> DictConfig:
-    config = composed(*overrides, config_name=name)
-    assert isinstance(config, DictConfig)
-    return config
-
-
-def configuration(name: str, overrides: tuple[str, ...]) -> DictConfig:
-    """What Hydra composes; a value of a known key is merged into a composition that was made before, as Hydra does."""
-    plain = [word for word in overrides if not word.startswith(("+", "~", "hydra", "=")) and not is_group(word)]
-    try:
-        config = copy.deepcopy(begun(name, tuple(word for word in overrides if word not in plain)))
-        for override in OverridesParser.create().parse_overrides(plain):
-            OmegaConf.update(config, override.key_or_group, override.value(), merge=True)
-        return config
-    except OmegaConfBaseException:
-        return begun(name, overrides)  # in Hydra's words
-
-
-def is_group(word: str) -> bool:
-    return (CONF / word.partition("=")[0]).is_dir()
-
-
 def refusal(name: str, task: Callable[[DictConfig], Any], words: list[str]) -> str:
     """The sentence with which a command refuses its words, as its `Invocation` does."""
     try:
         overrides = rewritten(words, name)
         check_words(overrides, name)
-        config = configuration(name, tuple(overrides))
+        config = composed(*overrides, config_name=name)
         check_added_keys(overrides, name)
         check_parts(config, name)
         task(config)

@@ -15,14 +15,12 @@ from typing import Any
 
 import pytest
 from helpers import QUICK, MakeRun, composed, environment, metrics_of_a_run
-from hydra import compose, initialize_config_dir
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from cvae_lightning.cli import multirun
 from cvae_lightning.cli import train as command
 from cvae_lightning.cli.escape import Escape
-from cvae_lightning.core.build import CONF
 from cvae_lightning.core.errors import UserError
 from cvae_lightning.core.locks import LOCK, holder, locked, new_directory, wait_until_free
 from cvae_lightning.exporters.export import export
@@ -160,8 +158,7 @@ def test_no_two_are_given_the_same_new_directory(tmp_path: Path) -> None:
 
 
 def hydra_config(*overrides: str) -> DictConfig:
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        config = compose("config", overrides=list(overrides), return_hydra_config=True)
+    config: DictConfig = composed(*overrides, with_hydra=True)
     config.hydra.overrides.hydra = [override for override in overrides if override.startswith("hydra")]
     return config
 

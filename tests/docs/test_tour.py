@@ -14,6 +14,7 @@ from cvae_lightning.core.build import PACKAGE
 TOUR = PACKAGE.parent / "docs" / "tour.ipynb"
 
 
+@pytest.mark.slow
 def test_the_tour_runs_and_shows_what_it_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", str(PACKAGE.parent))
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")

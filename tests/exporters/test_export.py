@@ -338,6 +338,7 @@ def plain_page() -> str:
     return f"<!doctype html><meta charset='utf-8'><body><script>{script}</script></body>"
 
 
+@pytest.mark.slow
 def test_images_and_draws_of_the_page_are_those_of_pytorch(tmp_path: Path) -> None:
     """For every label injection and every mean: to 2/255. Draws: mean and covariance of each class, also
     when they are carried to another class."""
@@ -399,6 +400,7 @@ def check_moments(z: Tensor, mean: Tensor, factor: Tensor) -> None:
     assert ((z.T.cov() - covariance).abs() < 5 * (2 * variances * variances[:, None] / len(z)).sqrt()).all()
 
 
+@pytest.mark.slow
 def test_the_page_is_used_with_keys_and_redraws_in_time(tmp_path: Path) -> None:
     """Of the paper's size. Each change is seen in the big image, and drawn within 16 ms."""
     overrides = ["data=digits", "sampler=gaussian"]
