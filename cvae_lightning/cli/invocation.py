@@ -25,6 +25,7 @@ from cvae_lightning.cli.multirun import SweepInProgress
 from cvae_lightning.cli.rewriting import rewritten
 from cvae_lightning.cli.signals import Interrupted
 from cvae_lightning.core.build import CONF
+from cvae_lightning.core.errors import UserError
 from cvae_lightning.core.shell import command_line
 
 FULL_ERROR = "HYDRA_FULL_ERROR"
@@ -55,7 +56,7 @@ class Invocation:
         except Interrupted as interruption:
             message, status = f"{interruption}{self.sweep.how_to_continue()}", 128 + interruption.signum
         except Exception as error:
-            if self.shows_tracebacks or not (self.sweep.path or is_mistake(error)):
+            if self.shows_tracebacks or not is_mistake(error):
                 raise
             message, status = sentence(error, self.config_name), 1
         print(message, file=sys.stderr)
@@ -74,8 +75,11 @@ class Invocation:
             self._start_hydra(words)
         except Exception as error:
             reasons = self.sweep.finish()
-            if self.shows_tracebacks or not reasons or sentence(error, self.config_name) not in reasons:
+            if self.shows_tracebacks or not self.sweep.path:
                 raise
+            message = sentence(error, self.config_name)
+            if message not in reasons:  # it is no run that failed, but what runs them, such as a worker that died
+                raise UserError(message) from error
             return 1
         return 1 if self.sweep.finish() else 0
 

@@ -8,7 +8,7 @@ from cvae_lightning.core.errors import UserError
 def report(config: DictConfig) -> None:
     """Write sweep.csv, report.md, report.html and plots/ into the sweep directory, and print the best of it."""
     if config.directory is None:
-        raise UserError("Expected sweep=<value>, got none. --help explains the command.")
+        raise UserError("This command needs sweep=<sweep directory>. --help explains it.")
     from cvae_lightning.reports.pages import write_report
     from cvae_lightning.runs.sweep import Sweep
 

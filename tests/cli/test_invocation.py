@@ -103,6 +103,25 @@ def test_a_fault_of_the_program_and_with_full_errors_a_mistake_keep_their_traceb
         Invocation("sample", ["run=x"]).run()
 
 
+def test_what_stops_a_sweep_is_said_beside_the_runs_that_it_left_undone(
+    monkeypatch: pytest.MonkeyPatch, capsys: Captured
+) -> None:
+    """A worker of an engine that dies is no error of a run; a fault in the report is one of the program."""
+    left = ["No error was recorded."]
+    monkeypatch.setattr("cvae_lightning.cli.multirun.SweepInProgress.finish", lambda _: left)
+    raises(ZeroDivisionError("a worker died"), monkeypatch)
+    words = ["-m", "data=digits", "seed=1,2", "hydra.sweep.dir=sweep"]
+    assert Invocation("train", words).run() == 1
+    assert capsys.readouterr().err.splitlines()[-1] == "a worker died"
+
+    def faulty(_: object) -> list[str]:
+        raise TypeError("a fault")
+
+    monkeypatch.setattr("cvae_lightning.cli.multirun.SweepInProgress.finish", faulty)
+    with pytest.raises(TypeError, match="a fault"):
+        Invocation("train", words).run()
+
+
 def test_a_sweep_reports_all_its_runs_and_has_status_1_where_one_failed(capsys: Captured) -> None:
     words = ["-m", *QUICK, "epochs=1", "lr=-1,0.01", "hydra.sweep.dir=sweep"]
     assert Invocation("train", words).run() == 1

@@ -387,7 +387,7 @@ def test_mistakes_are_told_in_a_sentence(tmp_path: Path) -> None:
     )
     answer = execute(cwd=tmp_path, module="cvae_lightning.report")
     assert answer.returncode == 1
-    assert answer.stderr == "Expected sweep=<value>, got none. --help explains the command.\n"
+    assert answer.stderr == "This command needs sweep=<sweep directory>. --help explains it.\n"
 
 
 def test_help_is_there_and_waits_for_no_library(tmp_path: Path) -> None:
