@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from cvae_lightning.reports.plots import ACCENT, GREY, INK, LINES
+from cvae_lightning.reports.plots import ACCENT, GREY, INK, LINES, finish
 
 DASHED: dict[str, Any] = {"color": GREY, "linewidth": 0.8, "linestyle": (0, (4, 3))}
 
@@ -28,6 +28,19 @@ def means(axes: Axes, rows: pd.DataFrame, x: str, y: str, colour: Any = ACCENT, 
     groups = rows.groupby(x)[y]
     look: dict[str, Any] = {"marker": "o", "markersize": 4, "linewidth": 1.6, "capsize": 2, "color": colour}
     axes.errorbar(groups.mean().index, groups.mean(), groups.std().fillna(0), label=label, **look)
+
+
+def dot_panels(
+    groups: Mapping[str, pd.DataFrame], titles: Mapping[str, str], height: float
+) -> tuple[Figure, list[Axes]]:
+    """One panel per column in `titles`, with one line per group and one dot per seed."""
+    figure, axes = panels(len(titles), height, 7.6 if len(titles) > 1 else 6.4)
+    for place, (key, title) in zip(axes, titles.items(), strict=True):
+        dots(place, {name: rows[key] for name, rows in groups.items()})
+        finish(place, title, "", "")
+    for place in axes[1:]:
+        place.set_yticklabels([])
+    return figure, axes
 
 
 def dots(axes: Axes, lines: Mapping[str, pd.Series], size: float = 5) -> None:

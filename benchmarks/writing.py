@@ -22,8 +22,17 @@ def mean_and_sd(mean: float, sd: float, decimals: int) -> str:
 
 
 def spreads(rows: pd.DataFrame, columns: Decimals) -> list[str]:
-    """One cell per column."""
-    return [spread(rows[key], decimals) for key, decimals in columns.items()]
+    """One cell per column. `n` is the number of rows; `parameters`, the same in all of them, stands once."""
+    rows = rows.assign(n=[len(rows)] * len(rows))
+    once = ("n", "parameters")
+    return [spread(rows[key].iloc[:1] if key in once else rows[key], num) for key, num in columns.items()]
+
+
+def grouped(rows: pd.DataFrame, by: str, titles: Mapping[str, str] | None = None) -> dict[str, pd.DataFrame]:
+    """The rows of each value of a column, in the order of `titles` and under them, or in the order of the values."""
+    if titles is None:
+        titles = {value: str(value) for value in sorted(rows[by].unique())}
+    return {title: rows[rows[by] == value] for value, title in titles.items()}
 
 
 def table(head: Sequence[str], body: Sequence[Sequence[str]]) -> str:

@@ -4,7 +4,7 @@ import pandas as pd
 from kept import kept
 from matplotlib.figure import Figure
 from pictures import DASHED, dots, panels
-from writing import paired, spreads, table, table_of_groups
+from writing import grouped, paired, spreads, table, table_of_groups
 
 from cvae_lightning.reports.plots import GREY, finish
 
@@ -18,6 +18,7 @@ REMOVED = {
     "batch_256": "batches of 256 instead of 128",
     "batch_1024": "batches of 1024",
 }
+AGAINST_OVERFITTING = {name: REMOVED[name] for name in ("no_shift", "no_weight_decay")}
 ADDED = {
     "variance_learned": "the variance is a parameter",
     "continuous_bernoulli": "continuous Bernoulli",
@@ -78,9 +79,8 @@ def verdict(rows: pd.DataFrame, key: str, name: str) -> str:
 
 def after_50_epochs() -> str:
     """The metrics that do not depend on the sampler."""
-    best, rows = kept("best/sweep"), kept("ablation/long")
-    groups = {"`experiment=best`": best[best["model"] == "cvae"]}
-    groups |= {REMOVED[str(name)]: runs for name, runs in rows.groupby("experiment")}
+    groups = grouped(kept("best/sweep"), "model", {"cvae": "`experiment=best`"})
+    groups |= grouped(kept("ablation/long"), "experiment", AGAINST_OVERFITTING)
     decimals = {"elbo": 1, "log_likelihood": 1, "kl": 1, "ssim": 4, "mse": 5}
     return table_of_groups(["", *decimals], groups, {f"val/{key}": num for key, num in decimals.items()})
 
@@ -99,9 +99,9 @@ def paper_settings() -> str:
 def samplers() -> str:
     """One line per sampler. A run counts once, with the mean of its draws."""
     by_run = kept("ablation/samplers").groupby(["way", "seed"], as_index=False).mean()
-    groups = {title: by_run[by_run["way"] == way] for way, title in SAMPLERS.items()}
     head = ["latents", "latents of val (nats per image)", "fid_judge", "precision", "recall"]
-    return table_of_groups(head, groups, {"nats": 1, "fid_judge": 3, "precision": 3, "recall": 3})
+    columns = {"nats": 1, "fid_judge": 3, "precision": 3, "recall": 3}
+    return table_of_groups(head, grouped(by_run, "way", SAMPLERS), columns)
 
 
 def draw() -> Figure:

@@ -1,13 +1,12 @@
 """docs/claims.md and its pictures: the claims of the paper beside what was measured."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
 from kept import complete, kept
 from matplotlib.figure import Figure
-from pictures import DASHED, colours, dots, legend, means, panels
-from writing import listed, paired, spreads, table, table_of_groups
+from pictures import DASHED, colours, dot_panels, legend, means, panels
+from writing import grouped, listed, paired, spreads, table, table_of_groups
 
 from cvae_lightning.reports.plots import ACCENT, GREY, INK, finish
 
@@ -30,6 +29,8 @@ INJECTIONS = {
     "decoder_only": "concatenate,\ndecoder only",
     "vae": "no label\n(VAE)",
 }
+CONDITIONAL = {name: title for name, title in INJECTIONS.items() if name != "vae"}  # whose Scores have one formula
+NETWORKS = {"mlp": "mlp", "conv": "conv"}
 ESTIMATORS = {
     "reinforce": "REINFORCE",
     "reinforce_baseline": "REINFORCE, with a baseline",
@@ -37,45 +38,55 @@ ESTIMATORS = {
 }
 NEGLIGIBLE = 0.1  # nats, the amount by which the val loss varies from one epoch to the next
 
-Values = Mapping[str, str]
+Values = dict[str, str]
 
 
-def values() -> dict[str, str]:
+def values() -> Values:
     """What stands for the placeholders of claims.md."""
     commands = {f"command_{name}": f"python -m cvae_lightning -m {overrides}" for name, overrides in SWEEPS.items()}
     parts = [epochs(), learning_rate(), latent_dim(), overfitting(), label(), gradients(), leak(), network()]
-    return {**commands, **{key: value for part in parts for key, value in part.items()}}
+    return commands | {key: value for part in parts for key, value in part.items()}
+
+
+def numbers(prefix: str, series: pd.Series, form: str) -> Values:
+    """One placeholder per number, named after its index: lr_0_002."""
+    return {f"{prefix}_{key}".replace(".", "_"): form.format(value) for key, value in series.items()}
+
+
+def grid(by: str) -> pd.DataFrame:
+    """The mean Score over latent_dim in the grid, one column per value of `by`."""
+    return kept("grid/sweep").groupby(["lr", "epochs"])[SCORE].mean().unstack(by)
 
 
 def epochs() -> Values:
-    rows, grid = complete("claims/epochs"), kept("grid/sweep").groupby(["lr", "epochs"])[SCORE].mean().unstack("epochs")
+    rows = complete("claims/epochs")
     score = rows.groupby("epochs")[SCORE].mean()
     steps = [(10, 20), (20, 30), (30, 50), (50, 100)]
     gains = [f"{10 * (score[end] - score[start]) / (end - start):.1f} from {start} to {end}" for start, end in steps]
-    three_seeds = [cell for _, of_num in rows.groupby("epochs") for cell in spreads(of_num, {SCORE: 2})]
-    one_seed = [[f"{lr}, latent_dim 10 to 40, one seed", *map("{:.2f}".format, row), ""] for lr, row in grid.iterrows()]
-    head = ["lr", *(f"{num} epochs" for num in score.index)]
+    three_seeds = [cell for of_num in grouped(rows, "epochs").values() for cell in spreads(of_num, {SCORE: 2})]
+    body = [["0.002, latent_dim 15, three seeds", *three_seeds]]
+    for lr, row in grid("epochs").iterrows():
+        body.append([f"{lr}, latent_dim 10 to 40, one seed", *map("{:.2f}".format, row), ""])
     first = rows.iloc[0]
     return {
-        **{f"score_{num}": f"{mean:.1f}" for num, mean in score.items()},
+        **numbers("score", score, "{:.1f}"),
         "gains": listed(gains),
-        "table_epochs": table(head, [["0.002, latent_dim 15, three seeds", *three_seeds], *one_seed]),
+        "table_epochs": table(["lr", *(f"{num} epochs" for num in score.index)], body),
         "versions": f"torch {first['torch'].partition('+')[0]}, {first['threads']} thread",
     }
 
 
 def learning_rate() -> Values:
     rows, started = complete("claims/learning_rate"), kept("claims/learning_rate")
-    grid = kept("grid/sweep").groupby(["lr", "epochs"])[SCORE].mean()
-    columns = {SCORE: 2, "val/loss": 2, "val/kl": 1, UNITS: 1}
     body = []
     for lr, num in started.groupby("lr").size().items():
         of_lr = rows[rows["lr"] == lr]
+        columns = {SCORE: 2, "val/loss": 2, "val/kl": 1, UNITS: 1}
         body.append([f"{lr:g}", f"{len(of_lr)} of {num}", *spreads(of_lr, columns)])
     head = ["lr, 10 epochs", "finished", "Score, test", "val loss", "val KL", "latents in use"]
     return {
-        **{f"lr_{lr:g}".replace(".", "_"): f"{mean:.1f}" for lr, mean in rows.groupby("lr")[SCORE].mean().items()},
-        **{f"grid_{lr:g}".replace(".", "_"): f"{grid[lr, 50]:.2f}" for lr in (0.001, 0.002, 0.005)},
+        **numbers("lr", rows.groupby("lr")[SCORE].mean(), "{:.1f}"),
+        **numbers("grid", grid("epochs")[50], "{:.2f}"),
         "diverged": str((started[started["lr"] == 0.1]["status"] == "failed").sum()),
         "table_learning_rate": table(head, body),
     }
@@ -84,35 +95,31 @@ def learning_rate() -> Values:
 def latent_dim() -> Values:
     rows = complete("claims/latent_dim")
     score = rows.groupby("latent_dim")[SCORE].mean()
-    body = [
-        [str(size), str(len(of_size)), *spreads(of_size, {**QUALITY, UNITS: 1})]
-        for size, of_size in rows.groupby("latent_dim")
-    ]
-    others = score.drop(15)
-    difference = paired(rows, SCORE, "latent_dim", 15, others.idxmax())
+    other: Any = score.drop(15).idxmax()
+    difference = paired(rows, SCORE, "latent_dim", 15, other)
+    head = ["latent_dim", "seeds", *TITLES, "latents in use"]
     return {
         "verdict_latent_dim": difference.verdict,
         "difference_latent_dim": difference.text,
-        "other_latent_dim": str(others.idxmax()),
-        "other_score": f"{others.max():.2f}",
+        "other_latent_dim": str(other),
+        "other_score": f"{score[other]:.2f}",
         "score_15": f"{score[15]:.2f}",
-        "table_latent_dim": table(["latent_dim", "seeds", *TITLES, "latents in use"], body),
+        "table_latent_dim": table_of_groups(head, grouped(rows, "latent_dim"), {"n": 0, **QUALITY, UNITS: 1}),
     }
 
 
 def overfitting() -> Values:
     curves = kept("claims/epochs_curves")
     losses = curves.groupby("epoch")[LOSSES].mean()
+    shown = losses.loc[[10, 20, 30, 50, 100]].rename(columns={"train/loss": "train loss", "val/loss": "val loss"})
+    shown["difference"] = shown["val loss"] - shown["train loss"]
     lowest = curves.pivot_table(index="epoch", columns="seed", values="val/loss").idxmin()
-    shown = losses.loc[[10, 20, 30, 50, 100]]
-    gap = shown["val/loss"] - shown["train/loss"]
-    lines = {"train loss": shown["train/loss"], "val loss": shown["val/loss"], "difference": gap}
-    body = [[name, *(f"{value:.2f}" for value in line)] for name, line in lines.items()]
     rise = losses["val/loss"].iloc[-1] - losses["val/loss"].min()
+    body = [[str(name), *map("{:.2f}".format, line)] for name, line in shown.items()]
     return {
         "verdict_overfitting": "Wrong" if rise < NEGLIGIBLE else "Holds",
-        **{f"val_{num}": f"{value:.2f}" for num, value in shown["val/loss"].items()},
-        "gap_100": f"{gap[100]:.2f}",
+        **numbers("val", shown["val loss"], "{:.2f}"),
+        **numbers("gap", shown["difference"], "{:.2f}"),
         "lowest": listed([str(epoch) for epoch in lowest]),
         "table_overfitting": table(["nats per image", *(f"{num} epochs" for num in shown.index)], body),
     }
@@ -120,71 +127,29 @@ def overfitting() -> Values:
 
 def label() -> Values:
     rows = complete("claims/label")
-    conditional = injections(rows[rows["experiment"] != "vae"])  # the Score of a VAE has another formula
-    body = [[title, parameters(of_name), *spreads(of_name, QUALITY)] for title, of_name in conditional.items()]
     difference = paired(rows, SCORE, "experiment", "concatenate", "add")
+    groups = grouped(rows, "experiment", in_one_line(CONDITIONAL))
     return {
         "verdict_concatenate": difference.verdict,
         "concatenate_add": difference.text,
         "modulate_concatenate": paired(rows, SCORE, "experiment", "modulate", "concatenate").text,
-        "table_label": table(["30 epochs", "parameters", *TITLES], body),
+        "table_label": table_of_groups(["30 epochs", "parameters", *TITLES], groups, {"parameters": 0, **QUALITY}),
     }
+
+
+def in_one_line(titles: Values) -> Values:
+    return {name: title.replace("\n", " ") for name, title in titles.items()}
 
 
 def gradients() -> Values:
-    rows = variances()
-    by_epochs = rows.groupby("epochs")[list(ESTIMATORS)].mean()
     body: list[list[str]] = []
-    ratios: dict[str, str] = {}
-    for num, of_num in by_epochs.iterrows():
-        baseline, plain = (
-            f"1 / {significant(of_num[name] / of_num['reparameterised'])}"
-            for name in ("reinforce_baseline", "reinforce")
-        )
+    ratios: Values = {}
+    for num, of_num in variances().groupby("epochs")[list(ESTIMATORS)].mean().iterrows():
+        plain, baseline = (f"1 / {significant(of_num[name] / of_num.iloc[2])}" for name in list(ESTIMATORS)[:2])
         ratios |= {f"ratio_{num}": plain, f"ratio_baseline_{num}": baseline}
-        cells = [significant(of_num[name]) for name in ("reparameterised", "reinforce_baseline", "reinforce")]
-        body.append([str(num or "untrained"), *cells, baseline, plain])
+        body.append([str(num or "untrained"), *map(significant, of_num[::-1]), baseline, plain])
     head = ["epochs", "reparameterised", "REINFORCE, baseline", "REINFORCE", "ratio, baseline", "ratio"]
     return {**ratios, "table_gradients": table(head, body)}
-
-
-def leak() -> Values:
-    rows, best = complete("claims/label"), kept("best/sweep")
-    calibrated = {"`experiment=best`": "cvae", "`experiment=best_vae`": "vae"}
-    groups = injections(rows) | {title: best[best["model"] == model] for title, model in calibrated.items()}
-    head = ["label", "read from z, val", "val KL (nats)", "latents in use"]
-    return {
-        **{f"leak_{name}": f"{100 * mean:.0f} %" for name, mean in rows.groupby("experiment")[LEAK].mean().items()},
-        "leak_best": f"{100 * groups['`experiment=best`'][LEAK].mean():.0f} %",
-        "table_leak": table_of_groups(head, groups, {LEAK: 3, "val/kl": 1, UNITS: 1}),
-    }
-
-
-def network() -> Values:
-    rows, longer = complete("claims/network"), complete("claims/epochs").groupby("epochs")["fit_seconds"].mean()
-    columns = {**QUALITY, "images_per_second": 0, "fit_seconds": 0}
-    groups = {name: rows[rows["experiment"] == name] for name in ("mlp", "conv")}
-    body = [[name, parameters(group), *spreads(group, columns)] for name, group in groups.items()]
-    seconds = rows.groupby("experiment")["fit_seconds"].mean()
-    difference = paired(rows, SCORE, "experiment", "conv", "mlp")
-    return {
-        "verdict_conv": difference.verdict,
-        "conv_mlp": difference.text,
-        "slower": f"{seconds['conv'] / seconds['mlp']:.0f}",
-        "seconds_conv": f"{seconds['conv']:.0f}",
-        "seconds_mlp_50": f"{longer[50]:.0f}",
-        "table_network": table(["10 epochs", "parameters", *TITLES, "images/s", "training (s)"], body),
-    }
-
-
-def injections(rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """The rows of each way to inject the label, by its title."""
-    there = set(rows["experiment"])
-    return {
-        title.replace("\n", " "): rows[rows["experiment"] == name]
-        for name, title in INJECTIONS.items()
-        if name in there
-    }
 
 
 def variances() -> pd.DataFrame:
@@ -196,23 +161,47 @@ def variances() -> pd.DataFrame:
     return pd.concat([untrained, rows]).rename(columns=columns)
 
 
-def parameters(rows: pd.DataFrame) -> str:
-    return f"{rows['parameters'].iloc[0]:,.0f}"
-
-
 def significant(value: float) -> str:
     """Two significant digits, and all digits before the point: 0.025, 17, 81,000."""
     return f"{float(f'{value:.2g}'):,.10g}"
 
 
+def leak() -> Values:
+    rows = complete("claims/label")
+    calibrated = grouped(kept("best/sweep"), "model", {"cvae": "`experiment=best`", "vae": "`experiment=best_vae`"})
+    groups = grouped(rows, "experiment", in_one_line(INJECTIONS)) | calibrated
+    head = ["label", "read from z, val", "val KL (nats)", "latents in use"]
+    return {
+        **numbers("leak", 100 * rows.groupby("experiment")[LEAK].mean(), "{:.0f} %"),
+        "leak_best": f"{100 * calibrated['`experiment=best`'][LEAK].mean():.0f} %",
+        "table_leak": table_of_groups(head, groups, {LEAK: 3, "val/kl": 1, UNITS: 1}),
+    }
+
+
+def network() -> Values:
+    rows, longer = complete("claims/network"), complete("claims/epochs").groupby("epochs")["fit_seconds"].mean()
+    seconds = rows.groupby("experiment")["fit_seconds"].mean()
+    difference = paired(rows, SCORE, "experiment", "conv", "mlp")
+    columns = {"parameters": 0, **QUALITY, "images_per_second": 0, "fit_seconds": 0}
+    head = ["10 epochs", "parameters", *TITLES, "images/s", "training (s)"]
+    return {
+        "verdict_conv": difference.verdict,
+        "conv_mlp": difference.text,
+        "slower": f"{seconds['conv'] / seconds['mlp']:.0f}",
+        "seconds_conv": f"{seconds['conv']:.0f}",
+        "seconds_mlp_50": f"{longer[50]:.0f}",
+        "table_network": table_of_groups(head, grouped(rows, "experiment", NETWORKS), columns),
+    }
+
+
 def draw_epochs() -> Figure:
     figure, (axes,) = panels(1, height=3.4, width=6.4)
-    grid = kept("grid/sweep").groupby(["lr", "epochs"])[SCORE].mean().unstack("lr")
-    for lr, colour in zip(grid, colours(len(grid.columns)), strict=True):
-        axes.plot(grid.index, grid[lr], color=colour, linewidth=1.4, marker="o", markersize=3)
-        look: dict[str, Any] = {"xytext": (6, 0), "textcoords": "offset points", "fontsize": 8, "va": "center"}
-        end = (grid.index[-1], grid[lr].iloc[-1])
-        axes.annotate(f"lr {lr:g}, mean of five latent_dim", end, color=colour, **look)
+    rates = grid("lr")
+    note: dict[str, Any] = {"xytext": (6, 0), "textcoords": "offset points", "fontsize": 8, "va": "center"}
+    for lr, colour in zip(rates, colours(len(rates.columns)), strict=True):
+        axes.plot(rates.index, rates[lr], color=colour, linewidth=1.4, marker="o", markersize=3)
+        end = (rates.index[-1], rates[lr].iloc[-1])
+        axes.annotate(f"lr {lr:g}, mean of five latent_dim", end, color=colour, **note)
     means(axes, complete("claims/epochs"), "epochs", SCORE, label="lr 0.002, latent_dim 15, three seeds")
     axes.axhline(25, **DASHED)
     legend(axes, loc="lower right")
@@ -259,21 +248,14 @@ def draw_overfitting() -> Figure:
 
 
 def draw_label() -> Figure:
-    figure, (scores, distances) = panels(2, height=3.2)
-    rows = complete("claims/label")
-    conditional = {title: rows[rows["experiment"] == name] for name, title in INJECTIONS.items() if name != "vae"}
-    for axes, key, title in ((scores, SCORE, "Score, test"), (distances, "test/fid_pixel", "fid_pixel, test")):
-        dots(axes, {name: of_name[key] for name, of_name in conditional.items()})
-        finish(axes, title, "", "")
-    distances.set_yticklabels([])
-    return figure
+    groups = grouped(complete("claims/label"), "experiment", CONDITIONAL)
+    return dot_panels(groups, {SCORE: "Score, test", "test/fid_pixel": "fid_pixel, test"}, height=3.2)[0]
 
 
 def draw_gradients() -> Figure:
     figure, (axes,) = panels(1, height=3.4, width=6.4)
-    rows = variances()
     for (name, title), colour in zip(ESTIMATORS.items(), (GREY, INK, ACCENT), strict=True):
-        means(axes, rows, "epochs", name, colour, label=title)
+        means(axes, variances(), "epochs", name, colour, label=title)
     axes.set_yscale("log")
     legend(axes)
     finish(axes, "", "epochs; 0: untrained", "total variance of the gradient")
@@ -281,9 +263,8 @@ def draw_gradients() -> Figure:
 
 
 def draw_leak() -> Figure:
-    figure, (axes,) = panels(1, height=2.8, width=6.4)
-    rows = complete("claims/label")
-    dots(axes, {title: rows[rows["experiment"] == name][LEAK] for name, title in INJECTIONS.items()})
+    groups = grouped(complete("claims/label"), "experiment", INJECTIONS)
+    figure, (axes,) = dot_panels(groups, {LEAK: ""}, height=2.8)
     axes.axvline(0.1, **DASHED)
     axes.set_xlim(0, 1)
     finish(axes, "", "share of the labels that a linear probe reads from z, val; dashed: guessing", "")
@@ -291,11 +272,9 @@ def draw_leak() -> Figure:
 
 
 def draw_network() -> Figure:
-    figure, (scores, speeds) = panels(2, height=2.2)
-    rows = complete("claims/network")
-    for axes, key, title in ((scores, SCORE, "Score, test"), (speeds, "images_per_second", "images/s, training")):
-        dots(axes, {name: rows[rows["experiment"] == name][key] for name in ("mlp", "conv")})
-        finish(axes, title, "", "")
+    groups = grouped(complete("claims/network"), "experiment", NETWORKS)
+    titles = {SCORE: "Score, test", "images_per_second": "images/s, training"}
+    figure, (_, speeds) = dot_panels(groups, titles, height=2.2)
     speeds.set_xscale("log")
     speeds.set_yticklabels([])
     return figure
