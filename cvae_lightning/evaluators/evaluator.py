@@ -40,6 +40,9 @@ class Evaluator(ABC):
     names: tuple[str, ...]
     """The names of all its metrics. Each gets a value or a reason, for every model and every split."""
 
+    stream = ""
+    """The name of its random stream. If it is empty, the name of the class is used."""
+
     def __init__(self, seed: int = 0) -> None:
         self.seed = seed
 
@@ -49,7 +52,7 @@ class Evaluator(ABC):
 
     def measure(self, model: Generative, batches: Iterable[Batch], train: Split, split: str) -> Measured:
         """`evaluate` with the random stream of `split`: a finite number or a reason for each of `names`."""
-        with random_stream(self.seed, crc32(f"{type(self).__name__} {split}".encode())):
+        with random_stream(self.seed, crc32(f"{self.stream or type(self).__name__} {split}".encode())):
             measured = self.evaluate(model, batches, train)
         return {name: finite(measured.get(name, Absent("it was not measured"))) for name in self.names}
 

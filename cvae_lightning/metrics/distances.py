@@ -18,8 +18,8 @@ CHUNK = 1000
 OtherFeatures: TypeAlias = Float[Tensor, "others features"]
 
 
-class Given(nn.Module):
-    """The extractor of features that are there already: the same ones serve every distance."""
+class PrecomputedFeatures(nn.Module):
+    """A feature extractor that returns its input, so that features are computed once for all distances."""
 
     def __init__(self, num_features: int) -> None:
         super().__init__()
@@ -30,33 +30,34 @@ class Given(nn.Module):
 
 
 def frechet_distance(real: Features, fake: OtherFeatures) -> float:
-    """Squared, between the normals fitted to both sets (Heusel et al. 2017), in float64.
+    """The squared Fréchet distance between Gaussians fitted to both sets (Heusel et al. 2017), in float64.
 
-    Its bias falls with the number of images: compare it at equal numbers, and with the distance of real images.
+    Its bias falls with the number of images. Compare it at equal numbers, and with the distance of real images.
     """
-    metric = FrechetInceptionDistance(Given(real.shape[1]))
+    metric = FrechetInceptionDistance(PrecomputedFeatures(real.shape[1]))
     metric.update(real.double().cpu(), real=True)
     metric.update(fake.double().cpu(), real=False)
     return float(metric.compute())
 
 
 def kernel_distance(real: Features, fake: OtherFeatures) -> float:
-    """Squared maximum mean discrepancy with a cubic kernel (Binkowski et al. 2018), unbiased, so it may be below 0.
+    """The squared maximum mean discrepancy with a cubic kernel (Binkowski et al. 2018).
 
-    Mean over 100 pairs of subsets of 1,000 images, or of all where there are fewer, drawn from torch's random stream.
+    The mean over 100 pairs of subsets of 1,000 images, or of all images where there are fewer, drawn from torch's
+    random stream. The estimate is unbiased, so it may be negative.
     """
-    with warnings.catch_warnings(action="ignore"):  # that it keeps the features
+    with warnings.catch_warnings(action="ignore"):  # about the memory that the features need
         subset_size = min(SUBSET_SIZE, len(real), len(fake))
-        metric = KernelInceptionDistance(Given(real.shape[1]), subsets=SUBSETS, subset_size=subset_size)
+        metric = KernelInceptionDistance(PrecomputedFeatures(real.shape[1]), subsets=SUBSETS, subset_size=subset_size)
     metric.update(real.double().cpu(), real=True)
     metric.update(fake.double().cpu(), real=False)
     return float(metric.compute()[0])
 
 
 def precision_and_recall(real: Features, fake: OtherFeatures) -> tuple[float, float]:
-    """Shares of `fake` near `real`, and of `real` near `fake` (Kynkaanniemi et al. 2019).
+    """The share of `fake` near `real`, and the share of `real` near `fake` (Kynkäänniemi et al. 2019).
 
-    Near a set is what is not further from one of its images than that image's third neighbour in it.
+    An image is near a set if it is no further from some image of the set than that image's third neighbour in the set.
     """
     found = prc_features_to_metric(
         fake, real, prc_neighborhood=NEIGHBOURS, prc_batch_size=CHUNK, save_cpu_ram=True, verbose=False

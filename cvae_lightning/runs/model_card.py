@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from cvae_lightning.core.escaping import code, escaped, fenced
-from cvae_lightning.evaluators.judged import SAMPLES_PER_CLASS
+from cvae_lightning.evaluators.sample_quality import SAMPLES_PER_CLASS
 from cvae_lightning.metrics.catalog import BESIDE, CATALOG, Metric, describe
 from cvae_lightning.runs.metrics_file import Metrics
 from cvae_lightning.runs.summary import absences, cell, title_of

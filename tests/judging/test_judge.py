@@ -1,6 +1,7 @@
 """The judge is never shown what it measures, and what it measures is what independent computations say."""
 
 import logging
+import math
 import re
 import shutil
 import socket
@@ -10,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pytest
-import scipy.linalg  # type: ignore[import-untyped]
+import scipy.linalg
 import torch
 from helpers import MakeRun, composed, evaluate_again, numbers_of
 from omegaconf import DictConfig
@@ -26,15 +27,14 @@ from cvae_lightning.data.splits import Split
 from cvae_lightning.evaluators import inception, inception_weights
 from cvae_lightning.evaluators.evaluator import UNCONDITIONAL, Absent
 from cvae_lightning.evaluators.inception import Inception
-from cvae_lightning.evaluators.judged import Judged
 from cvae_lightning.evaluators.pca import PCA
+from cvae_lightning.evaluators.sample_quality import SampleQuality
 from cvae_lightning.evaluators.samples import with_labels
 from cvae_lightning.judging import store as judge_files
 from cvae_lightning.judging.classifier import distorted, fit, half_mirrored
 from cvae_lightning.judging.store import SHIPPED, SUMS, digest_of, find, judge_for
 from cvae_lightning.judging.train import train_judge
 from cvae_lightning.metrics.distances import frechet_distance, kernel_distance, precision_and_recall
-from cvae_lightning.metrics.proportion import wilson_interval
 from cvae_lightning.training.train import train
 
 FULL = {"fid_judge", "fid_judge_floor", "kid_judge", "precision", "recall", "num_samples", "mse_pca", "fid_inception"}
@@ -43,7 +43,7 @@ FULL = {"fid_judge", "fid_judge_floor", "kid_judge", "precision", "recall", "num
 @pytest.fixture(autouse=True)
 def _few_samples(monkeypatch: pytest.MonkeyPatch) -> None:
     """The accuracy of samples is that of 1,000 per class elsewhere, which takes ten seconds."""
-    monkeypatch.setattr("cvae_lightning.evaluators.judged.SAMPLES_PER_CLASS", 100)
+    monkeypatch.setattr("cvae_lightning.evaluators.sample_quality.SAMPLES_PER_CLASS", 100)
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +87,7 @@ class Copies:
 
 def judged(model: Copies, split: Split, train: Split, folder: Path, batch_size: int = 100) -> dict[str, float]:
     torch.manual_seed(0)
-    return numbers_of(Judged(str(folder)).evaluate(model, Loader(split, batch_size), train))
+    return numbers_of(SampleQuality(str(folder)).evaluate(model, Loader(split, batch_size), train))
 
 
 @pytest.mark.parametrize("file", sorted(SHIPPED.glob("*.safetensors")), ids=lambda file: file.stem)
@@ -261,7 +261,7 @@ def test_noise_that_fid_pixel_takes_for_digits_is_found_out(mnist_dir: Path, tmp
     for label in range(10):
         chosen = images[train.labels == label]
         images[train.labels == label] = chosen.gather(0, torch.rand(chosen.shape).argsort(0))
-    evaluator = Judged(str(tmp_path), num_samples=2000)
+    evaluator = SampleQuality(str(tmp_path), num_samples=2000)
     real, far = (
         numbers_of(evaluator.evaluate(Copies(split), Loader(val, 1000), train))
         for split in (train, Split(images, train.labels))
@@ -280,13 +280,29 @@ def test_shuffled_labels_bring_accuracy_to_a_tenth(digits: tuple[Split, Split], 
     assert right["accuracy_low"] < right["accuracy"] < right["accuracy_high"]
 
 
+def test_the_ends_of_the_interval_are_as_far_from_the_accuracy_as_wilson_says(
+    digits: tuple[Split, Split], tmp_path: Path
+) -> None:
+    """At either end p, the accuracy is 1.96 standard deviations away, those of a share of samples with expectation p."""
+    train, val = digits
+    numbers = judged(Copies(val), val, train, tmp_path)
+    for end in (numbers["accuracy_low"], numbers["accuracy_high"]):
+        deviation = math.sqrt(end * (1 - end) / (10 * 100))
+        assert abs(numbers["accuracy"] - end) == pytest.approx(1.959964 * deviation, rel=1e-6)
+
+
+def test_a_renamed_evaluator_keeps_its_draws() -> None:
+    """The numbers of earlier runs were measured on the random stream of this name."""
+    assert SampleQuality.stream == "Judged"
+
+
 def test_a_model_that_ignores_labels_has_no_accuracy(digits: tuple[Split, Split], tmp_path: Path) -> None:
     train, val = digits
-    measured = Judged(str(tmp_path)).evaluate(Copies(train, num_classes=0), Loader(val, 100), train)
+    measured = SampleQuality(str(tmp_path)).evaluate(Copies(train, num_classes=0), Loader(val, 100), train)
     missing = {name for name, value in measured.items() if value == UNCONDITIONAL}
     assert missing == {"accuracy", "accuracy_low", "accuracy_high", "accuracy_worst_class"}
     numbers = numbers_of({name: value for name, value in measured.items() if name not in missing})
-    assert numbers.keys() | missing == set(Judged.names)
+    assert numbers.keys() | missing == set(SampleQuality.names)
     assert numbers["fid_judge"] < 3 * numbers["fid_judge_floor"]
 
 
@@ -329,13 +345,6 @@ def test_precision_and_recall_are_what_numpy_says() -> None:
     assert precision == pytest.approx(near(fake.numpy(), real.numpy()), abs=1e-6)
     assert recall == pytest.approx(near(real.numpy(), fake.numpy()), abs=1e-6)
     assert precision > recall, "the second set is the narrower one"
-
-
-def test_wilson_interval() -> None:
-    """Against Newcombe 1998, table I."""
-    assert wilson_interval(81, 263) == pytest.approx((0.2553, 0.3662), abs=5e-5)
-    assert wilson_interval(0, 20) == pytest.approx((0, 0.1611), abs=5e-5)
-    assert wilson_interval(20, 20)[1] == 1
 
 
 def test_pca_is_scikit_learns(digits: tuple[Split, Split]) -> None:

@@ -16,7 +16,7 @@ import yaml
 from helpers import composed, environment, execute, metrics_of_a_run
 from matplotlib.figure import Figure
 from omegaconf import OmegaConf
-from scipy.stats import spearmanr  # type: ignore[import-untyped]
+from scipy.stats import spearmanr
 
 from cvae_lightning.reports.markdown import markdown
 from cvae_lightning.reports.pages import write_report

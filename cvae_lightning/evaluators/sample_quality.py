@@ -1,10 +1,11 @@
-"""Whether samples look like the data, and like the label that was asked for, to a judge."""
+"""How close samples are to the data, and how often they show the requested class, according to a judge."""
 
 import statistics
 from collections.abc import Iterable
 from pathlib import Path
 
 import torch
+from scipy.stats import binomtest
 
 from cvae_lightning.core.errors import check_integer
 from cvae_lightning.core.shapes import Batch, Features
@@ -21,7 +22,6 @@ from cvae_lightning.evaluators.samples import compared, drawn, some, whole, with
 from cvae_lightning.judging.classifier import Classifier
 from cvae_lightning.judging.store import judge_for
 from cvae_lightning.metrics.distances import NEIGHBOURS, frechet_distance, kernel_distance, precision_and_recall
-from cvae_lightning.metrics.proportion import wilson_interval
 from cvae_lightning.models.protocols import Generative
 
 DISTANCES = ("fid_judge", "kid_judge", "precision", "recall")
@@ -30,16 +30,22 @@ SAMPLES_PER_CLASS = 1000
 FLOOR_DRAWS = 5
 
 
-class Judged(Evaluator):
-    """Distances of samples from a split in a judge's features, and the share that it reads as what was asked for.
+class SampleQuality(Evaluator):
+    """Distances between samples and a split in the features of a judge, and the judge's accuracy on samples.
 
-    The judge is fitted to `train` alone. `num_samples` samples, fewer where split or train have fewer images, are
-    compared with as many images of the split, whose labels they have. Beside each distance stands `<name>_floor`, that
-    of as many images of `train` with these labels too, since chance in the proportions of classes would be most of it;
-    for `fid_judge` it is the mean over up to five such draws that share no image. `accuracy` is over 1,000 samples a
-    class, with its 95 % interval; it exists for a conditional model and a train split with images of every class.
-    `accuracy_real` is the judge's on the split itself. All on 8-bit images.
+    The judge is fitted to `train` alone, and sees 8-bit images. `num_samples` samples, or fewer if the split or `train`
+    has fewer images, are compared with as many images of the split; the samples have the labels of these images.
+
+    Each distance has a `<name>_floor`: the distance of as many images of `train`. They have the same labels too, since
+    otherwise differences in class proportions would dominate it. The floor of `fid_judge` is the mean over up to five
+    draws that share no image.
+
+    `accuracy` is the share of 1,000 samples per class that the judge assigns to the requested class, with its 95 %
+    confidence interval (Wilson 1927). It exists for a conditional model if `train` has images of every class.
+    `accuracy_real` is the accuracy of the judge on the split itself.
     """
+
+    stream = "Judged"  # the earlier name of this class: with another, every number would be that of other draws
 
     names = (
         *(f"{name}{suffix}" for name in DISTANCES for suffix in ("", "_floor")),
@@ -49,7 +55,7 @@ class Judged(Evaluator):
     )
 
     def __init__(self, folder: str, num_samples: int = 10_000, seed: int = 0) -> None:
-        """`folder` keeps judges that don't come with the package."""
+        """Judges that do not come with the package are kept in `folder`."""
         super().__init__(seed)
         self.folder = Path(folder)
         self.num_samples = check_integer("evaluators.judged.num_samples", num_samples, 10, "10000 is usual.")
@@ -78,7 +84,7 @@ class Judged(Evaluator):
 
 
 def distances(real: Features, fake: Features) -> Measured:
-    """Each of `DISTANCES`, where there are enough images on both sides."""
+    """Each of `DISTANCES`, or the reason why there are too few images for it."""
     both = compared(precision_and_recall, real, fake, NEIGHBOURS + 1)
     precision, recall = (both, both) if isinstance(both, Absent) else both
     return {
@@ -90,14 +96,15 @@ def distances(real: Features, fake: Features) -> Measured:
 
 
 def accuracy(judge: Classifier, model: Generative, device: torch.device) -> Measured:
-    """Of the samples of each class, how many the judge takes for it."""
+    """The share of new samples that the judge assigns to their class, over all classes and for the worst one."""
     labels = torch.arange(model.num_classes, device=device).repeat_interleave(SAMPLES_PER_CLASS)
     read = judge.read(drawn(model, labels))[1]
     right = (read == labels).unflatten(0, (model.num_classes, SAMPLES_PER_CLASS)).sum(1)
-    low, high = wilson_interval(int(right.sum()), len(labels))
+    overall = binomtest(int(right.sum()), len(labels))
+    interval = overall.proportion_ci(confidence_level=0.95, method="wilson")
     return {
         "accuracy": int(right.sum()) / len(labels),
-        "accuracy_low": low,
-        "accuracy_high": high,
+        "accuracy_low": float(interval.low),
+        "accuracy_high": float(interval.high),
         "accuracy_worst_class": int(right.min()) / SAMPLES_PER_CLASS,
     }
