@@ -1,12 +1,13 @@
-"""Ends trainings at random instants and lets them go on: the table of docs/reliability.md.
+"""Interrupts trainings at random moments and continues them. It prints the table in docs/reliability.md.
 
     python benchmarks/kill.py [--kills 100] [--signals 20] [--disks 20] [--seed 0]
 
-A trial starts a run or a sweep, ends it by SIGKILL, by SIGTERM or Ctrl-C, or by a disk that fills, and then gives the
-same command again, or `resume=`. It passes where no file was left half written, the exit statuses are those that are
-promised, and in the end weights and metrics have the bits of an undisturbed run. A third of the kills are aimed at a
-moment at which a file is being written. Nine of ten trials are forks of this process, which has imported torch and
-never used it; every tenth is a fresh `python -m cvae_lightning`. The exit status is 1 where a trial does not pass.
+A trial starts a run or a sweep and interrupts it: by SIGKILL, by SIGTERM or Ctrl-C, or by filling its disk. Then it
+gives the same command again, or `resume=`. It passes if no file was left half written, if the exit statuses are the
+documented ones, and if the final weights and metrics equal those of an uninterrupted run bit by bit. A third of the
+kills wait for a moment at which a file is being written. Nine of ten trials are forks of this process, which has
+imported torch but never used it; every tenth is a fresh `python -m cvae_lightning`. The exit status is 1 if a trial
+fails.
 """
 
 import argparse
@@ -42,7 +43,7 @@ GROWING = ("train.log", "events.out.tfevents.*", "multirun.yaml")  # written lin
 
 
 class Undisturbed(NamedTuple):
-    """What a command ends with where nothing happens to it, and how long it takes."""
+    """The result of a command that is not interrupted, and how long it takes."""
 
     result: dict[str, Any]
     seconds: float
@@ -61,7 +62,7 @@ def main() -> None:
         parser.add_argument(f"--{name}", type=int, default=number)
     asked = parser.parse_args()
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # threads don't survive a fork
-    import cvae_lightning.training.train  # noqa: F401  # the seconds that each fork is spared
+    import cvae_lightning.training.train  # noqa: F401  # once, instead of in each fork
 
     draw = random.Random(asked.seed)
     with tempfile.TemporaryDirectory() as folder:
@@ -76,7 +77,7 @@ def main() -> None:
 
 
 def undisturbed(folder: Path, kind: str) -> Undisturbed:
-    """Of a fork, whose bits are those of a fresh process."""
+    """The result of a fork, which has the bits of a fresh process."""
     results = []
     for fresh in (True, False):
         place = new_folder(folder)
@@ -84,10 +85,10 @@ def undisturbed(folder: Path, kind: str) -> Undisturbed:
         status = status_of(begin(COMMANDS[kind], place, fresh))
         seconds = time.monotonic() - start
         if status:
-            sys.exit(f"Expected a {kind} that ends well, got status {status}:\n{output_of(place).read_text()}")
+            sys.exit(f"Expected a {kind} that finishes, got status {status}:\n{output_of(place).read_text()}")
         results.append(result_of(place / "out"))
     if results[0] != results[1]:
-        sys.exit(f"Expected a fork to end with the bits of a fresh process, got others for a {kind}.")
+        sys.exit(f"Expected the same bits from a fork and from a fresh process, got others for a {kind}.")
     size = sum(file.stat().st_size for file in (place / "out").rglob("*") if file.is_file())
     return Undisturbed(results[0], seconds, size)
 
@@ -95,7 +96,7 @@ def undisturbed(folder: Path, kind: str) -> Undisturbed:
 def trials_of(
     asked: argparse.Namespace, folder: Path, whole: dict[str, Undisturbed], draw: random.Random
 ) -> Iterator[Trial]:
-    """All trials, one after the other; each in a folder of its own."""
+    """All trials, one after another, each in its own folder."""
     ends = [signal.SIGKILL] * asked.kills + [signal.SIGTERM, signal.SIGINT] * (asked.signals // 2)
     for number, signum in enumerate(ends):
         kind = "sweep" if number % 4 == 3 else "run"
@@ -109,7 +110,7 @@ def trials_of(
 def signalled(
     folder: Path, kind: str, whole: Undisturbed, signum: signal.Signals, draw: random.Random, number: int
 ) -> Trial:
-    """Until the signal has met a process that was still at work."""
+    """A trial whose signal reached the process while it was still at work; it is repeated until it does."""
     fresh, aimed = number % FRESH_EVERY == FRESH_EVERY - 1, signum == signal.SIGKILL and number % 3 == 0
     earliest = 0.0 if signum == signal.SIGKILL else 0.5  # until Python has the handlers
     while True:
@@ -132,7 +133,7 @@ def signalled(
 
 
 def filled(folder: Path, whole: Undisturbed, draw: random.Random, number: int) -> Trial:
-    """On a file system that another file fills at a random instant; where it cannot be mounted, limited files."""
+    """A trial whose disk is full from a random moment on, or with limited files where no disk can be mounted."""
     place = new_folder(folder)
     (place / "out").mkdir()
     mounted = mount(place / "out", f"size={whole.size + ROOM}")
@@ -153,7 +154,7 @@ def filled(folder: Path, whole: Undisturbed, draw: random.Random, number: int) -
 
 
 def continued(place: Path, kind: str, whole: Undisturbed, number: int) -> Iterator[str]:
-    """What is wrong after the same command again, or for every other run after resume=."""
+    """The problems after the same command was given again, or `resume=` for every other run."""
     resumable = kind == "run" and (place / "out" / ".hydra" / "config.yaml").exists()
     command = ["resume=out"] if resumable and number % 2 else COMMANDS[kind]
     if status := status_of(begin(command, place, fresh=False)):
@@ -168,7 +169,7 @@ def continued(place: Path, kind: str, whole: Undisturbed, number: int) -> Iterat
 
 
 def begin(command: list[str], place: Path, fresh: bool, file_size: int | None = None) -> int:
-    """The id of a process that runs `python -m cvae_lightning` in the folder."""
+    """Start `python -m cvae_lightning` in the folder and return the id of its process."""
     sys.stdout.flush()
     if process := os.fork():
         return process
@@ -198,22 +199,22 @@ def begin(command: list[str], place: Path, fresh: bool, file_size: int | None = 
 
 
 def status_of(process: int) -> int:
-    """Its exit status, once it has ended; -signal where one has killed it."""
+    """Wait for the process and return its exit status, or -signal if a signal killed it."""
     return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
 
 
 def result_of(out: Path) -> dict[str, Any]:
-    """The bytes of all weights, and all that metrics.json says but for times and the commit; by path and key."""
+    """The bytes of all weights and the content of each metrics.json, without times and commit, by path and key."""
     result: dict[str, Any] = {str(file.relative_to(out)): file.read_bytes() for file in out.rglob("model.safetensors")}
     for file in out.rglob("metrics.json"):
         metrics = json.loads(file.read_text())
-        del metrics["time"], metrics["environment"]["commit"]  # which changes where somebody commits meanwhile
+        del metrics["time"], metrics["environment"]["commit"]  # somebody may commit in the meantime
         result |= {f"{file.relative_to(out)}, {key}": value for key, value in metrics.items()}
     return result
 
 
 def half_written(place: Path) -> Iterator[str]:
-    """Files that are not what their names say. A .part is what a writer was at; nobody reads it."""
+    """The files that are incomplete. A .part file may be: it was being written, and nothing reads it."""
     for file in (place / "out").rglob("*"):
         skipped = file.is_dir() or file.suffix == ".part" or any(file.match(pattern) for pattern in GROWING)
         if not skipped and not is_whole(file, file.read_bytes()):
@@ -221,7 +222,7 @@ def half_written(place: Path) -> Iterator[str]:
 
 
 def is_whole(file: Path, content: bytes) -> bool:
-    """By how a file of its kind ends."""
+    """Whether the content ends as a file of this kind does."""
     match file.suffix:
         case ".json":
             return content.endswith((b"}", b"}\n"))
@@ -253,7 +254,7 @@ def files(folder: Path) -> Iterator[Path]:
 
 
 def phase_of(out: Path, kind: str) -> str:
-    """How far the process got, as its files tell it."""
+    """How far the process got, judging by its files."""
     runs = [out] if kind == "run" else [out / "0", out / "1"]
     for run in runs:
         if not (run / "metrics.json").exists():
@@ -267,7 +268,7 @@ def phase_of(out: Path, kind: str) -> str:
 
 
 def table(trials: list[Trial]) -> str:
-    """Markdown: a row for each kind and phase."""
+    """A Markdown table with one row per kind and phase."""
     counts = Counter((trial.kind, trial.phase) for trial in trials)
     passed = Counter((trial.kind, trial.phase) for trial in trials if not trial.problems)
     rows = [f"| {kind} | {phase} | {counts[kind, phase]} | {passed[kind, phase]} |" for kind, phase in sorted(counts)]
@@ -276,7 +277,7 @@ def table(trials: list[Trial]) -> str:
 
 
 def mount(folder: Path, options: str) -> bool:
-    """Whether this process may mount a file system in memory there, and has."""
+    """Mount a file system in memory; whether that was possible."""
     command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
     return subprocess.run(command, capture_output=True, check=False).returncode == 0
 

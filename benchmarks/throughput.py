@@ -1,16 +1,16 @@
-"""Images per second of a training epoch: a bare PyTorch loop, this project's `fit`, and Lightning as tutorials do it.
+"""Measures images per second of training: a bare PyTorch loop, this project's `fit`, and Lightning as in tutorials.
 
     CVAE_DATA_DIR=<folder> python benchmarks/throughput.py [--repeats 5] [--backward-precision medium]
 
-The three take turns in one process. Each trains the paper's CVAE on the 50,000 images with Adam:
+The three take turns in one process. Each trains the paper's CVAE on 50,000 images with Adam:
 
     bare      tensors in memory, a permutation and slices; no trainer, no logging, no checkpoint; Adam fused
     project   `Trainer.fit` with this project's data module, callbacks, checkpoints and event files; Adam fused
-    tutorial  `Trainer.fit` with torchvision's MNIST, ToTensor and a DataLoader, torch.optim.Adam as it comes, and
-              Trainer's defaults: a progress bar, a checkpoint, a logger, and the loss logged at every step
+    tutorial  `Trainer.fit` with torchvision's MNIST, ToTensor and a DataLoader, torch.optim.Adam with its defaults,
+              and Trainer with its defaults: a progress bar, a checkpoint, a logger, and the loss logged at every step
 
-An epoch is timed from its start to its last optimiser step, without validation. In each turn a way trains four epochs,
-of which the first is not counted.
+An epoch is timed from its start to its last optimiser step, without validation. Each turn trains four epochs and does
+not count the first.
 """
 
 import argparse
@@ -143,7 +143,7 @@ def main() -> None:
     parser.add_argument("--backward-precision", default="medium", choices=["highest", "high", "medium"])
     arguments = parser.parse_args()
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
-    warnings.simplefilter("ignore")  # Lightning's advice on num_workers is what the tutorial way is about
+    warnings.simplefilter("ignore")  # Lightning advises more workers, which the tutorial does not have
 
     data = DataModule(IdxSource("mnist", "MNIST", arguments.data_dir), BATCH_SIZE)
     data.prepare_data()

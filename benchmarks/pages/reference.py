@@ -1,11 +1,10 @@
 """The tables between markers in README.md, docs/results.md and multirun/reference/README.md."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pandas as pd
 from kept import kept
-from writing import spread, spreads, table
+from writing import mean_and_sd, spread, spreads, table
 
 from cvae_lightning.reports.statistics import rank_correlation
 from cvae_lightning.runs.paper import TABLE_2, TABLE_3
@@ -16,27 +15,22 @@ PAPER = {"ssim": 4, "mse": 4, "fid_pixel": 2, "score": 2}
 
 
 def beside_the_paper() -> str:
-    """The paper's rows in README.md: val, test and the paper's own number."""
-    in_table_3 = {
-        "CVAE, `epochs=10 lr=0.002`": (10, 20, 0.002),
-        "CVAE, `epochs=50 latent_dim=15 lr=0.002`": (50, 15, 0.002),
-        "CVAE, the default, Table 1": (10, 20, 0.005),
-    }
+    """Three rows of the paper's Table 3 and the VAE of its Table 2: ours on val and on test, and the paper's number."""
     rows = kept("table3/sweep").set_index(["epochs", "latent_dim", "lr"]).sort_index()
-    body = {
-        title: [*both_splits(title, rows.loc[[key]]), ["", "paper", "-", "-", "-", f"{TABLE_3[key]:g} (Table 3)"]]
-        for title, key in in_table_3.items()
-    }
-    vae, paper = "VAE, `model=vae epochs=50 lr=0.002`", TABLE_2["vae"]
-    numbers = [f"{paper['ssim']:g}", f"{paper['mse']:g}", "-", f"{paper['score']:g} (Table 2)"]
-    body[vae] = [*both_splits(vae, table_2("vae", 20)), ["", "paper", *numbers]]
-    order = [*list(in_table_3)[:2], vae, *list(in_table_3)[2:]]
-    return table(["run", "", "SSIM", "MSE", "fid_pixel", "Score"], [line for title in order for line in body[title]])
-
-
-def both_splits(title: str, rows: pd.DataFrame) -> Iterator[list[str]]:
-    for split, first in (("val", title), ("test", "")):
-        yield [first, split, *spreads(rows, {f"{split}/{key}": num for key, num in PAPER.items()})]
+    vae = TABLE_2["vae"]
+    in_table_2 = [f"{vae['ssim']:g}", f"{vae['mse']:g}", "-", f"{vae['score']:g} (Table 2)"]
+    body = []
+    for title, key in (
+        ("CVAE, `epochs=10 lr=0.002`", (10, 20, 0.002)),
+        ("CVAE, `epochs=50 latent_dim=15 lr=0.002`", (50, 15, 0.002)),
+        ("VAE, `model=vae epochs=50 lr=0.002`", None),
+        ("CVAE, the default, Table 1", (10, 20, 0.005)),
+    ):
+        ours = rows.loc[[key]] if key else table_2("vae", 20)
+        for split, first in (("val", title), ("test", "")):
+            body.append([first, split, *spreads(ours, {f"{split}/{name}": num for name, num in PAPER.items()})])
+        body.append(["", "paper", *(["-", "-", "-", f"{TABLE_3[key]:g} (Table 3)"] if key else in_table_2)])
+    return table(["run", "", "SSIM", "MSE", "fid_pixel", "Score"], body)
 
 
 def table_2(model: str, latent_dim: int) -> pd.DataFrame:
@@ -46,18 +40,16 @@ def table_2(model: str, latent_dim: int) -> pd.DataFrame:
 
 def three_models() -> str:
     """The paper's CVAE, its VAE, and `experiment=best`, on test."""
-    benchmark = kept("benchmark/families").set_index("name")
-    best = kept("best/sweep")
-    lines = {
-        "the paper's CVAE: `experiment=table2/cvae`": (table_2("cvae", 20), "cvae_paper", 4),
-        "the paper's VAE: `experiment=table2/vae`": (table_2("vae", 20), "vae_paper", 4),
-        "`experiment=best`": (best[best["model"] == "cvae"], "cvae_best", 5),
-    }
+    families = kept("benchmark/families").set_index("name")
     body = []
-    for title, (rows, name, decimals) in lines.items():
-        leak, sd = benchmark.loc[name, ["test/label_leak", "test/label_leak/sd"]]
-        columns = {"test/ssim": 4, "test/mse": decimals, "test/elbo": 2, "test/kl": 2}
-        body.append([title, *spreads(rows, columns), f"{leak:.3f} ± {sd:.3f}"])
+    for title, name, in_mse in (
+        ("the paper's CVAE: `experiment=table2/cvae`", "cvae_paper", 4),
+        ("the paper's VAE: `experiment=table2/vae`", "vae_paper", 4),
+        ("`experiment=best`", "cvae_best", 5),
+    ):
+        columns = {"test/ssim": 4, "test/mse": in_mse, "test/elbo": 2, "test/kl": 2, "test/label_leak": 3}
+        row: Any = families.loc[name]
+        body.append([title, *(mean_and_sd(row[key], row[f"{key}/sd"], num) for key, num in columns.items())])
     return table(["run", "SSIM", "MSE", "ELBO, nats", "KL, nats", "`label_leak`"], body)
 
 
@@ -84,9 +76,8 @@ def likelihood() -> str:
         [f"`experiment={name}`", training[name], *spreads(rows[rows["experiment"] == name], columns), public[name]]
         for name in training
     ]
-    return table(
-        ["preset", "training, one core", "`nll_iw`, val", "`nll_iw`, test", "`elbo`, test", "public, test"], body
-    )
+    head = ["preset", "training, one core", "`nll_iw`, val", "`nll_iw`, test", "`elbo`, test", "public, test"]
+    return table(head, body)
 
 
 def rows_of_table_3() -> pd.DataFrame:
