@@ -27,7 +27,7 @@ from cvae_lightning.core.build import CONF
 from cvae_lightning.core.errors import UserError
 from cvae_lightning.data.idx_source import IdxSource
 from cvae_lightning.drawing.commands import embed, interpolate, reconstruct, sample, traverse
-from cvae_lightning.evaluators import judged
+from cvae_lightning.evaluators import sample_quality
 from cvae_lightning.exporters.export import export
 from cvae_lightning.exporters.onnx_models import CLOSE, largest_difference, onnx_graph, parts_of
 from cvae_lightning.judging import store as judge_files
@@ -139,7 +139,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Figure, "savefig", lambda *_, **__: None)
     monkeypatch.setattr(SummaryWriter, "add_figure", lambda *_: None)
     monkeypatch.setattr(judge_files, "fit", functools.partial(fit, epochs=1))
-    monkeypatch.setattr(judged, "SAMPLES_PER_CLASS", 10)
+    monkeypatch.setattr(sample_quality, "SAMPLES_PER_CLASS", 10)
 
 
 @pytest.mark.usefixtures("_quick")

@@ -17,7 +17,7 @@ from omegaconf import OmegaConf
 from cvae_lightning.core.errors import UserError
 from cvae_lightning.data.sources import ReadOnce
 from cvae_lightning.data.splits import Split, split_off
-from cvae_lightning.evaluators import judged
+from cvae_lightning.evaluators import sample_quality
 from cvae_lightning.judging import classifier
 from cvae_lightning.judging import store as judge_files
 from cvae_lightning.reports.pages import write_report
@@ -71,7 +71,7 @@ def train_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
     """A function: train one epoch on these labels with every evaluator, and return the run."""
     monkeypatch.setattr(Figure, "savefig", lambda *_, **__: None)  # which takes most of the time
     monkeypatch.setattr(judge_files, "fit", functools.partial(classifier.fit, epochs=1))
-    monkeypatch.setattr(judged, "SAMPLES_PER_CLASS", 3)
+    monkeypatch.setattr(sample_quality, "SAMPLES_PER_CLASS", 3)
     numbers = iter(range(10_000))
 
     def begin(labels: list[int], test_labels: list[int], *overrides: str) -> Run:
