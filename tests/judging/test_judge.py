@@ -283,7 +283,7 @@ def test_shuffled_labels_bring_accuracy_to_a_tenth(digits: tuple[Split, Split], 
 def test_the_ends_of_the_interval_are_as_far_from_the_accuracy_as_wilson_says(
     digits: tuple[Split, Split], tmp_path: Path
 ) -> None:
-    """At either end p, the accuracy is 1.96 standard deviations away, those of a share of samples with expectation p."""
+    """At either end p, the accuracy is 1.96 standard deviations of a proportion with expectation p away."""
     train, val = digits
     numbers = judged(Copies(val), val, train, tmp_path)
     for end in (numbers["accuracy_low"], numbers["accuracy_high"]):
