@@ -1,4 +1,4 @@
-"""Binary images from grey ones, for likelihoods that compare with the literature's."""
+"""Black-and-white images from grey ones, so that likelihoods compare with those in the literature."""
 
 from zlib import crc32
 
@@ -14,16 +14,18 @@ IMAGES_AT_ONCE = 10_000
 
 
 def check_binarize(how: str | None) -> str | None:
+    """`how`, if it is one of the ways to binarise or null. Raises UserError otherwise."""
     if how not in (None, DYNAMIC, STATIC_THRESHOLD):
-        refuse(f"null, {DYNAMIC} or {STATIC_THRESHOLD}", "data.binarize", how, "null leaves the grey levels.")
+        refuse(f"null, {DYNAMIC} or {STATIC_THRESHOLD}", "data.binarize", how, "null keeps the grey levels.")
     return how
 
 
 def binarized(split: Split, how: str | None, name: str) -> Split:
-    """The split with bytes 0 and 255 alone, the same each time; as it is where `how` is null.
+    """The split with the bytes 0 and 255 only, the same on every call; the split itself if `how` is null.
 
-    dynamic: one draw of all pixels, with the grey level as probability, from the stream that `name` names: the same
-    for each seed, model and batch size (Salakhutdinov & Murray 2008 fixed one likewise). static-threshold: x >= 0.5.
+    `dynamic` draws each pixel once, with its grey level as the probability of white, from a random stream of its own
+    for `name`. The draw is the same for every seed, model and batch size; Salakhutdinov & Murray 2008 fixed one in the
+    same way. `static-threshold` makes the pixels with x >= 0.5 white.
     """
     if how is None:
         return split
@@ -35,7 +37,7 @@ def binarized(split: Split, how: str | None, name: str) -> Split:
 
 
 def drawn(x: Images, generator: torch.Generator) -> Images:
-    """Each pixel 1 with probability x, else 0."""
+    """A draw of every pixel: 1 with probability x, otherwise 0."""
     return (torch.rand(x.shape, generator=generator, device=x.device) < x).float()
 
 

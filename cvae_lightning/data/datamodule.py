@@ -19,11 +19,11 @@ SIDE = 28  # pixels
 class DataModule(LightningDataModule):
     """Train, val and test of a source, each as one uint8 tensor on the device that trains.
 
-    `fit` reads train and val, never test. The order of the training images follows from `seed` and the epoch.
+    Fitting reads train and val, never test. `seed` and the epoch determine the order of the training images.
 
-    Where `binarize` is static-threshold (x >= 0.5) or dynamic (drawn), all splits hold black and white alone, and so
-    do the images that metrics compare with; dynamic draws the training images anew in each epoch, but val, test and
-    what evaluators see of train once and for all.
+    If `binarize` is static-threshold (x >= 0.5) or dynamic (drawn), all splits have black and white pixels only, and so
+    do the images that metrics compare with. With dynamic, the training images are drawn anew in each epoch; val, test
+    and the train images that evaluators see are drawn once.
     """
 
     def __init__(
@@ -49,14 +49,14 @@ class DataModule(LightningDataModule):
 
     @property
     def num_train_images(self) -> int:
-        """The number of images of train, of which an epoch has one or more passes."""
+        """The number of images in train; an epoch passes over them `passes_per_epoch` times."""
         return len(self.source.fit_splits()[0].labels)
 
     def prepare_data(self) -> None:
         self.source.prepare()
 
     def setup(self, stage: str) -> None:
-        """Read what the stage needs and is not there yet: the test set for stage "test" only."""
+        """Read the splits of the stage unless they have been read: test for the stage "test", else train and val."""
         wanted = ("test",) if stage == "test" else ("train", "val")
         if all(name in self.splits for name in wanted):
             return
@@ -73,7 +73,7 @@ class DataModule(LightningDataModule):
         return self._loader
 
     def batches(self, split: str) -> Loader:
-        """The images of train, val or test once, in their own order."""
+        """A loader of the images of train, val or test, each once and in their own order."""
         return Loader(self.splits[split], EVALUATION_BATCH_SIZE)
 
     def val_dataloader(self) -> Loader:
@@ -83,7 +83,7 @@ class DataModule(LightningDataModule):
         return self.batches("test")
 
     def state_dict(self) -> dict[str, int]:
-        """The training loader's; Lightning itself restores a loader's state in the middle of an epoch only."""
+        """The state of the training loader, which Lightning itself would restore only in the middle of an epoch."""
         return self._loader.state_dict()
 
     def load_state_dict(self, state_dict: dict[str, int]) -> None:

@@ -1,4 +1,4 @@
-"""scikit-learn's scanned digits: a data set that needs no network."""
+"""The scanned digits of scikit-learn, a data set that needs no network."""
 
 import hashlib
 
@@ -17,7 +17,7 @@ class Digits:
         self.digests: dict[str, str] = {}
 
     def prepare(self) -> None:
-        """Nothing to do: the digits come with scikit-learn."""
+        """Do nothing: the digits come with scikit-learn."""
 
     def fit_splits(self) -> tuple[Split, Split]:
         fit, _ = self._fit_and_test()

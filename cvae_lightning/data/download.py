@@ -1,4 +1,4 @@
-"""Downloading the files of a data set: with a time limit, checked, whole or not at all, one process at a time."""
+"""Downloads of a data set's files: with a time limit, verified, written atomically, one process at a time."""
 
 import contextlib
 import gzip
@@ -21,14 +21,15 @@ LOCK = ".lock"
 
 
 class DownloadFailed(Exception):
-    """A file could be had from no mirror, or could not be written; the message says why."""
+    """No mirror delivered a file, or it could not be written; the message says why."""
 
 
 def download_missing(directory: Path, archives: dict[str, str], mirrors: Sequence[str]) -> None:
-    """Fetch what `directory` lacks of `archives` (file name ending in .gz -> MD5) and unpack it there.
+    """Download the `archives` that are missing in `directory`, and unpack them there.
 
-    Processes that want the same directory wait for the first, and then find the files. Each digest is noted in
-    SHA256SUMS. Raises DownloadFailed; folders that were made for it and are empty then are removed.
+    `archives` maps names of files, which end in .gz, to their MD5. Processes that need the same directory wait for the
+    first one, and then find the files. The SHA-256 of each unpacked file is added to SHA256SUMS. Raises DownloadFailed,
+    after it has removed the folders that were made for the download and are still empty.
     """
     made = [folder for folder in (directory, *directory.parents) if not folder.exists()]
     try:
@@ -45,7 +46,7 @@ def download_missing(directory: Path, archives: dict[str, str], mirrors: Sequenc
 
 
 def _remove_empty(folders: Sequence[Path]) -> None:
-    """Remove `folders`, the innermost first, up to one that holds more than the lock."""
+    """Remove `folders`, innermost first, until one contains more than the lock."""
     with contextlib.suppress(OSError):
         for folder in folders:
             if [path.name for path in folder.iterdir()] == [LOCK]:
@@ -70,7 +71,7 @@ def _fetch(archive: str, md5: str, mirrors: Sequence[str]) -> bytes:
 
 
 def _reason(error: Exception) -> str:
-    """The innermost words of an error that urllib has wrapped."""
+    """The message of the error that urllib has wrapped."""
     reason = getattr(error, "reason", None) or error
     return str(getattr(reason, "strerror", None) or reason)
 

@@ -1,4 +1,4 @@
-"""IDX files, the format of MNIST and its kin: read, and checked against what they should be."""
+"""Reading and verifying IDX files, the format of MNIST and similar data sets."""
 
 import gzip
 import hashlib
@@ -22,17 +22,17 @@ LIST_FILES = "sha256sum *ubyte* > SHA256SUMS"
 
 
 def find(directory: Path, name: str) -> Path | None:
-    """The file, raw or with the ending .gz, under MNIST's own name or Kaggle's (train-images.idx3-ubyte)."""
+    """The path of a file, raw or .gz, under MNIST's own name or Kaggle's (train-images.idx3-ubyte), if it exists."""
     names = (name, name.replace("-idx", ".idx"))
     paths = (directory / f"{name}{ending}" for name in names for ending in ("", ".gz"))
     return next((path for path in paths if path.is_file()), None)
 
 
 def read_checked(path: Path, num_dims: int, official: str | None) -> tuple[npt.NDArray[np.uint8], str]:
-    """The array in the IDX file `path` (raw or gzip) and the SHA-256 of the uncompressed file.
+    """The array in the IDX file `path` (raw or gzip), and the SHA-256 of the uncompressed file.
 
-    The digest must be `official`, or the one that a file SHA256SUMS beside it gives; where there is neither, a warning
-    says so. Raises UserError, naming the file, where it is truncated, not IDX, or not what its digest says.
+    The digest must equal `official`, or the one in the file SHA256SUMS beside it; if there is neither, a warning says
+    so. Raises UserError, naming the file, if it is truncated, is not IDX, or has another digest.
     """
     stored = path.read_bytes()
     content = _uncompressed(path, stored)
@@ -42,12 +42,12 @@ def read_checked(path: Path, num_dims: int, official: str | None) -> tuple[npt.N
 
 
 def is_idx(start: bytes) -> bool:
-    """Whether a file that begins like this holds bytes as IDX, or is compressed, as IDX files often are."""
+    """Whether a file that begins with `start` holds bytes in IDX format, or is gzip, as IDX files often are."""
     return start.startswith((bytes([0, 0, UBYTE]), GZIP))
 
 
 def read_array(path: Path, num_dims: int) -> npt.NDArray[np.uint8]:
-    """The array in a file of the user's own, for which there is no digest."""
+    """The array in an IDX file of the user's own, which has no digest to check."""
     return _parse(path, _uncompressed(path, path.read_bytes()), num_dims)
 
 
@@ -61,9 +61,9 @@ def _uncompressed(path: Path, stored: bytes) -> bytes:
 
 
 def _check_digest(path: Path, stored: str, uncompressed: str, official: str | None) -> None:
-    """Compare with the official digest and with those in SHA256SUMS, which are of the file as stored or uncompressed.
+    """Compare the digests of a file, stored and uncompressed, with the official one and those in SHA256SUMS.
 
-    One that fits is enough. Raises UserError where there are some and none fits.
+    One match is enough. Raises UserError if there are digests and none matches; warns if there is none.
     """
     sums = path.with_name("SHA256SUMS")
     digests = listed_digests(sums)
@@ -88,7 +88,7 @@ def _check_digest(path: Path, stored: str, uncompressed: str, official: str | No
 def _parse(path: Path, content: bytes, num_dims: int) -> npt.NDArray[np.uint8]:
     header = 4 + 4 * num_dims
     if content[:4] != bytes([0, 0, UBYTE, num_dims]) or len(content) < header:
-        raise UserError(f"Expected an IDX file of {num_dims}-dimensional bytes, got {path}. Replace it.")
+        raise UserError(f"Expected an IDX file with a {num_dims}-dimensional array of bytes, got {path}. Replace it.")
     shape = tuple(int(size) for size in np.frombuffer(content, ">u4", num_dims, offset=4))
     if len(content) - header != math.prod(shape):
         got = f"{len(content) - header} of {math.prod(shape)} bytes"

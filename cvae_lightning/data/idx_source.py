@@ -15,12 +15,13 @@ NUM_DIMS = {"images-idx3-ubyte": 3, "labels-idx1-ubyte": 1}
 
 
 class IdxSource:
-    """A data set of torchvision's MNIST family: `<data_dir>/<dataset>/raw/*-ubyte`, raw or .gz.
+    """A data set of torchvision's MNIST family, read from `<data_dir>/<dataset>/raw/*-ubyte`, raw or .gz.
 
-    Kaggle's names, such as train-images.idx3-ubyte, are read too, and recorded under the usual ones.
+    Files with Kaggle's names, such as train-images.idx3-ubyte, are read too, and recorded under the usual names.
 
-    `dataset` is torchvision's class name; its mirrors are asked for missing files. `sha256` gives official digests of
-    uncompressed files. The official training set is split 5:1 into train and val by a permutation with `split_seed`.
+    `dataset` is the name of a class in torchvision, from whose mirrors missing files are downloaded. `sha256` maps
+    names to the official digests of uncompressed files. A permutation with `split_seed` splits the official training
+    set 5:1 into train and val.
     """
 
     def __init__(
@@ -48,7 +49,7 @@ class IdxSource:
             if misplaced := find(folder, missing[0]):
                 what = f"the files of {self.name} in {self.directory}"
                 refuse(what, "data_dir", str(misplaced), "Move them there, or name another data_dir.")
-        from torchvision import datasets  # seconds to import, and only its addresses are needed
+        from torchvision import datasets  # slow to import, and needed only for the addresses of the mirrors
 
         family = getattr(datasets, self.dataset, None)
         if family is None:
@@ -59,7 +60,7 @@ class IdxSource:
             lacking = "none" if len(missing) == 2 * len(NUM_DIMS) else f"no {', '.join(missing)}"
             raise DataUnavailable(
                 f"Expected the files of {self.name} in {self.directory} (data_dir), got {lacking} ({error}). "
-                "Put them there, or run once with a network."
+                "Put them there, or run once with a network connection."
             ) from error
 
     def _missing(self) -> list[str]:

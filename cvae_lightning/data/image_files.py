@@ -1,4 +1,4 @@
-"""Images of a user's own: pictures, npz archives and IDX files, brought to the size that a model was trained on."""
+"""The user's own images: pictures, npz archives and IDX files, resized to what a model was trained on."""
 
 import logging
 import math
@@ -20,28 +20,29 @@ from cvae_lightning.data.idx import is_idx, read_array
 
 log = logging.getLogger(__name__)
 
-BRIGHT = 0.5  # mean level of the border from which an image looks like dark on light
-MOST_PIXELS = 80_000_000  # of all frames of a picture
+BRIGHT = 0.5  # mean level of the border above which an image is probably dark on light
+MOST_PIXELS = 80_000_000  # in all frames of a picture together
 ONE_PICTURE = ("MPO", "PSD")  # formats whose other frames are previews, depth maps or layers
 
 Array = npt.NDArray[Any]
 
 
 def read_images(paths: Sequence[str | Path], size: tuple[int, int], invert: bool = False) -> Images:
-    """(batch, 1, *size) in [0, 1], all images of all files, light on dark; `invert` for dark on light.
+    """All images of all files, (batch, 1, *size) in [0, 1], light on dark.
 
-    The content of a file says what it is. Pictures are turned upright and made grey, and each frame or page of one is
-    an image. An IDX file, a .npy or an .npz, under `images` or as its only array, holds (batch, height, width), with
-    one channel first or last or none, one image of `size`, or images of `size` as rows of pixels: integers in
-    0..255, floats in [0, 1], or booleans. Images of another size are shrunk or enlarged as a whole and centred, with
-    a warning. Raises UserError, naming the file, for everything else.
+    The content of a file decides what it is, not its name. Pictures are turned upright and converted to grey, and each
+    frame or page is one image. An IDX or .npy file, or an .npz file (its array `images`, or its only array), holds
+    (batch, height, width) with or without a single channel first or last, one image of `size`, or images of `size` as
+    rows of pixels; its values are integers in 0..255, floats in [0, 1], or booleans. Images of another size are scaled
+    without distortion and centred, with a warning. `invert` is for files that are dark on light. Raises UserError,
+    naming the file, for anything else.
     """
     read = [_read(Path(str(path)), size, invert) for path in paths]
     if invert:
         read = [1 - images for images in read]
     for path, images in zip(paths, read, strict=True):
         if not invert and float(_border(images).mean()) > BRIGHT:
-            log.warning("%s looks dark on light, and the model knows light on dark: try invert=true.", path)
+            log.warning("%s looks dark on light, but the model was trained on light on dark: try invert=true.", path)
         if tuple(images.shape[2:]) != size:
             had, new = ("x".join(map(str, shape)) for shape in (images.shape[2:], size))
             log.warning("%s has %s pixels: resized to %s.", path, had, new)
@@ -49,7 +50,7 @@ def read_images(paths: Sequence[str | Path], size: tuple[int, int], invert: bool
 
 
 def fitted(images: Images, size: tuple[int, int]) -> Images:
-    """As large as goes into `size` without distortion, in the middle, on black."""
+    """`images` scaled without distortion to the largest size that fits into `size`, and centred on black."""
     height, width = images.shape[2:]
     if (height, width) == size:
         return images
@@ -61,9 +62,9 @@ def fitted(images: Images, size: tuple[int, int]) -> Images:
 
 
 def _read(path: Path, size: tuple[int, int], invert: bool) -> Images:
-    """(batch, 1, height, width) in [0, 1]."""
+    """The images in a file, (batch, 1, height, width) in [0, 1]."""
     if not path.is_file():
-        raise UserError(f"Expected an image file (images), got {str(path)!r}. Name a file that is there.")
+        raise UserError(f"Expected an image file (images), got {str(path)!r}. Name a file that exists.")
     with path.open("rb") as file:
         start = file.read(6)
     try:
@@ -84,7 +85,7 @@ def _read(path: Path, size: tuple[int, int], invert: bool) -> Images:
 
 
 def _picture(path: Path, background: int) -> Array:
-    """(frames, height, width), grey."""
+    """The frames of a picture in grey, (frames, height, width)."""
     with warnings.catch_warnings():
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         image = Image.open(path)
@@ -96,14 +97,14 @@ def _picture(path: Path, background: int) -> Array:
 
 
 def _frames(image: Image.Image, num: int) -> Iterator[Image.Image]:
-    """The first `num` frames, each upright."""
+    """The first `num` frames of a picture, each upright."""
     for frame in range(num):
         image.seek(frame)
         yield ImageOps.exif_transpose(image)
 
 
 def _grey(image: Image.Image, background: int) -> Array:
-    """What is transparent shows the background, and 16 bits are scaled, which Pillow itself would cut off."""
+    """A frame in grey. Transparent parts show the background; 16-bit levels are scaled, which Pillow would clip."""
     if image.mode == "F":
         return np.asarray(image)
     if image.mode.startswith("I"):
@@ -126,13 +127,13 @@ def _numpy_array(path: Path) -> Array:
 
 
 def _in_batch(array: Array, size: tuple[int, int]) -> Array:
-    """(batch, height, width)."""
+    """An array as images (batch, height, width). Raises ValueError for a shape that could mean something else."""
     match array.shape:
         case (pixels,) | (_, pixels) if pixels == math.prod(size):
             return array.reshape(-1, *size)
         case (height, width) | (height, width, 1) if (height, width) == size:
             return array.reshape(1, *size)
-        case (_, height, width) if (height, width) == size or width > 4:  # 3 or 4 are channels of colour
+        case (_, height, width) if (height, width) == size or width > 4:  # a last axis of 3 or 4 is colour
             return array
         case (batch, 1, height, width) | (batch, height, width, 1):
             return array.reshape(batch, height, width)
@@ -141,7 +142,7 @@ def _in_batch(array: Array, size: tuple[int, int]) -> Array:
 
 
 def _levels(array: Array) -> Array:
-    """float32 in [0, 1]."""
+    """An array as float32 in [0, 1]. Raises ValueError for another type or range of values."""
     white = 255 if array.dtype.kind in "iu" else 1
     if array.dtype.kind not in "biuf" or not array.size:
         raise ValueError(f"it holds {array.dtype} {array.shape}; write integers in 0..255 or floats in [0, 1].")
@@ -150,11 +151,12 @@ def _levels(array: Array) -> Array:
         got = f"{array.dtype} from {low} to {high}"
         raise ValueError(f"it holds {got}; write integers in 0..255 or floats in [0, 1].")
     if white == 255 and high == 1:
-        raise ValueError("it holds the integers 0 and 1 alone; write booleans, or 0 and 255.")
+        raise ValueError("it holds only the integers 0 and 1; write booleans, or 0 and 255.")
     return array.astype("f4") / np.float32(white)
 
 
 def _border(images: Images) -> Tensor:
+    """The outermost pixels of all images."""
     inside = torch.zeros(images.shape[2:], dtype=torch.bool)
     inside[1:-1, 1:-1] = True
     return images[..., ~inside]

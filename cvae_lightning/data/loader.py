@@ -1,4 +1,4 @@
-"""The loader: batches from a split that lies in memory."""
+"""The loader, which makes batches from a split in memory."""
 
 from collections.abc import Iterator
 
@@ -11,16 +11,16 @@ from cvae_lightning.core.shapes import Batch
 from cvae_lightning.data.binarize import drawn
 from cvae_lightning.data.splits import Split
 
-DRAWS, SHIFTS = 1, 2  # tell their streams from that of the order, where all have one seed
+DRAWS, SHIFTS = 1, 2  # keep these random streams apart from that of the order, which may have the same seed
 
 
 class Loader:
     """Batches (x, y) of a split: slices, or slices of a seeded permutation that changes each epoch.
 
-    Images become float32 in [0, 1] a batch at a time, on the device where the split lies. `passes` repeats the split
-    within an epoch, each pass in an order of its own. With `draw_seed` each image is drawn anew whenever it comes, its
-    grey levels being the probabilities of white pixels; with `max_shift` every second batch, on average, is moved by up
-    to so many pixels along each axis. A checkpoint needs the number of finished epochs only.
+    Images become float32 in [0, 1] one batch at a time, on the device of the split. An epoch has `passes` passes over
+    the split, each in its own order. With `draw_seed`, every image is drawn anew in every pass, with its grey levels as
+    the probabilities of white pixels. With `max_shift`, every second batch on average is moved by up to that many
+    pixels along each axis. The state in a checkpoint is the number of finished epochs.
     """
 
     def __init__(
@@ -32,7 +32,7 @@ class Loader:
         draw_seed: int | None = None,
         max_shift: int = 0,
     ) -> None:
-        order = 16 * passes * len(split.labels)  # of each pass, and of all passes
+        order = 16 * passes * len(split.labels)  # bytes: the order within each pass, and all of them in one tensor
         check_memory(order, f"data.passes_per_epoch={passes}", "1 is the usual epoch.")
         self.split = split
         self.batch_size = batch_size
@@ -40,15 +40,15 @@ class Loader:
         self.passes = passes
         self.draw_seed = draw_seed
         self.max_shift = max_shift
-        self.epoch = 0  # finished ones
+        self.epoch = 0  # number of finished epochs
 
     def __len__(self) -> int:
-        """Batches in an epoch; the last may be smaller than the others."""
+        """The number of batches in an epoch; the last may be smaller than the others."""
         return -(-self.num_images // self.batch_size)
 
     @property
     def num_images(self) -> int:
-        """Images in an epoch."""
+        """The number of images in an epoch."""
         return self.passes * len(self.split.labels)
 
     def __iter__(self) -> Iterator[Batch]:
@@ -74,7 +74,7 @@ class Loader:
         self.epoch = state["epoch"]
 
     def _order(self) -> torch.Tensor:
-        """Drawn on the CPU, so that it is the same on every device."""
+        """The order of the images in this epoch, drawn on the CPU so that it is the same on every device."""
         num_images = len(self.split.labels)
         if self.shuffle_seed is None:
             return torch.arange(num_images)
@@ -82,14 +82,14 @@ class Loader:
         return torch.cat([torch.randperm(num_images, generator=generator) for _ in range(self.passes)])
 
     def _draws(self) -> torch.Generator | None:
-        """The epoch's stream of draws, on the device where they are made."""
+        """The random stream from which this epoch's pixels are drawn, on the device of the split; or None."""
         if self.draw_seed is None:
             return None
         generator = torch.Generator(self.split.images.device)
         return generator.manual_seed(seed_of(self.draw_seed, self.epoch, DRAWS))
 
     def _shifts(self) -> Iterator[list[int]]:
-        """How far each batch of the epoch is moved to the right and down."""
+        """How many pixels each batch of this epoch is moved to the right and down."""
         if not self.max_shift:
             return iter([])
         generator = torch.Generator().manual_seed(seed_of(self.shuffle_seed or 0, self.epoch, SHIFTS))

@@ -1,4 +1,4 @@
-"""Data sets: what each one offers, and how the data set that a configuration names is read once per process."""
+"""Sources: what a data set offers. Each data set is read once per process."""
 
 import functools
 import json
@@ -12,9 +12,9 @@ from cvae_lightning.data.splits import Split
 
 
 class Source(Protocol):
-    """A data set that knows how it is split 5:1:1.
+    """A data set and its split into train, val and test, 5:1:1.
 
-    One that may have to be downloaded also has a method `available`, which says whether all its files are here.
+    A source that may have to be downloaded also has a method `available`, which returns whether all files are here.
     """
 
     name: str
@@ -26,14 +26,16 @@ class Source(Protocol):
         ...
 
     def fit_splits(self) -> tuple[Split, Split]:
-        """Train and val; nothing of the test set is read."""
+        """The train and val splits; nothing of the test set is read."""
         ...
 
-    def test_split(self) -> Split: ...
+    def test_split(self) -> Split:
+        """The test split."""
+        ...
 
 
 class ReadOnce:
-    """A source that is read once, however many data modules share it."""
+    """A source whose splits are read once, however many data modules share it."""
 
     def __init__(self, source: Source) -> None:
         self.source = source
@@ -61,7 +63,7 @@ class ReadOnce:
 
 
 def source_of(config: DictConfig) -> ReadOnce:
-    """The data set that a run's configuration names; runs of the same one share it."""
+    """The data set in a run's configuration; all runs on the same data set share one source."""
     return _source(json.dumps(OmegaConf.to_container(config.data.module.source, resolve=True)))
 
 

@@ -1,4 +1,4 @@
-"""A split of a data set: one tensor of images, one of labels; and how splits are drawn."""
+"""A split of a data set: a tensor of images and one of labels; and splitting at random."""
 
 from typing import NamedTuple
 
@@ -9,10 +9,13 @@ from cvae_lightning.core.shapes import ByteImages, Labels
 
 
 class Split(NamedTuple):
+    """Images (N, C, H, W) as bytes, and their labels (N,)."""
+
     images: ByteImages
     labels: Labels
 
     def take(self, index: Tensor) -> "Split":
+        """The images and labels at the positions `index`."""
         return Split(self.images.index_select(0, index), self.labels.index_select(0, index))  # faster than [index]
 
     def to(self, device: torch.device) -> "Split":
@@ -20,7 +23,10 @@ class Split(NamedTuple):
 
 
 def split_off(split: Split, fraction: float, seed: int, stratified: bool = False) -> tuple[Split, Split]:
-    """(rest, part): `part` is a seeded draw of round(fraction * size) images; of each class, if stratified."""
+    """Split into (rest, part) at random; `part` has round(fraction * size) images.
+
+    If `stratified`, that holds for each class: round(fraction * size of the class) of its images.
+    """
     generator = torch.Generator().manual_seed(seed)
     groups = [torch.arange(len(split.labels))]
     if stratified:

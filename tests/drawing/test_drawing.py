@@ -203,7 +203,7 @@ def test_labels_choose_among_the_images_of_a_split(call: Call) -> None:
     assert set(call("reconstruct", "labels=[2,7]", "split=test")["labels"].tolist()) == {2, 7}
 
 
-def test_images_of_ones_own_are_taken_from_any_file(call: Call, runs: dict[str, Run], tmp_path: Path) -> None:
+def test_the_users_own_images_are_read_from_any_file(call: Call, runs: dict[str, Run], tmp_path: Path) -> None:
     x, y = val_of(runs["cvae"])
     levels = (255 * x[:2, 0]).round().byte().numpy()
     label = int(y[0])
@@ -232,7 +232,7 @@ def test_an_image_of_another_size_is_resized_in_the_middle_with_a_warning(tmp_pa
 def test_an_image_that_is_dark_on_light_is_pointed_out(tmp_path: Path, caplog: Any) -> None:
     Image.new("L", (28, 28), 255).save(tmp_path / "white.png")
     read_images([tmp_path / "white.png"], (28, 28))
-    assert "looks dark on light, and the model knows light on dark: try invert=true." in caplog.text
+    assert "looks dark on light, but the model was trained on light on dark: try invert=true." in caplog.text
     caplog.clear()
     assert read_images([tmp_path / "white.png"], (28, 28), invert=True).max() == 0
     assert not caplog.text
@@ -264,7 +264,7 @@ def test_a_file_that_is_no_image_is_named(tmp_path: Path, name: str) -> None:
         read_images([tmp_path / name], (28, 28))
 
 
-def test_a_cvae_asks_what_ones_own_images_show(call: Call, tmp_path: Path) -> None:
+def test_a_cvae_asks_for_the_labels_of_the_users_own_images(call: Call, tmp_path: Path) -> None:
     Image.new("L", (28, 28)).save(tmp_path / "black.png")
     with pytest.raises(UserError, match=r"one per image \(labels\), got None\. .* conditioned on the label"):
         call("reconstruct", f"images={tmp_path}/black.png")
