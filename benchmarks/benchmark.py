@@ -19,7 +19,7 @@ from kept import ROOT, keep
 from pages.benchmark import FAMILIES, SWEEPS, Family, command
 from PIL import Image
 
-from cvae_lightning.reports.table import ENVIRONMENT, metrics_of
+from cvae_lightning.reports.sweep_frame import ENVIRONMENT, metric_columns
 from cvae_lightning.runs.run import Run
 from cvae_lightning.runs.sweep import Sweep
 
@@ -53,7 +53,7 @@ def row_of(family: Family, rows: pd.DataFrame) -> pd.Series:
     if complete == 0 or complete < len(rows):
         raise SystemExit(f"Expected complete runs of {family.title} in {family.sweep}, got {complete} of {len(rows)}.")
     settings = ["model", "dataset", "epochs", "latent_dim", "lr", "parameters"]
-    metrics, times = metrics_of(rows), ["fit_seconds", "images_per_second"]
+    metrics, times = metric_columns(rows), ["fit_seconds", "images_per_second"]
     return pd.concat(
         [
             pd.Series({"name": family.name, "n": len(rows)}),

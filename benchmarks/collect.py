@@ -13,7 +13,7 @@ import pandas as pd
 import torch
 from kept import keep
 
-from cvae_lightning.reports.table import ENVIRONMENT, metrics_of, settings_of, table_of
+from cvae_lightning.reports.sweep_frame import ENVIRONMENT, metric_columns, setting_columns, sweep_frame
 from cvae_lightning.runs.run import Run
 from cvae_lightning.runs.sweep import Sweep
 from cvae_lightning.training.callbacks.checkpoint import last_checkpoint
@@ -34,12 +34,12 @@ def main() -> None:
 
 def rows_of(sweep: Sweep) -> pd.DataFrame:
     """One row per run that was started: its settings, parameters, metrics, times, and the error if it failed."""
-    frame = table_of(sweep)
+    frame = sweep_frame(sweep)
     frame = frame[frame["status"] != "missing"].reset_index(drop=True)
     runs = [Run(sweep.path / str(run)) for run in frame["run"]]
     frame["parameters"] = [int(run.metrics["parameters"]) if run.complete else None for run in runs]
-    numbers = ["parameters", *metrics_of(frame), "fit_seconds", "images_per_second"]
-    return frame[["run", "status", *settings_of(frame), *numbers, *ENVIRONMENT, "dataset_sha256", "error"]]
+    numbers = ["parameters", *metric_columns(frame), "fit_seconds", "images_per_second"]
+    return frame[["run", "status", *setting_columns(frame), *numbers, *ENVIRONMENT, "dataset_sha256", "error"]]
 
 
 def curves_of(sweep: Sweep) -> pd.DataFrame:

@@ -32,9 +32,9 @@ from cvae_lightning.exporters.export import export
 from cvae_lightning.exporters.onnx_models import CLOSE, largest_difference, onnx_graph, parts_of
 from cvae_lightning.judging import store as judge_files
 from cvae_lightning.judging.classifier import fit
-from cvae_lightning.reports.content import content_of
+from cvae_lightning.reports.content import compose_report
 from cvae_lightning.reports.markdown import markdown
-from cvae_lightning.reports.table import table_of
+from cvae_lightning.reports.sweep_frame import sweep_frame
 from cvae_lightning.runs.run import Run
 from cvae_lightning.runs.sweep import RECORD, Sweep
 from cvae_lightning.training.evaluate import evaluate
@@ -191,9 +191,9 @@ def check_record(run: Run, overrides: str) -> None:
     assert recorded.keys() >= {"model", "network", "likelihood", "prior", "optimizer", "schedule", "sampler"}
     assert {key: str(run.metrics.get(key)) for key in recorded} == recorded
     sweep = Sweep(run.path.parent)
-    frame = table_of(sweep)
+    frame = sweep_frame(sweep)
     (run.path / "figures" / "samples.png").unlink()  # which was not rendered
-    page = markdown(content_of(sweep, frame))
+    page = markdown(compose_report(sweep, frame))
     assert "1 complete" in page
     assert not re.search(r"\b(nan|None)\b", page.partition("## All complete runs")[2])
     (row,) = frame.to_dict("records")

@@ -69,7 +69,7 @@ class SweepInProgress:
         if not sweep.runs:
             sweep.discard()
             return []
-        from cvae_lightning.reports.pages import write_report  # imports matplotlib
+        from cvae_lightning.reports.writing import write_report  # imports matplotlib
 
         print(write_report(sweep))
         failures = sweep.failures

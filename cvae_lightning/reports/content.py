@@ -1,4 +1,4 @@
-"""What the report of a sweep says."""
+"""The content of the report of a sweep."""
 
 import io
 import shlex
@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from PIL import Image, UnidentifiedImageError
 
 from cvae_lightning.core.errors import refuse
-from cvae_lightning.reports.parts import Content, Picture, Section
+from cvae_lightning.reports.formatting import format_table
 from cvae_lightning.reports.plots import heat_maps, ours_against_the_paper, png_of, score_against_epochs, svg_of
 from cvae_lightning.reports.statistics import (
     agreement,
@@ -23,8 +23,8 @@ from cvae_lightning.reports.statistics import (
     varying,
     warnings,
 )
-from cvae_lightning.reports.table import COMPARED, ENVIRONMENT, TIMES, metrics_of, settings_of
-from cvae_lightning.reports.tables import readable
+from cvae_lightning.reports.structure import Picture, Report, Section
+from cvae_lightning.reports.sweep_frame import COMPARED, ENVIRONMENT, TIMES, metric_columns, setting_columns
 from cvae_lightning.runs.sweep import Sweep
 
 STATUSES = ("complete", "running", "failed", "interrupted", "missing")
@@ -32,28 +32,32 @@ FEW = 5
 SHOWN = ["val/ssim", "val/mse", "val/fid_pixel", "val/score", "test/score"]
 
 
-def content_of(sweep: Sweep, frame: pd.DataFrame) -> Content:
-    """The report of a sweep whose runs are the rows of `frame`; without a complete one, it says what became of them."""
+def compose_report(sweep: Sweep, frame: pd.DataFrame) -> Report:
+    """Return the report of a sweep whose runs are the rows of `frame`.
+
+    If no run is complete, the report only states the status of each run.
+    """
     counts = frame["status"].value_counts()
     there = sweep.path.resolve()
-    return Content(
+    return Report(
         title=f"{there.parent.name}/{there.name}",
         command=f"python -m cvae_lightning -m {shlex.join(sweep.record['command'])}",
         counts={status: int(counts.get(status, 0)) for status in STATUSES},
-        facts=_facts(complete_of(frame)),
+        facts=_facts(complete_runs(frame)),
         warnings=warnings(frame, objective_of(frame)),
-        sections=[*_results(sweep, frame), *_incomplete(frame), *_all_runs(complete_of(frame))],
+        sections=[*_results(sweep, frame), *_incomplete(frame), *_all_runs(complete_runs(frame))],
     )
 
 
-def complete_of(frame: pd.DataFrame) -> pd.DataFrame:
+def complete_runs(frame: pd.DataFrame) -> pd.DataFrame:
+    """The rows of the complete runs."""
     return frame[frame["status"] == "complete"]
 
 
-def best_table(frame: pd.DataFrame, families: pd.DataFrame) -> list[str]:
-    """The columns in which settings stand beside each other, their objective first."""
+def best_columns(frame: pd.DataFrame, families: pd.DataFrame) -> list[str]:
+    """The columns of the table that ranks settings: the settings, the objective, and the other main metrics."""
     objective = objective_of(frame)
-    settings = varying(families, [key for key in settings_of(frame) if key != "seed"]) or ["model"]
+    settings = varying(families, [key for key in setting_columns(frame) if key != "seed"]) or ["model"]
     first, seeds = ([], ["n"]) if families["n"].max() > 1 else (["run"], [])
     others = [key for key in SHOWN if key in families and not families[key].equals(families[objective])]
     return [*first, *settings, *seeds, objective, *others]
@@ -62,7 +66,8 @@ def best_table(frame: pd.DataFrame, families: pd.DataFrame) -> list[str]:
 def _facts(complete: pd.DataFrame) -> dict[str, str]:
     if complete.empty:
         return {}
-    shared = {key: values.iloc[0] for key, values in complete[settings_of(complete)].items() if values.nunique() == 1}
+    settings = complete[setting_columns(complete)]
+    shared = {key: values.iloc[0] for key, values in settings.items() if values.nunique() == 1}
     used = {key: " and ".join(short(key, value) for value in complete[key].dropna().unique()) for key in ENVIRONMENT}
     data = complete[["dataset", "dataset_sha256"]].drop_duplicates().itertuples(index=False)
     facts = {
@@ -86,16 +91,16 @@ def _results(sweep: Sweep, frame: pd.DataFrame) -> Iterator[Section]:
     yield Section(
         "Best settings" if seeds else "Best runs",
         f"By {title_of(objective)}, best first. {what}. Test numbers choose nothing.",
-        table=readable(shown, best_table(frame, families)),
+        table=format_table(shown, best_columns(frame, families)),
     )
     beside, n = beside_the_paper(families), ["n"] if seeds else []
     if not beside.empty:
-        settings = varying(beside, [key for key in settings_of(frame) if key != "seed"])
+        settings = varying(beside, [key for key in setting_columns(frame) if key != "seed"])
         yield Section(
             "Beside the paper",
             agreement(beside),
             _plot("against_paper", "Score on test over the paper's; dashed: equal.", ours_against_the_paper(beside)),
-            readable(beside, [*settings, *n, "val/score", "test/score", *COMPARED]),
+            format_table(beside, [*settings, *n, "val/score", "test/score", *COMPARED]),
         )
     diamonds = "" if beside.empty else " Diamonds are the paper's, on test."
     epochs = _plot("epochs", f"Score on val.{diamonds}", score_against_epochs(families))
@@ -104,7 +109,7 @@ def _results(sweep: Sweep, frame: pd.DataFrame) -> Iterator[Section]:
         yield Section("Score against epochs", pictures=epochs)
     if heat:
         yield Section("Learning rate and latent_dim", pictures=heat)
-    samples = list(_samples(sweep, ranked(complete_of(frame), objective), objective))
+    samples = list(_samples(sweep, ranked(complete_runs(frame), objective), objective))
     if samples:
         yield Section("Samples of the best and the worst run", pictures=samples)
 
@@ -119,7 +124,10 @@ def _samples(sweep: Sweep, best_first: pd.DataFrame, objective: str) -> Iterator
 
 
 def _small(png: Path) -> bytes:
-    """The picture in 16 greys, a quarter of the bytes. Of the formats that Pillow opens, some run other programs."""
+    """The picture in 16 shades of grey, a quarter of the size.
+
+    Only PNG is read, since Pillow runs other programs to open some formats.
+    """
     buffer = io.BytesIO()
     try:
         with Image.open(png, formats=["PNG"]) as image:
@@ -138,16 +146,16 @@ def _incomplete(frame: pd.DataFrame) -> Iterator[Section]:
     if not others.empty:
         yield Section(
             "Incomplete runs",
-            "The command that made the sweep, with hydra.sweep.dir=<its directory>, goes on with what is not running.",
-            table=readable(others, ["run", "status", "name", "error"]),
+            "Repeat the command of the sweep with hydra.sweep.dir=<its directory> to train those that are not running.",
+            table=format_table(others, ["run", "status", "name", "error"]),
         )
 
 
 def _all_runs(complete: pd.DataFrame) -> Iterator[Section]:
     if not complete.empty:
-        settings = varying(complete, settings_of(complete)) or ["model"]
-        columns = ["run", *settings, *metrics_of(complete), *COMPARED, *TIMES]
-        yield Section("All complete runs", "sweep.csv has them with all digits.", table=readable(complete, columns))
+        settings = varying(complete, setting_columns(complete)) or ["model"]
+        columns = ["run", *settings, *metric_columns(complete), *COMPARED, *TIMES]
+        yield Section("All complete runs", "sweep.csv has them with all digits.", table=format_table(complete, columns))
 
 
 def _duration(seconds: float) -> str:

@@ -1,23 +1,24 @@
-"""A report as Markdown, with its plots beside it."""
+"""A report as Markdown, which shows the pictures in plots/."""
 
 from collections.abc import Iterator, Sequence
 
 from cvae_lightning.core.escaping import escaped, fenced
-from cvae_lightning.reports.parts import Content, Picture, Table
+from cvae_lightning.reports.structure import Picture, Report, Table
 
 
-def markdown(content: Content) -> str:
-    return "\n".join(_lines(content)) + "\n"
+def markdown(report: Report) -> str:
+    """Return the report as Markdown."""
+    return "\n".join(_lines(report)) + "\n"
 
 
-def _lines(content: Content) -> Iterator[str]:
-    yield from (f"# Sweep {escaped(content.title)}", "", fenced(content.command), "")
-    counts = ", ".join(f"{number} {status}" for status, number in content.counts.items() if number)
-    for name, text in {"Runs": counts or "none", **content.facts}.items():
+def _lines(report: Report) -> Iterator[str]:
+    yield from (f"# Sweep {escaped(report.title)}", "", fenced(report.command), "")
+    counts = ", ".join(f"{number} {status}" for status, number in report.counts.items() if number)
+    for name, text in {"Runs": counts or "none", **report.facts}.items():
         yield f"* {name}: {escaped(text)}"
-    for warning in content.warnings:
+    for warning in report.warnings:
         yield from ("", f"> **Warning.** {escaped(warning)}")
-    for section in content.sections:
+    for section in report.sections:
         yield from ("", f"## {section.title}")
         if section.text:
             yield from ("", escaped(section.text))
@@ -28,7 +29,7 @@ def _lines(content: Content) -> Iterator[str]:
 
 
 def _pictures(pictures: Sequence[Picture]) -> Iterator[str]:
-    """A picture and its caption; two of them side by side."""
+    """A picture with its caption; several pictures side by side."""
     images = [f"![{escaped(picture.caption)}](plots/{picture.name}.png)" for picture in pictures]
     captions = [escaped(picture.caption) for picture in pictures]
     if len(pictures) > 1:

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, MaxNLocator
 
 from cvae_lightning.metrics.catalog import describe
-from cvae_lightning.reports.table import settings_of
+from cvae_lightning.reports.sweep_frame import setting_columns
 
 INK, GREY, ACCENT = "#1a1a2e", "#8a8a99", "#d1495b"
 SHADES = LinearSegmentedColormap.from_list("shades", ["#e9edf5", "#8fa3cc", "#2b3a67"])
@@ -21,9 +21,9 @@ MOST_PANELS, MOST_LINES, MOST_CELLS = 4, 8, 10
 
 
 def score_against_epochs(families: pd.DataFrame) -> Figure | None:
-    """The Score on val over the epochs, a panel for each lr and a line for each of the other settings.
+    """Plot the Score on val against the epochs, with one panel per lr and one line per combination of other settings.
 
-    None where all runs have the same epochs.
+    Returns None if all runs have the same number of epochs.
     """
     if "val/score" not in families or families["epochs"].nunique() < 2:
         return None
@@ -58,9 +58,10 @@ def score_against_epochs(families: pd.DataFrame) -> Figure | None:
 
 
 def heat_maps(families: pd.DataFrame, metric: str) -> Figure | None:
-    """The metric over lr and latent_dim, a panel for each number of epochs; where several runs meet, the best.
+    """Plot the metric over lr and latent_dim, with one panel per number of epochs; a cell shows its best run.
 
-    None where one of either was run, or too many for a map. Of many numbers of epochs, those with most runs.
+    Returns None if there is only one lr or latent_dim, or too many for a map. If there are too many numbers of epochs,
+    those with the most runs are shown.
     """
     if metric not in families:
         return None
@@ -87,7 +88,7 @@ def heat_maps(families: pd.DataFrame, metric: str) -> Figure | None:
 
 
 def ours_against_the_paper(beside: pd.DataFrame) -> Figure | None:
-    """Our Scores on test over the paper's, with the line on which they are equal; None for fewer than two."""
+    """Plot our Scores on test against the paper's, with the line of equality; None for fewer than two rows."""
     if len(beside) < 2:
         return None
     figure, (axes,) = new_figure(1, height=3.8, width=4.4)
@@ -104,14 +105,14 @@ def ours_against_the_paper(beside: pd.DataFrame) -> Figure | None:
 
 
 def png_of(figure: Figure) -> bytes:
-    """On white, the same bytes each time."""
+    """The figure as PNG on white; the same figure gives the same bytes."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=120, facecolor="white", metadata={"Software": None})
     return buffer.getvalue()
 
 
 def svg_of(figure: Figure, name: str) -> str:
-    """An <svg> element whose ink has the colour of the text around it, the same each time; `name` keeps ids apart."""
+    """The figure as an <svg> element in the text colour of the page; `name` makes its ids unique on the page."""
     buffer = io.StringIO()
     nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
@@ -121,15 +122,18 @@ def svg_of(figure: Figure, name: str) -> str:
 
 
 def _kinds(families: pd.DataFrame) -> pd.Series:
-    """What tells a line from the others in its panel, for a legend; a $ in it would begin a formula."""
-    keys = [key for key in settings_of(families) if key not in ("epochs", "lr", "experiment", "seed")]
+    """The settings that distinguish a line from the others in its panel, for a legend.
+
+    A dollar sign is escaped, since it would start a formula.
+    """
+    keys = [key for key in setting_columns(families) if key not in ("epochs", "lr", "experiment", "seed")]
     keys = [key for key in keys if families[key].nunique(dropna=False) > 1]
     names = families[keys].apply(lambda row: ", ".join(f"{key} {row[key]}" for key in keys), axis="columns")
     return names.replace(r"\$", r"\\$", regex=True) if keys else pd.Series("ours", index=families.index)
 
 
 def _write_cells(place: Axes, values: np.ndarray, colours: np.ndarray, number: str) -> None:
-    """The numbers that there are, in the middle of their cells, readable on these colours."""
+    """Write the value of each cell into its middle, in a colour that is readable on the cell's."""
     for row, column in np.argwhere(~np.isnan(values)):
         on_dark = colours[row, column, 0] < 0.5
         text = number.format(values[row, column])
@@ -143,13 +147,13 @@ def _best(rows: pd.DataFrame, metric: str) -> pd.DataFrame:
 
 
 def new_figure(panels: int, height: float, width: float = 0.0) -> tuple[Figure, list[Axes]]:
-    """Panels side by side, with common axes."""
+    """Return a figure and its panels, which stand side by side and share their axes."""
     figure = Figure(figsize=(width or (6.4 if panels == 1 else 2.8 * panels + 0.6), height), layout="constrained")
     return figure, list(figure.subplots(1, panels, sharex=True, sharey=True, squeeze=False)[0])
 
 
 def finish(axes: Axes, title: str, x_name: str, y_name: str) -> None:
-    """The look of all plots."""
+    """Set the titles and the look that all plots share."""
     axes.set_title(title, fontsize=9, color=INK, loc="left")
     axes.set_xlabel(x_name, fontsize=9, color=INK)
     axes.set_ylabel(y_name, fontsize=9, color=INK)

@@ -9,7 +9,7 @@ def report(config: DictConfig) -> None:
     """Write sweep.csv, report.md, report.html and plots/ into the sweep directory, and print the best of it."""
     if config.directory is None:
         raise UserError("This command needs sweep=<sweep directory>. --help explains it.")
-    from cvae_lightning.reports.pages import write_report
+    from cvae_lightning.reports.writing import write_report
     from cvae_lightning.runs.sweep import Sweep
 
     print(write_report(Sweep(config.directory)))

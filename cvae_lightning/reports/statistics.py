@@ -1,9 +1,9 @@
-"""What the rows of a sweep come to: over seeds, in order, beside the paper, and where they do not compare."""
+"""Statistics of a sweep: means over seeds, ranks, agreement with the paper, and warnings about incomparable runs."""
 
 import pandas as pd
 
 from cvae_lightning.metrics.catalog import Better, describe
-from cvae_lightning.reports.table import metrics_of, settings_of
+from cvae_lightning.reports.sweep_frame import metric_columns, setting_columns
 
 MUST_NOT_VARY = {
     "dataset": "data sets",
@@ -18,7 +18,7 @@ MUST_NOT_VARY = {
 
 
 def objective_of(frame: pd.DataFrame) -> str:
-    """The val metric by which the sweep chooses; never a test metric."""
+    """The val metric by which the sweep chooses its best run. It is never a test metric."""
     objectives = [key for key in frame["objective"].dropna() if key.startswith("val/")]
     return objectives[0] if objectives else "val/score_uncapped"
 
@@ -29,7 +29,7 @@ def title_of(metric: str) -> str:
 
 
 def ranked(frame: pd.DataFrame, objective: str) -> pd.DataFrame:
-    """The rows that have the objective, best first."""
+    """The rows in which the objective exists, best first."""
     if objective not in frame:
         return frame.iloc[:0]
     lower_first = describe(objective).better is Better.LOWER
@@ -37,15 +37,17 @@ def ranked(frame: pd.DataFrame, objective: str) -> pd.DataFrame:
 
 
 def over_seeds(frame: pd.DataFrame, objective: str) -> pd.DataFrame:
-    """One row for the complete runs that differ in nothing but the seed, best first.
+    """Return one row per family, the complete runs that differ only in the seed, best first.
 
-    `run` and `n`, their names and number; the settings they share; the mean of each metric and of the seconds of
-    training, and <metric>/sd, the sample standard deviation, empty for a single run. `difference` is that of the mean.
+    The columns are `run` and `n`, the names and the number of the runs; the settings that they share; the mean of each
+    metric and of the seconds of training; and <metric>/sd, the sample standard deviation, empty for a single run.
+    `difference` is the mean test Score minus the paper's.
     """
-    complete = frame[frame["status"] == "complete"].drop_duplicates(["family", "seed"])  # the same run twice is one
+    complete = frame[frame["status"] == "complete"]
+    complete = complete.drop_duplicates(["family", "seed"])  # a run that was repeated counts once
     groups = complete.groupby("family", sort=True)
-    settings = [key for key in settings_of(frame) if key != "seed"]
-    metrics = metrics_of(frame)
+    settings = [key for key in setting_columns(frame) if key != "seed"]
+    metrics = metric_columns(frame)
     rows = pd.concat(
         [
             groups["run"].agg(", ".join),
@@ -55,23 +57,23 @@ def over_seeds(frame: pd.DataFrame, objective: str) -> pd.DataFrame:
             groups[metrics].std(ddof=1).add_suffix("/sd"),
         ],
         axis="columns",
-    ).copy()  # in one piece, where there are a hundred columns
+    ).copy()  # pandas warns about a frame that was put together column by column
     rows["difference"] = rows["test/score"] - rows["paper_score"] if "test/score" in rows else float("nan")
     return ranked(rows, objective)
 
 
 def beside_the_paper(families: pd.DataFrame) -> pd.DataFrame:
-    """The rows that the paper has too, by its Score."""
+    """The rows for settings that the paper has too, ordered by its Score."""
     return families.dropna(subset=["paper_score"]).sort_values("paper_score", ascending=False, kind="stable")
 
 
 def rank_correlation(ours: pd.Series, theirs: pd.Series) -> float:
-    """Spearman's; nan for fewer than three rows, of which it says nothing."""
+    """Spearman's rank correlation; nan for fewer than three rows, for which it is meaningless."""
     return float(ours.rank().corr(theirs.rank())) if len(ours) > 2 else float("nan")
 
 
 def agreement(beside: pd.DataFrame) -> str:
-    """How our Scores and the paper's agree, in a sentence; empty without a row to compare."""
+    """A sentence on how our Scores agree with the paper's; empty if there is no row to compare."""
     if beside.empty:
         return ""
     correlation = rank_correlation(beside["test/score"], beside["paper_score"])
@@ -84,14 +86,14 @@ def agreement(beside: pd.DataFrame) -> str:
 
 
 def varying(frame: pd.DataFrame, columns: list[str]) -> list[str]:
-    """The columns in which the rows differ, `experiment` only where the others don't tell them apart."""
+    """The columns in which the rows differ; `experiment` only if the others do not distinguish all rows."""
     differing = [key for key in columns if frame[key].nunique(dropna=False) > 1]
     without = [key for key in differing if key != "experiment"]
     return without if without and not frame.duplicated(subset=without).any() else differing
 
 
 def warnings(frame: pd.DataFrame, objective: str) -> list[str]:
-    """Sentences about what the complete runs do not have in common, and should, for their numbers to compare."""
+    """Sentences about differences between the complete runs that make their numbers incomparable."""
     complete = frame[frame["status"] == "complete"]
     found = []
     for key, title in MUST_NOT_VARY.items():
@@ -100,14 +102,14 @@ def warnings(frame: pd.DataFrame, objective: str) -> list[str]:
             values = ", ".join(f"{short(key, value)} ({number} of the runs)" for value, number in counts.items())
             found.append(f"Different {title}: {values}.")
     if len(complete) and (objective not in complete or complete[objective].isna().all()):
-        found.append(f"No run has {objective}, so none of them is the best; absent in metrics.json says why.")
+        found.append(f"No run has {objective}, so no run is the best; `absent` in metrics.json has the reason.")
     if "score" in objective and complete["model"].nunique() > 1:
         found.append("Different models: the Score of a VAE and that of a CVAE are different formulas.")
     return found
 
 
 def short(key: str, value: object) -> str:
-    """Digests and commits by their first characters."""
+    """A value as text; digests and commits are cut to their first characters."""
     text = str(value)
     if key == "commit":
         return text[:7] + ("-dirty" if text.endswith("-dirty") else "")

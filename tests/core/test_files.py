@@ -24,7 +24,7 @@ from cvae_lightning.drawing.commands import embed, interpolate, reconstruct, sam
 from cvae_lightning.exporters.export import export
 from cvae_lightning.judging.classifier import Classifier
 from cvae_lightning.judging.store import keep
-from cvae_lightning.reports.pages import write_report
+from cvae_lightning.reports.writing import write_report
 from cvae_lightning.runs.run import Run
 from cvae_lightning.runs.sweep import Sweep
 from cvae_lightning.training.callbacks import checkpoint

@@ -24,7 +24,7 @@ from cvae_lightning.cli.escape import Escape
 from cvae_lightning.core.errors import UserError
 from cvae_lightning.core.locks import LOCK, holder, locked, new_directory, wait_until_free
 from cvae_lightning.exporters.export import export
-from cvae_lightning.reports.pages import write_report
+from cvae_lightning.reports.writing import write_report
 from cvae_lightning.runs.metrics_file import write_metrics
 from cvae_lightning.runs.run import Run
 from cvae_lightning.runs.sweep import RECORD, Sweep, chosen_run

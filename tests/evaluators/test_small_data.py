@@ -20,7 +20,7 @@ from cvae_lightning.data.splits import Split, split_off
 from cvae_lightning.evaluators import sample_quality
 from cvae_lightning.judging import classifier
 from cvae_lightning.judging import store as judge_files
-from cvae_lightning.reports.pages import write_report
+from cvae_lightning.reports.writing import write_report
 from cvae_lightning.runs.run import Run
 from cvae_lightning.runs.summary import summary
 from cvae_lightning.runs.sweep import Sweep, chosen_run

@@ -19,11 +19,11 @@ from omegaconf import OmegaConf
 from scipy.stats import spearmanr
 
 from cvae_lightning.reports.markdown import markdown
-from cvae_lightning.reports.pages import write_report
-from cvae_lightning.reports.parts import Cell, Content, Section, Table
 from cvae_lightning.reports.plots import heat_maps, score_against_epochs
 from cvae_lightning.reports.statistics import beside_the_paper, over_seeds, rank_correlation, ranked
-from cvae_lightning.reports.table import table_of
+from cvae_lightning.reports.structure import Cell, Report, Section, Table
+from cvae_lightning.reports.sweep_frame import sweep_frame
+from cvae_lightning.reports.writing import write_report
 from cvae_lightning.runs.metrics_file import write_metrics
 from cvae_lightning.runs.paper import TABLE_2, TABLE_3
 from cvae_lightning.runs.sweep import RECORD, Sweep
@@ -86,7 +86,7 @@ class FakeSweep:
         (self.path / str(name) / "error.txt").write_text(sentence + "\n")
 
     def frame(self) -> pd.DataFrame:
-        return table_of(Sweep(self.path))
+        return sweep_frame(Sweep(self.path))
 
     def report(self) -> str:
         return write_report(Sweep(self.path))
@@ -364,10 +364,10 @@ def test_a_metric_that_a_model_does_not_have_is_empty(make: MakeSweep) -> None:
 
 def test_markdown_shows_text_as_it_is() -> None:
     table = Table(["a|b"], [False], [[Cell("x|y\n<z>")]])
-    content = Content("t", "c", {"complete": 1}, {}, ["*"], [Section("s", table=table)])
-    assert r"| a\|b |" in markdown(content)
-    assert r"| x\|y \<z\> |" in markdown(content)
-    assert r"> **Warning.** \*" in markdown(content)
+    report = Report("t", "c", {"complete": 1}, {}, ["*"], [Section("s", table=table)])
+    assert r"| a\|b |" in markdown(report)
+    assert r"| x\|y \<z\> |" in markdown(report)
+    assert r"> **Warning.** \*" in markdown(report)
 
 
 def test_the_command_writes_the_report(grid: FakeSweep) -> None:
@@ -394,7 +394,7 @@ def test_help_is_there_and_waits_for_no_library(tmp_path: Path) -> None:
     answer = execute("--help", cwd=tmp_path, module="cvae_lightning.report")
     assert answer.returncode == 0
     assert "usage: python -m cvae_lightning.report sweep=<sweep directory>" in answer.stdout
-    for module, heavy in (("report", ["torch", "pandas", "matplotlib"]), ("reports.pages", ["torch", "hydra"])):
+    for module, heavy in (("report", ["torch", "pandas", "matplotlib"]), ("reports.writing", ["torch", "hydra"])):
         probe = f"import sys, cvae_lightning.{module}; sys.exit(' '.join({heavy} & sys.modules.keys()))"
         probe = probe.replace(str(heavy), str(set(heavy)))
         done = subprocess.run(

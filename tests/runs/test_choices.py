@@ -8,7 +8,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf, open_dict
 
 from cvae_lightning.core.build import CONF, build
-from cvae_lightning.reports.table import table_of
+from cvae_lightning.reports.sweep_frame import sweep_frame
 from cvae_lightning.runs.choices import choice
 from cvae_lightning.runs.paper import COMMON_SETTINGS
 from cvae_lightning.runs.run import Run
@@ -77,4 +77,4 @@ def test_the_default_run_is_comparable_with_the_report(tmp_path: Path) -> None:
 def test_the_table_of_a_sweep_names_the_model_of_a_run_that_is_not_complete(tmp_path: Path) -> None:
     (tmp_path / RECORD).write_text('{"command": [], "jobs": [["model=vae"]], "composed_from": ""}')
     begun(tmp_path / "0", "model=vae")
-    assert list(table_of(Sweep(tmp_path)).model) == ["vae"]
+    assert list(sweep_frame(Sweep(tmp_path)).model) == ["vae"]

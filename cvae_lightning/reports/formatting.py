@@ -1,10 +1,10 @@
-"""Columns of numbers as a person reads them."""
+"""Numbers as a person reads them: decimals, spreads, and the best value of each column."""
 
 import pandas as pd
 
 from cvae_lightning.metrics.catalog import describe
-from cvae_lightning.reports.parts import Cell, Table
 from cvae_lightning.reports.statistics import title_of
+from cvae_lightning.reports.structure import Cell, Table
 
 PLAIN_TITLES = {
     "n": "seeds",
@@ -16,11 +16,11 @@ PLAIN_TITLES = {
 ONE_DECIMAL, WHOLE = ("fit_seconds", "evaluate_seconds"), ("images_per_second",)
 
 
-def readable(frame: pd.DataFrame, columns: list[str]) -> Table:
-    """The columns of a frame as text, one row each, those without any number left out.
+def format_table(frame: pd.DataFrame, columns: list[str]) -> Table:
+    """Return the `columns` of `frame` as a table of text, without columns that are empty.
 
-    A number has as many decimals as the others in its column; beside a mean stands the standard deviation, where the
-    frame has one as <column>/sd. The best number of each metric is marked.
+    All numbers of a column have the same number of decimals. A mean is followed by its standard deviation if the frame
+    has a column <column>/sd. The best value of each metric is marked.
     """
     shown = [key for key in columns if key in frame and not frame[key].isna().all()]
     cells = {key: _cells(frame, key) for key in shown}
@@ -43,7 +43,7 @@ def _cells(frame: pd.DataFrame, key: str) -> list[Cell]:
 
 
 def _setting(value: object) -> str:
-    """A search draws numbers with sixteen digits; four tell them apart."""
+    """A setting as text. A search draws numbers with sixteen digits; four are enough to distinguish them."""
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
@@ -60,7 +60,7 @@ def _number(key: str, value: float, sd: float, decimals: int) -> str:
 
 
 def _best(key: str, values: pd.Series) -> float | None:
-    """The best value of a metric, where there is anything to choose from."""
+    """The best value of a metric; None if its values do not differ or none of them is better."""
     better = describe(key).better
     if not key.startswith(("val/", "test/")) or not better or values.nunique() < 2:
         return None

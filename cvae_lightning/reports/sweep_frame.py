@@ -1,4 +1,4 @@
-"""A sweep as a table, one row a run, whatever became of it."""
+"""A sweep as a data frame with one row per run, whether or not the run is complete."""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -17,18 +17,18 @@ from cvae_lightning.runs.run import Run
 from cvae_lightning.runs.sweep import Sweep
 
 SETTINGS = ["model", "dataset", "epochs", "latent_dim", "lr", "seed"]
-TOLD_BY_A_SETTING = {"data", "sweep"}  # the override data=... is the setting dataset; a grid only lists values
+NO_SETTINGS = {"data", "sweep"}  # data=... is shown as the setting dataset; +sweep=... only lists values of others
 COMPARED = ["paper_score", "difference"]
 TIMES = ["fit_seconds", "evaluate_seconds", "images_per_second"]
 ENVIRONMENT = ["device", "threads", "torch", "pytorch_lightning", "commit"]
 
 
-def table_of(sweep: Sweep) -> pd.DataFrame:
-    """One row a run, in the order of their numbers; what a run does not have is empty.
+def sweep_frame(sweep: Sweep) -> pd.DataFrame:
+    """Return one row per run, in the order of their numbers; what a run does not have is empty.
 
-    run, name, status, a column for each setting and each other key that the sweep varies, val/<metric>, test/<metric>,
-    the paper's Score for the same settings and ours on test minus it, times, versions, the error, the overrides. Runs
-    of one `family` differ in nothing but the seed.
+    The columns are run, name, status, one for each setting and for each other key that the sweep varies, val/<metric>,
+    test/<metric>, the paper's Score for the same settings, our test Score minus it, times, versions, the error and the
+    overrides. Runs of one `family` differ only in the seed.
     """
     runs, missing = sweep.runs, sweep.missing
     varied = varied_keys([run.overrides for run in runs] + [overrides for _, overrides in missing])
@@ -46,22 +46,23 @@ def table_of(sweep: Sweep) -> pd.DataFrame:
     return frame.astype(dict.fromkeys(numbers, float))
 
 
-def settings_of(frame: pd.DataFrame) -> list[str]:
-    """The columns that say what was run, not how it went."""
+def setting_columns(frame: pd.DataFrame) -> list[str]:
+    """The columns of settings, as opposed to results."""
     columns = list(frame.columns)
     end = next(place for place, key in enumerate(columns) if key.startswith("val/") or key == COMPARED[0])
     return columns[columns.index(SETTINGS[0]) : end]
 
 
-def metrics_of(frame: pd.DataFrame) -> list[str]:
+def metric_columns(frame: pd.DataFrame) -> list[str]:
+    """The columns of metrics, val/<metric> and test/<metric>."""
     return [key for key in frame.columns if key.startswith(("val/", "test/"))]
 
 
 def varied_keys(jobs: Iterable[Sequence[str]]) -> list[str]:
-    """The keys that some of the runs set otherwise than others, beside the settings that are always shown."""
+    """The keys that differ between the runs' overrides, without the settings that are always shown."""
     given = [dict(map(_key_and_value, overrides)) for overrides in jobs]
     keys = dict.fromkeys(key for job in given for key in job)
-    shown = {*SETTINGS, *TOLD_BY_A_SETTING}
+    shown = {*SETTINGS, *NO_SETTINGS}
     return [key for key in keys if key not in shown and len({job.get(key) for job in given}) > 1]
 
 
@@ -107,14 +108,14 @@ def _paper_score(run: Run) -> float | None:
 
 
 def _but_for_the_seed(run: Run) -> str:
-    """Interpolations are kept, since the seed goes into many places."""
+    """The configuration without the seed, as text. Interpolations are kept, since many keys take the seed."""
     config = OmegaConf.to_container(run.raw_config, resolve=False)
     assert isinstance(config, dict)
     return json.dumps({key: value for key, value in config.items() if key != "seed"}, sort_keys=True)
 
 
 def _configured(run: Run, key: str, otherwise: Any) -> Any:
-    """The value that the run's configuration has under `key`; of a group, such as `network`, the choice."""
+    """The value of `key` in the run's configuration; `otherwise` for a group, such as `network`."""
     try:
         value = OmegaConf.select(run.raw_config, key)
     except OmegaConfBaseException:  # @ in a key, or an interpolation that nothing here resolves
@@ -138,7 +139,7 @@ def _from_overrides(overrides: Sequence[str], varied: list[str]) -> dict[str, An
 
 
 def _preset(experiment: str) -> dict[str, Any]:
-    """The keys that an experiment sets, and the files that it chooses; nothing where there is no such file."""
+    """The keys that an experiment sets and the files that it chooses; empty if there is no such experiment."""
     with suppress(FileNotFoundError):
         preset = load_group("experiment", experiment)
         chosen = [entry.items() for entry in preset.pop("defaults", []) if isinstance(entry, DictConfig)]

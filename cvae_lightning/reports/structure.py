@@ -1,4 +1,4 @@
-"""The parts of a report, which can be written down as Markdown and as HTML."""
+"""The structure of a report, from which its Markdown and its HTML are written."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 class Cell(NamedTuple):
     text: str
-    value: Any = None  # by which a column is sorted; None comes last
+    value: Any = None  # what a column is sorted by; None comes last
     best: bool = False
 
 
@@ -20,7 +20,7 @@ class Picture(NamedTuple):
     name: str
     caption: str
     png: bytes
-    svg: str | None = None  # where a page can hold it
+    svg: str | None = None  # shown instead of the PNG where a page can contain it
 
 
 class Section(NamedTuple):
@@ -30,7 +30,7 @@ class Section(NamedTuple):
     table: Table | None = None
 
 
-class Content(NamedTuple):
+class Report(NamedTuple):
     title: str
     command: str
     counts: dict[str, int]

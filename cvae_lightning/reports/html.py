@@ -1,4 +1,4 @@
-"""A report as one HTML file that needs no network."""
+"""A report as one HTML file that works without a network."""
 
 import base64
 from collections.abc import Iterator
@@ -6,22 +6,23 @@ from html import escape
 from pathlib import Path
 from string import Template
 
-from cvae_lightning.reports.parts import Cell, Content, Picture, Section, Table
+from cvae_lightning.reports.structure import Cell, Picture, Report, Section, Table
 
 
-def web_page(content: Content) -> str:
-    template = Template(_file("page.html"))
+def html(report: Report) -> str:
+    """Return the report as an HTML page that contains its style, its script and its pictures."""
+    template = Template(_file("template.html"))
     return template.substitute(
-        title=escape(content.title),
-        style=_file("page.css"),
-        script=_file("page.js"),
-        command=escape(content.command),
-        counts="".join(_count(status, number) for status, number in content.counts.items()),
+        title=escape(report.title),
+        style=_file("style.css"),
+        script=_file("script.js"),
+        command=escape(report.command),
+        counts="".join(_count(status, number) for status, number in report.counts.items()),
         facts="".join(
-            f"<div><dt>{escape(name)}</dt><dd>{escape(text)}</dd></div>" for name, text in content.facts.items()
+            f"<div><dt>{escape(name)}</dt><dd>{escape(text)}</dd></div>" for name, text in report.facts.items()
         ),
-        warnings="".join(f'<p class="warning">{escape(warning)}</p>' for warning in content.warnings),
-        sections="\n".join(map(_section, content.sections)),
+        warnings="".join(f'<p class="warning">{escape(warning)}</p>' for warning in report.warnings),
+        sections="\n".join(map(_section, report.sections)),
     )
 
 
