@@ -2,7 +2,7 @@
 
 import os
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # as many tests at a time as there are cores; read when torch is imported
+os.environ["OMP_NUM_THREADS"] = "1"  # of torch, which reads it when it is imported: each core has tests of its own
 
 import socket
 from collections.abc import Generator, Iterator

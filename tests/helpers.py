@@ -44,8 +44,10 @@ MakeSweep = Callable[..., list[Run]]
 ROOT = PACKAGE.parent
 
 
-QUICK = ["data=digits", "data.module.passes_per_epoch=1", "network.hidden=[16]", "accelerator=cpu"]
-QUICK += ["callbacks.figures=null"]  # which would take most of the time
+SMALL = ["data=digits", "data.module.passes_per_epoch=1", "network.hidden=[16]", "accelerator=cpu"]
+
+
+QUICK = [*SMALL, "callbacks.figures=null"]  # rendering takes most of the time of a small training
 
 
 TRAIN: Any = Split(torch.empty(0, 1, 2, 3, dtype=torch.uint8), torch.empty(0, dtype=torch.long))

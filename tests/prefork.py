@@ -1,6 +1,6 @@
 """A process that has imported some modules and forks for every command: the imports take most of a command's time.
 
-Each command is still a process of its own, with its own folder, environment and exit status.
+Each command is still a process of its own, with its own folder, environment, umask and exit status.
 `python prefork.py MODULE...` imports the modules and then answers requests, one line of JSON each.
 """
 
@@ -40,7 +40,9 @@ class Prefork:
         """What comes of `python -m module *arguments`."""
         with self.lock, TemporaryDirectory() as folder:
             files = {name: Path(folder, name) for name in ("out", "err", "modules")}
-            request = {"module": module, "arguments": arguments, "cwd": str(cwd), "env": env}
+            umask = os.umask(0)
+            os.umask(umask)
+            request = {"module": module, "arguments": arguments, "cwd": str(cwd), "env": env, "umask": umask}
             status = self._ask({**request, **{name: str(file) for name, file in files.items()}})
             out, err, modules = (file.read_text() for file in files.values())
             return Answer(status, out, err, set(modules.split()))
@@ -73,7 +75,7 @@ def serve() -> None:
 
 
 def become(
-    module: str, arguments: list[str], cwd: str, env: dict[str, str], out: str, err: str, modules: str
+    module: str, arguments: list[str], cwd: str, env: dict[str, str], umask: int, out: str, err: str, modules: str
 ) -> NoReturn:
     """Turn this process into `python -m module *arguments`."""
     writing = os.O_WRONLY | os.O_CREAT
@@ -84,6 +86,7 @@ def become(
     os.environ.clear()
     os.environ.update(env)
     os.chdir(cwd)
+    os.umask(umask)
     sys.argv[1:] = arguments
     status = 0
     try:

@@ -51,16 +51,15 @@ def test_the_help_has_six_examples_that_compose(tmp_path: Path) -> None:
         assert execute(*overrides, "--cfg", "job", cwd=tmp_path).returncode == 0
 
 
-MISTAKES = {
-    "model=gan": "Expected one of cvae, vae (model), got 'gan'. Choose one of these.",
-    "data=cifar": "Expected one of digits, fashion_mnist, kmnist, mnist (data), got 'cifar'. Choose one of these.",
-    "latentdim=3": "Unknown key 'latentdim'. Did you mean latent_dim?",
-    "network.hiden=[4]": "Unknown key 'network.hiden'. Did you mean network.hidden?",
-    "qqqqqq=3": "Unknown key 'qqqqqq'. --help lists the usual keys, --cfg job all.",
-    "lr=0.1=2": "Expected key=value, got 'lr=0.1=2'. Put quotes around special characters.",
-    "resume=nowhere": "Expected a run directory, which holds .hydra/config.yaml (resume), got 'nowhere'. "
-    "Name a folder of a past run.",
-    "lr=-1": "Expected a finite number above 0 (lr), got -1. The paper searches 0.001 to 0.02.",
+MISTAKES = {  # the words that a person needs: the value or key, what may stand there, and what to do
+    "model=gan": ("'gan'", "(model)", "cvae, vae"),
+    "data=cifar": ("'cifar'", "(data)", "digits, fashion_mnist, kmnist, mnist"),
+    "latentdim=3": ("'latentdim'", "latent_dim?"),
+    "network.hiden=[4]": ("'network.hiden'", "network.hidden?"),
+    "qqqqqq=3": ("'qqqqqq'", "--help", "--cfg job"),
+    "lr=0.1=2": ("'lr=0.1=2'", "key=value", "quotes"),
+    "resume=nowhere": ("'nowhere'", "(resume)", "run directory", ".hydra/config.yaml"),
+    "lr=-1": ("-1", "(lr)", "above 0", "0.001 to 0.02"),
 }
 
 
@@ -68,14 +67,17 @@ MISTAKES = {
 def test_a_mistake_ends_in_one_sentence_and_leaves_nothing(tmp_path: Path, mistake: str) -> None:
     answer = execute(mistake, cwd=tmp_path)
     assert answer.returncode == 1
-    assert answer.stderr == MISTAKES[mistake] + "\n"
+    (line,) = answer.stderr.splitlines()
+    assert not [words for words in MISTAKES[mistake] if words not in line], line
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
 def test_a_key_that_must_be_given_is_asked_for(tmp_path: Path) -> None:
     answer = execute(cwd=tmp_path, module="cvae_lightning.evaluate")
     assert answer.returncode == 1
-    assert answer.stderr == "This command needs run=<value>. --help explains it.\n"
+    (line,) = answer.stderr.splitlines()
+    assert "run=" in line
+    assert "--help" in line
 
 
 def test_the_traceback_is_there_for_whom_it_helps(tmp_path: Path) -> None:

@@ -5,12 +5,10 @@ import os
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from helpers import QUICK, command, composed, environment, without_times
 
 from cvae_lightning.cli.invocation import prefer_our_presets
@@ -31,9 +29,8 @@ SENTENCE = "Expected a finite number above 0 (lr), got -1. The paper searches 0.
 
 
 def execute(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    """With one thread, since the number of threads decides on the last bits."""
-    env = {**environment(), "OMP_NUM_THREADS": "1"}
-    return subprocess.run(command(*arguments), cwd=cwd, env=env, capture_output=True, text=True, check=False)
+    """An interpreter of its own, whose workers inherit nothing of the tests."""
+    return subprocess.run(command(*arguments), cwd=cwd, env=environment(), capture_output=True, text=True, check=False)
 
 
 def times(sweep: Sweep) -> dict[Path, int]:
@@ -41,18 +38,15 @@ def times(sweep: Sweep) -> dict[Path, int]:
 
 
 @pytest.fixture(scope="module")
-def alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[tuple[int, float], Any]]:
-    """The numbers of each run, trained alone in this process with one thread, by epochs and lr."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
+def alone(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[int, float], Any]:
+    """The numbers of each run, trained alone in this process, by epochs and lr."""
     numbers = {}
     for epochs, lr in itertools.product((1, 2), (0.01, 0.02)):
         path = tmp_path_factory.mktemp("alone")
         run = Run.begin(path, composed(*QUICK, "latent_dim=3", f"epochs={epochs}", f"lr={lr}"))
         train(run)
         numbers[epochs, lr] = without_times(run.metrics)
-    yield numbers
-    torch.set_num_threads(threads)
+    return numbers
 
 
 @pytest.mark.slow

@@ -2,11 +2,8 @@
 
 import contextlib
 import errno
-import json
 import os
-import resource
 import stat
-import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,8 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
-from helpers import QUICK, MakeRun, command, composed, environment
+from helpers import SMALL, MakeRun, composed, execute
 
 from cvae_lightning.core.capacity import free_room, full_disk_explained
 from cvae_lightning.core.errors import UserError
@@ -80,9 +76,8 @@ def test_a_run_and_all_commands_leave_files_with_the_mode_of_the_umask(
 
 
 def test_a_sweep_and_its_report_have_the_mode_of_the_umask(tmp_path: Path) -> None:
-    arguments = command(*QUICK, "-m", "seed=0,1", "epochs=1", "hydra.sweep.dir=sweep")
-    subprocess.run(arguments, cwd=tmp_path, env=environment(), check=True, capture_output=True, umask=0o027)
     with under(0o027):
+        execute(*SMALL, "-m", "seed=0,1", "epochs=1", "hydra.sweep.dir=sweep", cwd=tmp_path)
         write_report(Sweep(tmp_path / "sweep"))
     names = {path.name for path in tmp_path.rglob("*")}
     assert {"sweep.json", "multirun.yaml", "report.html", "sweep.csv", "train.log", "plots"} <= names
@@ -193,53 +188,3 @@ def test_a_run_is_refused_before_its_first_step_where_the_disk_is_too_small(
     with pytest.raises(UserError, match=r"The training needs 1 EB in .*, where .* are free\. Free some space"):
         train(run)
     assert not run.begun
-
-
-def test_what_a_run_leaves_beside_its_checkpoint_is_what_is_reserved_for_it(make_run: MakeRun) -> None:
-    run = make_run("run", "epochs=1")
-    train(run)
-    left = [path.stat().st_size for path in run.path.rglob("*") if path.is_file() and path.suffix != ".ckpt"]
-    assert checkpoint.OTHER_FILES / 4 < sum(left) < checkpoint.OTHER_FILES
-
-
-def test_on_a_full_disk_a_person_reads_one_sentence(tmp_path: Path) -> None:
-    """The first file that passes the limit is TensorBoard's, which a thread writes; the run is completed afterwards."""
-    limit = 450_000
-
-    def limited() -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-
-    arguments = command(*QUICK[:-1], "epochs=1", "hydra.run.dir=run")  # with pictures, which are large
-    answer = subprocess.run(
-        arguments, cwd=tmp_path, env=environment(), capture_output=True, text=True, check=False, preexec_fn=limited
-    )
-    assert answer.returncode == 1
-    assert answer.stderr.startswith("There is no room for run: ")
-    assert "File too large" in answer.stderr
-    assert len(answer.stderr.splitlines()) == 1
-    run = Run(tmp_path / "run")
-    assert not run.complete
-    train(run)
-    assert run.complete
-
-
-def mounted(folder: Path, size: str) -> bool:
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "none", str(folder)]
-    return subprocess.run(mount, check=False, capture_output=True).returncode == 0
-
-
-def test_a_disk_that_is_really_full(make_run: MakeRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    disk = tmp_path / "disk"
-    if not mounted(disk, "700k"):
-        pytest.skip("a small disk can be mounted by root only")
-    try:
-        monkeypatch.setattr(checkpoint, "OTHER_FILES", 0)
-        run = Run.begin(disk / "run", make_run("made").raw_config)
-        with pytest.raises(UserError, match=rf"There is no room for {run.path}.*No space left on device"):
-            train(run)
-        assert torch.load(run.path / "checkpoints" / "last.ckpt", weights_only=True)["epoch"] == 1
-        subprocess.run(["mount", "-o", "remount,size=10m", str(disk)], check=True)
-        assert json.loads(json.dumps(train(run)))["epochs"] == 2
-    finally:
-        subprocess.run(["umount", str(disk)], check=True)
