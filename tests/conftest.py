@@ -71,10 +71,18 @@ def _no_network(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True, scope="module")
 def _rendering(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Pictures are made, but rendered only in modules marked `rendered`: it would take most of a training's time."""
+    """PNG pictures are made, but rendered only in modules marked `rendered`: it takes most of a training's time."""
+    render = Figure.savefig
+
+    def quickly(figure: Figure, file: Any, **options: Any) -> None:
+        if options.get("format") == "svg":
+            render(figure, file, **options)
+        else:
+            Image.new("L", (1, 1)).save(file, format="png")
+
     with pytest.MonkeyPatch.context() as patch:
         if not request.node.get_closest_marker("rendered"):
-            patch.setattr(Figure, "savefig", lambda _, file, **__: Image.new("L", (1, 1)).save(file, format="png"))
+            patch.setattr(Figure, "savefig", quickly)
             patch.setattr(SummaryWriter, "add_figure", lambda *_, **__: None)
         yield
 

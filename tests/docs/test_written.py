@@ -12,6 +12,8 @@ from PIL import Image
 from write_docs import FILES, PICTURES, TABLES, with_tables
 from writing import Difference, listed, mean_and_sd, paired, spread, table
 
+pytestmark = pytest.mark.rendered
+
 
 @pytest.mark.parametrize("name", [name for name in FILES if name.endswith(".md")])
 def test_a_page_is_written_from_the_csv_files(name: str) -> None:

@@ -28,6 +28,8 @@ from cvae_lightning.runs.metrics_file import write_metrics
 from cvae_lightning.runs.paper import TABLE_2, TABLE_3
 from cvae_lightning.runs.sweep import RECORD, Sweep
 
+pytestmark = pytest.mark.rendered
+
 VAL = "val/score_uncapped"
 
 
