@@ -216,7 +216,7 @@ STATED: list[tuple[str, str, Callable[[], tuple[str, ...]]]] = [
         r"(\d+\.\d+) times[^.]*?\bval\b[^.]*?(\d+\.\d+) times[^.]*?\btest\b",
         lambda: tuple(f"{floors('best_conv/sweep', split):.2f}" for split in ("val", "test")),
     ),
-    ("README.md", r"mean absolute difference[^\d]*(\d+\.\d+)(?s:.)*?rank correlation[^\d]*(\d+\.\d+)", agreement),
+    ("README.md", r"mean absolute difference[^\d]*(\d+\.\d+).*?rank correlation[^\d]*(\d+\.\d+)", agreement),
     ("README.md", r"`experiment=nll_vae`[^\d]*([\d.]+) nats", lambda: (on_test("nll_vae"),)),
     ("README.md", r"`nll_cvae`[^\d]*([\d.]+)", lambda: (on_test("nll_cvae"),)),
     ("multirun/reference/README.md", r"([\d.]+) against ([\d.]+)", after_50_epochs),
@@ -226,7 +226,7 @@ STATED: list[tuple[str, str, Callable[[], tuple[str, ...]]]] = [
 
 @pytest.mark.parametrize(("file", "pattern", "computed"), STATED, ids=range(len(STATED)))
 def test_a_sentence_states_what_was_measured(file: str, pattern: str, computed: Callable[[], tuple[str, ...]]) -> None:
-    found = re.search(pattern, (ROOT / file).read_text())
+    found = re.search(pattern, " ".join((ROOT / file).read_text().split()))
     assert found, f"{file} no longer says it"
     assert found.groups() == computed()
 
