@@ -1,6 +1,6 @@
 """A model whose log p(x) is known: z ~ N(0, I), x | z ~ N(W z + b, variance), and so x ~ N(b, W W' + variance I).
 
-With z from a mixture of normals N(m, S), x is from one of N(W m + b, W S W' + variance I).
+With z from a mixture of Gaussians N(m, S), x is from one of N(W m + b, W S W' + variance I).
 """
 
 import torch
@@ -16,7 +16,7 @@ SHAPE = (1, 2, 3)
 
 
 class LinearGaussian(nn.Module):
-    """Of images of 2x3 pixels; the posterior is the best normal with a diagonal precision, its mean off by `error`."""
+    """A model of images of 2x3 pixels; the posterior is the best diagonal Gaussian, its mean off by `error`."""
 
     def __init__(self, latent_dim: int = 2, variance: float = 0.3, error: float = 0.0) -> None:
         super().__init__()

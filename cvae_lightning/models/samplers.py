@@ -55,12 +55,12 @@ class PriorSampler(nn.Module):
 
 
 class MixtureSampler(nn.Module):
-    """A mixture of Gaussians with full covariances, fitted to the latents of the training images, per class if any.
+    """A mixture of Gaussians with full covariances, fitted to the latents of the training images.
 
-    Its images follow the data even if the aggregated posterior differs from the prior, which it always does to some
-    extent (Ghosh et al. 2020, section 4). A class has at most one component per `IMAGES_PER_COMPONENT` of its images; a
-    class with fewer than two images keeps N(0, I). A `temperature` below 1 shrinks the components' standard deviations:
-    the images become more typical and less diverse.
+    If there are classes, each has a mixture of its own. Its images follow the data even if the aggregated posterior
+    differs from the prior, which it always does to some extent (Ghosh et al. 2020, section 4). A class has at most one
+    component per `IMAGES_PER_COMPONENT` of its images; a class with fewer than two images keeps N(0, I). A
+    `temperature` below 1 shrinks the components' standard deviations: the images become more typical and less diverse.
     """
 
     IMAGES_PER_COMPONENT = 100

@@ -30,7 +30,7 @@ class Network(Protocol):
 
 
 PLAIN_ELBO = ELBOBound()
-METHODS = {"prior": "forward and mixtures", "sampler": "fit, forward and mixtures"}
+LISTED = "docs/extending.md lists what a part has to be."
 
 
 class VAE(LightningModule):
@@ -60,9 +60,9 @@ class VAE(LightningModule):
         sampler: SamplerFactory = PriorSampler,
         prior: PriorFactory = StandardGaussianPrior,
     ) -> None:
-        """Raises UserError for sizes that are none, and for parts that don't fit together.
+        """`num_classes` is the width of the context; 0 is a model that ignores labels.
 
-        `num_classes` is the width of the context; 0 is a model that ignores labels.
+        Raises UserError for invalid sizes, and for parts that don't fit together.
         """
         super().__init__()
         remedy = "MNIST has 10; model=vae needs no labels."
@@ -80,10 +80,11 @@ class VAE(LightningModule):
         self.likelihood_head = likelihood
         self.prior_net = prior(latent_dim, num_classes)
         self.sampler = sampler(latent_dim, num_classes)
-        for key, part, kind in (("prior", self.prior_net, Prior), ("sampler", self.sampler, Sampler)):
-            if not isinstance(part, kind):
-                refuse(f"a {key} with {METHODS[key]}", key, type(part).__name__, "Add what is missing.")
-        if check := getattr(bound, "check", None):
+        if not isinstance(self.prior_net, Prior):
+            refuse("a module with mixtures()", "prior", type(self.prior_net).__name__, LISTED)
+        if not isinstance(self.sampler, Sampler):
+            refuse("a module with fit() and mixtures()", "sampler", type(self.sampler).__name__, LISTED)
+        if check := getattr(bound, "check", None):  # a bound that works with every prior has none
             check(self.prior_net)
         self.train_means, self.val_means, self.test_means = (MeanELBO(bound.beta) for _ in range(3))
 

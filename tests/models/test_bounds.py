@@ -15,6 +15,7 @@ from cvae_lightning.models.cvae import CVAE
 from cvae_lightning.models.latents import DiagonalGaussian, StandardGaussian
 from cvae_lightning.models.likelihoods import Gaussian
 from cvae_lightning.models.optimizers import adam
+from cvae_lightning.models.priors import Prior
 from cvae_lightning.networks.mlp import MLP
 
 NUM = 200_000  # draws, which the mean over a batch of equal images averages
@@ -142,6 +143,18 @@ def test_a_latent_below_its_free_bits_costs_them_and_has_no_gradient() -> None:
         if free_bits == between:
             gradient = model.gradients(loss - likelihood)["offset"]
             assert gradient[low].abs() < 1e-5 < gradient[high].abs()
+
+
+class Picky(ELBOBound):
+    """Works with no prior."""
+
+    def check(self, prior: Prior) -> None:
+        raise UserError(f"Expected another prior, got {type(prior).__name__}.")
+
+
+def test_a_bound_of_ones_own_may_refuse_a_prior_before_the_training() -> None:
+    with pytest.raises(UserError, match=r"Expected another prior, got StandardGaussianPrior\."):
+        CVAE(MLP([16]), Gaussian(), adam(lr=0.01), Picky(), num_classes=10)
 
 
 @pytest.mark.parametrize(

@@ -62,14 +62,14 @@ def vae(model: type[VAE], num_components: int, bound: Any = None) -> VAE:
 
 @pytest.mark.parametrize("num_components", [1, 6])
 def test_components_that_are_standard_gaussians_are_the_standard_gaussian(num_components: int) -> None:
-    p, normal = standard(num_components)(LABELS), StandardGaussianPrior(4, 3)(LABELS)
+    p, expected = standard(num_components)(LABELS), StandardGaussianPrior(4, 3)(LABELS)
     z, q = torch.randn(5, 4), posterior()
-    torch.testing.assert_close(p.log_prob(z), normal.log_prob(z))
+    torch.testing.assert_close(p.log_prob(z), expected.log_prob(z))
     if num_components == 1:
-        torch.testing.assert_close(p.kl(q, z), normal.kl(q, z))
-        torch.testing.assert_close(p.kl_by_latent(q), normal.kl_by_latent(q))
+        torch.testing.assert_close(p.kl(q, z), expected.kl(q, z))
+        torch.testing.assert_close(p.kl_by_latent(q), expected.kl_by_latent(q))
     else:
-        torch.testing.assert_close(p.kl(q, z), q.log_prob(z) - normal.log_prob(z))
+        torch.testing.assert_close(p.kl(q, z), q.log_prob(z) - expected.log_prob(z))
 
 
 @pytest.mark.parametrize("num_components", [1, 2, 30])
@@ -181,6 +181,13 @@ def test_a_mixture_refuses_free_bits_before_the_training() -> None:
     assert vae(CVAE, 1, ELBOBound(free_bits=0.5)).elbo(x, labelled(x, 3))
     with pytest.raises(UserError, match=r"\(bound\.free_bits\), got 0\.5\. Or use prior\.num_components=1"):
         vae(CVAE, 4, ELBOBound(free_bits=0.5))
+
+
+@pytest.mark.parametrize(("key", "methods"), [("prior", r"mixtures\(\)"), ("sampler", r"fit\(\) and mixtures\(\)")])
+def test_a_part_of_ones_own_that_lacks_a_method_is_refused_before_the_training(key: str, methods: str) -> None:
+    own: Any = {key: lambda latent_dim, num_classes: torch.nn.Identity()}
+    with pytest.raises(UserError, match=rf"Expected a module with {methods} \({key}\), got 'Identity'"):
+        VAE(MLP([16]), Gaussian(), adam(0.01), **own)
 
 
 @pytest.mark.parametrize("number", [0, -1, True])

@@ -50,9 +50,9 @@ def test_kl_is_never_negative_and_zero_for_equals_alone() -> None:
     q, p = (torch.randn(1000, 6, dtype=torch.double).softmax(1) for _ in range(2))
     assert (divergence(q, p) > 0).all()
     assert (divergence(q, q) == 0).all()
-    normals = DiagonalGaussian(torch.randn(1000, 3, dtype=torch.double), torch.randn(1000, 3, dtype=torch.double))
-    assert (kl_to_prior(normals) > 0).all()
-    assert (StandardGaussian(1000, 3, CPU).kl_by_latent(normals) > 0).all(), "latent by latent too"
+    gaussians = DiagonalGaussian(torch.randn(1000, 3, dtype=torch.double), torch.randn(1000, 3, dtype=torch.double))
+    assert (kl_to_prior(gaussians) > 0).all()
+    assert (StandardGaussian(1000, 3, CPU).kl_by_latent(gaussians) > 0).all(), "latent by latent too"
     assert kl_to_prior(DiagonalGaussian(torch.zeros(1, 3), torch.zeros(1, 3))) == 0
 
 
