@@ -1,4 +1,4 @@
-"""The paper's metrics, as the course's grader computes them: on 8-bit images."""
+"""The metrics of the paper, on 8-bit images, as the grader of the course computes them."""
 
 import math
 from collections.abc import Iterable
@@ -24,10 +24,10 @@ from cvae_lightning.models.protocols import Generative
 
 
 class Grader(Evaluator):
-    """`ssim` and `mse` of reconstructions, `fid_pixel` of samples by class, and the Score that they make.
+    """`ssim` and `mse` of reconstructions, `fid_pixel` of samples, and the Score computed from them.
 
-    `fid_pixel` exists for a conditional model and a split that has images of every class. A conditional model's Score
-    needs it; an unconditional model's does not.
+    `fid_pixel` exists for a conditional model if the split has images of every class. The Score of a conditional model
+    needs it; that of an unconditional model does not.
     """
 
     names = ("ssim", "mse", "fid_pixel", "score", "score_uncapped")
@@ -37,7 +37,7 @@ class Grader(Evaluator):
         self.samples_per_class = check_integer(
             "evaluators.grader.samples_per_class", samples_per_class, 1, "The paper's FID uses 100."
         )
-        pixels = 8 * 28 * 28 * samples_per_class  # drawn at once, in float32 and on 8 bits
+        pixels = 8 * 28 * 28 * samples_per_class  # the samples of one class, in float32 and on 8 bits
         check_memory(pixels, f"evaluators.grader.samples_per_class={samples_per_class}", "The paper's FID uses 100.")
 
     def evaluate(self, model: Generative, batches: Iterable[Batch], train: Split) -> Measured:
@@ -59,7 +59,7 @@ class Grader(Evaluator):
         return {**numbers, "fid_pixel": fid_pixel, **_scores(*measured, fid_pixel, model.latent_dim)}
 
     def _fid_pixel(self, model: Generative, pixel_fid: PixelFID) -> float | Absent:
-        """The distance of new samples of each class from its real images, which `pixel_fid` has seen."""
+        """The distance between new samples and the real images, which `pixel_fid` has been given already."""
         if missing := (pixel_fid.num_images[1] == 0).nonzero()[:, 0].tolist():
             return no_images_of(missing, "this split")
         for label in range(model.num_classes):
@@ -69,6 +69,7 @@ class Grader(Evaluator):
 
 
 def _scores(ssim: float, mse: float, fid_pixel: float | None, latent_dim: int) -> dict[str, float]:
+    """The Score with and without its cap."""
     return {
         "score": score(ssim, mse, fid_pixel, latent_dim),
         "score_uncapped": score(ssim, mse, fid_pixel, latent_dim, capped=False),
@@ -76,10 +77,10 @@ def _scores(ssim: float, mse: float, fid_pixel: float | None, latent_dim: int) -
 
 
 def rounded(x: Images) -> ByteImages:
-    """To 8 bits as the grader reads reconstructions."""
+    """Convert to 8 bits as the grader does with reconstructions."""
     return (255 * x + 0.5).byte()
 
 
 def truncated(x: Images) -> ByteImages:
-    """To 8 bits as the grader reads generated images."""
+    """Convert to 8 bits as the grader does with generated images."""
     return (255 * x).byte()

@@ -22,11 +22,11 @@ CHUNK = 50
 
 
 class Inception(Evaluator):
-    """`fid_inception` of samples (Heusel et al. 2017), and `fid_inception_floor`, that of as many images of train.
+    """`fid_inception` of samples (Heusel et al. 2017), and `fid_inception_floor`, its value for images of train.
 
-    Absent where the network's weights are not available; no other network takes its place. `weights` is a file; or
-    "download": torch-fidelity's own, from its cache or fetched in at most `download_seconds`; or "auto", that on a GPU,
-    and nothing on a processor, which at 11 GFLOP an image would be busy for some half an hour.
+    Both are absent if the weights of the network are not available; no other network is used instead. `weights` is a
+    file; or "download", torch-fidelity's weights, from its cache or downloaded within `download_seconds`; or "auto",
+    the same on a GPU, and no measurement on a CPU, where 11 GFLOP per image would take about half an hour.
     """
 
     names = ("fid_inception", "fid_inception_floor", "num_samples_inception")
@@ -65,15 +65,16 @@ class Inception(Evaluator):
         return _cached_or_downloaded(self.download_seconds)
 
 
-_cached_or_downloaded = functools.cache(cached_or_downloaded)  # what failed on val is not tried again on test
+_cached_or_downloaded = functools.cache(cached_or_downloaded)  # if it fails for val, it is not tried again for test
 
 
 @functools.cache
 def network_of(path: Path) -> nn.Module:
+    """The Inception network with the weights in this file."""
     return NoTrainInceptionV3("inception-v3-compat", ["2048"], str(path))
 
 
 def features(network: nn.Module, images: ByteImages) -> Features:
-    """Those of grey images as photographs with three equal channels, enlarged to 299x299 by the network."""
+    """The features of grey images, given three equal channels; the network enlarges them to 299x299."""
     with torch.no_grad():
         return torch.cat([network(chunk.expand(-1, 3, -1, -1)) for chunk in images.split(CHUNK)])

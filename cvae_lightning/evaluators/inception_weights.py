@@ -1,4 +1,4 @@
-"""The weights of torch-fidelity's Inception network: from a file, from torch's cache, or from the network, checked."""
+"""The weights of torch-fidelity's Inception network: from a file, from torch's cache, or downloaded; always checked."""
 
 import hashlib
 import http.client
@@ -23,9 +23,9 @@ CHUNK = 2**20
 
 
 def check_weights(path: Path) -> Path:
-    """`path`, where it is the official file. Raises UserError for any other: a random network is never measured with.
+    """Return `path` if it is the official file; raises UserError for any other, whose FID would be meaningless.
 
-    Nothing is unpickled before its SHA-256 is known to be the official one.
+    The file is not unpickled here, so its SHA-256 is checked before any of its content is used.
     """
     if not path.is_file():
         refuse("a file", KEY, str(path), f"Fetch it from {URL_INCEPTION_V3}")
@@ -35,7 +35,7 @@ def check_weights(path: Path) -> Path:
 
 
 def cached_or_downloaded(seconds: float) -> Path | Absent:
-    """The file where torch-fidelity itself keeps it, fetched in at most `seconds`; a reason where that fails."""
+    """The file in torch-fidelity's own cache, downloaded within `seconds` if necessary; a reason if that fails."""
     path = Path(torch.hub.get_dir()) / "checkpoints" / URL_INCEPTION_V3.rpartition("/")[2]
     if path.is_file():
         return check_weights(path)
@@ -43,7 +43,7 @@ def cached_or_downloaded(seconds: float) -> Path | Absent:
     failure: list[str] = [f"no answer within {seconds:.0f} s"]
     thread = threading.Thread(target=_download, args=(path, seconds, failure), daemon=True)
     thread.start()
-    thread.join(seconds)  # looking up an address has no time limit of its own
+    thread.join(seconds)  # looking up an address has no timeout of its own
     if path.is_file():
         return path
     return Absent(f"its network's weights could not be downloaded ({failure[-1]}); name a file with {KEY}")

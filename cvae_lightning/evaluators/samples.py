@@ -1,4 +1,4 @@
-"""Real images and samples as evaluators compare them: on 8 bits, and the same however they were batched."""
+"""Real images and samples as evaluators compare them: on 8 bits, and independent of the batch size."""
 
 from collections.abc import Callable, Iterable
 from typing import TypeVar
@@ -24,16 +24,17 @@ def whole(batches: Iterable[Batch]) -> Split:
 
 
 def some(split: Split, num: int) -> Tensor:
-    """Index of `num` images drawn without repetition; of all, in their order, where there are no more."""
+    """The indices of `num` random images without repetition; of all images, in order, if there are no more."""
     size = len(split.labels)
     index = torch.arange(size) if num >= size else torch.randperm(size)[:num]
     return index.to(split.labels.device)
 
 
 def with_labels(split: Split, labels: Labels, most_draws: int = 1) -> list[ByteImages]:
-    """Sets of images with these labels, in the order of classes, as many as there can be that share no image.
+    """Return sets of images of `split` with the same number of each label, in the order of classes.
 
-    At least one, at most `most_draws`; a class that has too few images for one gives all.
+    There are as many sets as possible without sharing an image, but at least one and at most `most_draws`. A class with
+    too few images for one set gives all of them.
     """
     order = torch.randperm(len(split.labels)).to(split.labels.device)
     sizes = labels.bincount().tolist()
@@ -45,13 +46,13 @@ def with_labels(split: Split, labels: Labels, most_draws: int = 1) -> list[ByteI
 
 
 def drawn(model: Generative, labels: Labels) -> ByteImages:
-    """One sample a label, rounded to 8 bits."""
+    """One sample per label, rounded to 8 bits."""
     return torch.cat([rounded(model.sample(chunk)) for chunk in labels.split(CHUNK)])
 
 
 def compared(
     distance: Callable[[Features, Features], Distance], real: Features, fake: Features, at_least: int = 2
 ) -> Distance | Absent:
-    """`distance` between two sets of images, or a reason where one of them has fewer than `at_least`."""
+    """`distance` between two sets of images, or a reason if one of them has fewer than `at_least` images."""
     num = min(len(real), len(fake))
     return distance(real, fake) if num >= at_least else Absent(f"{num} images on one side are too few to compare")

@@ -1,4 +1,4 @@
-"""The judge: a small convolutional classifier, in whose features samples are measured and by whom they are read."""
+"""The judge: a small convolutional classifier, which reads samples and in whose features they are compared."""
 
 import math
 
@@ -15,11 +15,11 @@ EPOCHS = 20
 BATCH_SIZE = 256
 LR = 0.004
 DISTORTION = 0.15
-CHUNK = 500  # images at a time where nothing is trained; fixed, so that results don't depend on who asks
+CHUNK = 500  # images at a time during evaluation; fixed, so that results do not depend on the caller's batches
 
 
 class Block(nn.Module):
-    """Convolution, batch normalisation, ReLU; `fold` makes the first two one, for evaluation."""
+    """Convolution, batch normalisation, ReLU; `fold` merges the first two for evaluation."""
 
     def __init__(self, inputs: int, outputs: int, kernel: int, stride: int) -> None:
         super().__init__()
@@ -36,7 +36,7 @@ class Block(nn.Module):
 
 
 class Classifier(nn.Module):
-    """Six convolutions down to 4x4 positions, a linear layer whose output are the features, and one of logits."""
+    """Six convolutions down to 4x4 positions, a linear layer that gives the features, and one that gives the logits."""
 
     def __init__(self, channels: int = 1, num_classes: int = 10) -> None:
         super().__init__()
@@ -52,15 +52,15 @@ class Classifier(nn.Module):
         self.head = nn.Linear(NUM_FEATURES, num_classes)
 
     def features(self, x: Images) -> Features:
-        """What the logits are read from, at least 0, for images in [0, 1]."""
-        maps = self.blocks(x.clone(memory_format=torch.channels_last))  # .contiguous keeps odd strides of one channel
+        """The features of images in [0, 1], from which the logits are computed; none is below 0."""
+        maps = self.blocks(x.clone(memory_format=torch.channels_last))  # .contiguous keeps the strides of one channel
         return F.relu(self.layer(F.adaptive_avg_pool2d(maps, 4).flatten(1)))
 
     def forward(self, x: Images) -> Logits:
         return self.head(self.features(x))
 
     def fold(self) -> "Classifier":
-        """Itself, for evaluation: normalisation becomes part of the convolutions, and nothing takes gradients."""
+        """Prepare for evaluation: merge normalisation into the convolutions and freeze the weights. Returns itself."""
         self.eval()
         for block in self.blocks:
             assert isinstance(block, Block)
@@ -69,7 +69,7 @@ class Classifier(nn.Module):
 
     @torch.no_grad()
     def read(self, images: ByteImages) -> tuple[Features, Labels]:
-        """The features of 8-bit images, and the labels that they are taken for."""
+        """The features of 8-bit images, and the labels that the judge assigns to them."""
         features = torch.cat([self.features(chunk.float().div_(255)) for chunk in images.split(CHUNK)])
         return features, self.head(features).argmax(1)
 
@@ -82,13 +82,15 @@ def fit(
     distortion: float = DISTORTION,
     mirrored: bool = False,
 ) -> Classifier:
-    """A classifier of `labels` trained on `images`, slightly turned, sheared, scaled and shifted, ready for use.
+    """Train a classifier of `labels` on `images`, and return it ready for evaluation.
 
-    `distortion` says how much; where `mirrored`, half of them are, left to right, as suits clothes but not digits.
+    Training images are slightly rotated, sheared, scaled and shifted; `distortion` is the largest deviation of their
+    linear map from the identity. If `mirrored`, half of them are mirrored left to right, as suits clothes but not
+    digits.
 
-    AdamW with one cycle of the learning rate (Smith & Topin 2018), on the device of the images. The weights are
-    rounded to float16, as they are kept on disk. Draws come from a stream of `seed`; the caller's are untouched, and
-    may be those of a loop in inference mode.
+    It is trained by AdamW with one cycle of the learning rate (Smith & Topin 2018), on the device of the images. The
+    weights are rounded to float16, as they are stored. Random numbers come from a stream of `seed`; the caller's stream
+    is untouched, and the caller may be in inference mode.
     """
     with torch.inference_mode(False), torch.enable_grad(), random_stream(seed, seed_of(epochs)):
         classifier = Classifier(images.shape[1], int(labels.max()) + 1)
@@ -110,12 +112,12 @@ def fit(
 
 
 def half_mirrored(x: Images) -> Images:
-    """Each image mirrored left to right, or not, with equal chance."""
+    """Mirror each image left to right with probability 1/2."""
     return torch.where(torch.rand(len(x), 1, 1, 1, device=x.device) < 0.5, x.flip(3), x)
 
 
 def distorted(x: Images, distortion: float = DISTORTION) -> Images:
-    """Each image under a linear map within `distortion` of the identity, and shifted by up to 2 pixels in 28."""
+    """Map each image linearly, within `distortion` of the identity, and shift it by up to 2 of 28 pixels, at random."""
     linear = torch.eye(2, device=x.device) + distortion * _uniform(len(x), 2, 2, like=x)
     shift = 2 / 14 * _uniform(len(x), 2, 1, like=x)
     grid = F.affine_grid(torch.cat([linear, shift], 2), list(x.shape), align_corners=False)
@@ -123,10 +125,10 @@ def distorted(x: Images, distortion: float = DISTORTION) -> Images:
 
 
 def _uniform(*shape: int, like: Tensor) -> Tensor:
-    """In [-1, 1]."""
+    """Uniform numbers in [-1, 1]."""
     return 2 * torch.rand(shape, device=like.device) - 1
 
 
 def _multiplies_in_bfloat16() -> bool:
-    """Two and a half times faster on processors with AMX; many of the others are slower in it."""
+    """Whether bfloat16 is used: it is 2.5 times as fast on CPUs with AMX, and slower on many others."""
     return torch.backends.cpu.get_cpu_capability().startswith(("AVX512", "AMX"))

@@ -1,4 +1,4 @@
-"""The judges on disk: those that come with the package, and those that were trained once and lie beside the data."""
+"""Judges on disk: those that come with the package, and those that were trained once and stored beside the data."""
 
 import hashlib
 import logging
@@ -24,11 +24,11 @@ _in_use: dict[str, Classifier] = {}
 
 
 def judge_for(images: ByteImages, labels: Labels, folder: Path) -> Classifier:
-    """The judge that was fitted to exactly these images and labels, a train split, on the device where they lie.
+    """Return the judge that was fitted to exactly these images and labels, a train split, on their device.
 
-    It comes with the package or lies in `folder`; else it is trained now, and kept there where that can be written.
-    Since the tensors themselves decide, a judge never meets a split that it was fitted to, however the splits are
-    drawn. Raises UserError where a file is not what the SHA256SUMS beside it says.
+    The judge comes with the package or is in `folder`. Otherwise it is trained now, and stored in `folder` if that is
+    writable. Judges are found by the content of the tensors, so a judge never evaluates images that it was fitted to,
+    however the splits are drawn. Raises UserError for a file that differs from the SHA256SUMS beside it.
     """
     digest = digest_of(images, labels)
     if digest not in _in_use:
@@ -37,14 +37,14 @@ def judge_for(images: ByteImages, labels: Labels, folder: Path) -> Classifier:
 
 
 def digest_of(images: ByteImages, labels: Labels) -> str:
-    """SHA-256 of the bytes of both tensors."""
+    """The SHA-256 of the bytes of both tensors."""
     sha256 = hashlib.sha256(images.cpu().contiguous().numpy().data)
     sha256.update(labels.cpu().contiguous().numpy().data)
     return sha256.hexdigest()
 
 
 def find(folder: Path, digest: str) -> Classifier | None:
-    """The judge in `folder` that was fitted to a train split of this digest."""
+    """The judge in `folder` that was fitted to a train split of this digest; None if there is none."""
     for name, sha256 in listed_digests(folder / SUMS).items():
         path = folder / name
         if path.is_file() and _fitted_to(path, sha256) == digest:
@@ -53,7 +53,7 @@ def find(folder: Path, digest: str) -> Classifier | None:
 
 
 def keep(judge: Classifier, folder: Path, name: str, digest: str) -> Path:
-    """Write the judge as `<name>.safetensors`, in float16, and its SHA-256 into the SHA256SUMS of `folder`."""
+    """Write the judge to <name>.safetensors in `folder`, in float16, and its SHA-256 to SHA256SUMS; return the file."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}.safetensors"
     state = {key: weights.cpu().half().contiguous() for key, weights in judge.state_dict().items()}
@@ -64,7 +64,7 @@ def keep(judge: Classifier, folder: Path, name: str, digest: str) -> Path:
 
 
 def _trained(images: ByteImages, labels: Labels, folder: Path, digest: str) -> Classifier:
-    """Processes that want the same judge wait for the first, and then find it."""
+    """Train a judge and store it; processes that need the same judge at the same time wait for the first of them."""
     judge = None
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -72,23 +72,23 @@ def _trained(images: ByteImages, labels: Labels, folder: Path, digest: str) -> C
             if judge := find(folder, digest):
                 return judge
             judge = _fitted(images, labels)
-            log.info("It is kept as %s.", keep(judge, folder, digest[:16], digest))
+            log.info("The judge was stored as %s.", keep(judge, folder, digest[:16], digest))
     except OSError as error:
-        log.warning("%s can't be written (%s): the judge serves this process only.", folder, error.strerror)
+        log.warning("The judge cannot be stored in %s (%s): the next process trains it again.", folder, error.strerror)
     return judge or _fitted(images, labels)
 
 
 def _fitted(images: ByteImages, labels: Labels) -> Classifier:
-    log.info("Training a judge, once for these %d training images (%d epochs) ...", len(labels), EPOCHS)
+    log.info("Training a judge on %d images, once for this train split (%d epochs) ...", len(labels), EPOCHS)
     start = time.perf_counter()
     judge = fit(images, labels)
-    log.info("... took %.0f s.", time.perf_counter() - start)
+    log.info("... done in %.0f s.", time.perf_counter() - start)
     return judge
 
 
 def _fitted_to(path: Path, sha256: str) -> str | None:
     if (got := sha256_of(path)) != sha256:
-        raise UserError(f"Expected SHA-256 {sha256[:12]}..., got {got[:12]}... for {path}. Delete or replace it.")
+        raise UserError(f"{path} is damaged: its SHA-256 is {got[:12]}..., not {sha256[:12]}... Delete or replace it.")
     with safe_open(path, "pt") as file:
         return (file.metadata() or {}).get("fitted_to")
 
@@ -96,7 +96,7 @@ def _fitted_to(path: Path, sha256: str) -> str | None:
 def _load(path: Path) -> Classifier:
     state = {key: weights.float() for key, weights in load(path.read_bytes()).items()}
     channels, num_classes = state["blocks.0.conv.weight"].shape[1], len(state["head.bias"])
-    with random_stream(0):  # the caller's is not spent on weights that are overwritten at once
+    with random_stream(0):  # the caller's stream is not used for weights that are overwritten at once
         judge = Classifier(channels, num_classes).fold()
     judge.load_state_dict(state)
     return judge

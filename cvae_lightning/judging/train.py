@@ -1,4 +1,4 @@
-"""The command that trains a judge, and measures it on val and test."""
+"""The command that trains a judge and measures its accuracy on val and test."""
 
 import logging
 import time
@@ -10,27 +10,27 @@ log = logging.getLogger(__name__)
 
 
 def train_judge(config: DictConfig) -> None:
-    """Fit a judge to the train split of `data`, keep it in the folder `out`, and print its accuracy."""
+    """Fit a judge to the train split of `data`, store it in the folder `out`, and print its accuracy."""
     from cvae_lightning.core.errors import check_boolean, check_integer, check_not_negative, check_seed, refuse
     from cvae_lightning.data.sources import source_of
     from cvae_lightning.judging.classifier import fit
     from cvae_lightning.judging.store import digest_of, keep
 
-    check_integer("epochs", config.epochs, 1, "The judge of MNIST has 20.")
+    check_integer("epochs", config.epochs, 1, "The default is 20.")
     check_seed("seed", config.seed)
-    check_not_negative("distortion", config.distortion, "The judge of MNIST has 0.15.")
-    check_boolean("mirrored", config.mirrored, "The judge of Fashion-MNIST has mirrored=true.")
+    check_not_negative("distortion", config.distortion, "The default is 0.15.")
+    check_boolean("mirrored", config.mirrored, "mirrored=true suits clothes, but not digits.")
     if config.out is None:
-        refuse("a folder", "out", None, "Leave it out to keep the judge beside the data.")
+        refuse("a folder", "out", None, "By default the judge is stored beside the data.")
     source = source_of(config)
     source.prepare()
-    Path(config.out).mkdir(parents=True, exist_ok=True)  # which may fail: better now than after the training
+    Path(config.out).mkdir(parents=True, exist_ok=True)  # if this fails, it fails before the training
     train, val = source.fit_splits()
-    log.info("Training a judge of %s on %d images, %d epochs.", source.name, len(train.labels), config.epochs)
+    log.info("Training a judge of %s on %d images for %d epochs.", source.name, len(train.labels), config.epochs)
     start = time.perf_counter()
     judge = fit(*train, config.epochs, config.seed, config.distortion, config.mirrored)
     path = keep(judge, Path(config.out), source.name, digest_of(*train))
-    log.info("%s, after %.0f s:", path, time.perf_counter() - start)
+    log.info("Stored as %s after %.0f s.", path, time.perf_counter() - start)
     for name, split in (("val", val), ("test", source.test_split())):
         right = int((judge.read(split.images)[1] == split.labels).sum())
-        log.info("accuracy on %-4s %.4f, %d of %d", name, right / len(split.labels), right, len(split.labels))
+        log.info("accuracy on %-4s %.4f (%d of %d)", name, right / len(split.labels), right, len(split.labels))

@@ -1,4 +1,4 @@
-"""The paper's FID: a Fréchet distance on raw pixels with diagonal covariance, class by class."""
+"""The FID of the paper: a Fréchet distance on raw pixels with diagonal covariance, class by class."""
 
 from typing import Any
 
@@ -10,13 +10,13 @@ from cvae_lightning.core.shapes import ByteImages, Labels
 
 
 class PixelFID(Metric):
-    """Mean over classes of the squared Fréchet distance between two normals with diagonal covariance.
+    """Mean over classes of the squared Fréchet distance between two Gaussians with diagonal covariance.
 
-    They are fitted to the real and to the generated images of the class, per pixel in [0, 1]:
-    ||m_g - m_r||^2 + sum(v_g + v_r - 2 sqrt(v_g v_r)), Dowson & Landau 1982, with biased variances. It sees no
-    dependence between pixels, so noise with the right marginals scores as well as digits do.
+    The Gaussians are fitted to the real and to the generated images of a class, with pixels in [0, 1]:
+    ||m_g - m_r||^2 + sum(v_g + v_r - 2 sqrt(v_g v_r)), Dowson & Landau 1982, with biased variances. The distance
+    ignores dependence between pixels, so noise with the same per-pixel mean and variance scores as well as digits.
 
-    Sums are kept as integers: the result does not depend on the batches in which the images came.
+    Sums are integers, so the result does not depend on how the images are batched.
     """
 
     higher_is_better = False
@@ -41,10 +41,10 @@ class PixelFID(Metric):
         self.sums_of_squares[int(real)].index_add_(0, labels, pixels.square())
 
     def compute(self) -> Tensor:
-        """A scalar, float64 on the CPU; nan while a class lacks real or generated images."""
+        """Return the distance, a float64 scalar on the CPU; nan if a class has no real or no generated images."""
         counts, sums, squares = (state.cpu().double() for state in (self.num_images, self.sums, self.sums_of_squares))
         means = sums / counts[..., None] / 255
-        variances = (squares / counts[..., None] / 255**2 - means.square()).clamp(min=0)  # a constant's may round below
+        variances = (squares / counts[..., None] / 255**2 - means.square()).clamp(min=0)  # rounding may give less
         between_means = (means[0] - means[1]).square()
         between_variances = (variances[0].sqrt() - variances[1].sqrt()).square()
         return (between_means + between_variances).sum(1).mean()

@@ -1,10 +1,11 @@
-"""The paper's Score: one number from the paper's other numbers."""
+"""The Score of the paper: one number computed from its other numbers."""
 
 
 def score(ssim: float, mse: float, fid_pixel: float | None, latent_dim: int, capped: bool = True) -> float:
-    """The course's Score; higher is better. A smaller latent_dim earns a bonus, and a cap limits the whole.
+    """Return the Score of the paper; higher is better. A smaller latent_dim increases it.
 
-    Without `fid_pixel` it is the unconditional model's, at most 10. With it, it is the conditional model's, at most 30.
+    `fid_pixel` is None for an unconditional model, whose Score is capped at 10. The Score of a conditional model is
+    capped at 30.
     """
     bonus = 1.2 - latent_dim / 784
     reconstruction = 5 * ssim + 50 * max(0.1 - mse, 0)

@@ -1,4 +1,4 @@
-"""The paper's structural similarity."""
+"""The structural similarity of the paper."""
 
 from typing import Any
 
@@ -16,8 +16,8 @@ C2 = 0.03**2
 class SSIM(Metric):
     """Mean structural similarity (Wang et al. 2004) as scikit-image computes it by default, for images in [0, 1].
 
-    torchmetrics' own metric weighs the window with biased covariances and pads the border; this one uses a uniform
-    7x7 window, sample covariances and the interior only.
+    The metric of torchmetrics uses biased covariances and pads the border. This one uses a uniform 7x7 window, sample
+    covariances and the interior of the image only.
     """
 
     higher_is_better = True
@@ -40,7 +40,7 @@ class SSIM(Metric):
 
 
 def structural_similarity(a: Images, b: Images) -> PerImage:
-    """Similarity of `a[i]` and `b[i]`, in [-1, 1]: mean over all positions of the window, and over channels."""
+    """The similarity of each `a[i]` and `b[i]`, in [-1, 1]: the mean over all positions of the window and channels."""
     num_pixels = WINDOW**2
     mean_a, mean_b, mean_aa, mean_bb, mean_ab = _window_means(torch.stack([a, b, a * a, b * b, a * b]))
     sample = num_pixels / (num_pixels - 1)
@@ -53,15 +53,15 @@ def structural_similarity(a: Images, b: Images) -> PerImage:
 
 
 def _window_means(maps: Tensor) -> Tensor:
-    """Means of the 7x7 windows of (..., H, W) maps, (..., H - 6, W - 6): two products with a band matrix.
+    """The means of the 7x7 windows of (..., H, W) maps, of shape (..., H - 6, W - 6).
 
-    The window is separable, and a product of small matrices is what a processor does fastest.
+    The window is separable, so two products with a band matrix give them, which is the fastest way on a CPU.
     """
     rows, columns = (_band(size, maps) for size in maps.shape[-2:])
     return rows @ maps @ columns.mT
 
 
 def _band(size: int, like: Tensor) -> Tensor:
-    """(size - 6, size): row i averages entries i to i + 6."""
+    """The matrix (size - 6, size) whose row i averages the entries i to i + 6."""
     ones = torch.ones(size - WINDOW + 1, size, device=like.device, dtype=like.dtype)
     return ones.triu().tril(WINDOW - 1) / WINDOW

@@ -35,15 +35,15 @@ CARD = """\
 
 {table}
 
-On {val:,} images of val and {test:,} of test. *Real images* is what as many images of train get in the samples' place;
-for accuracy, images of the split itself.
+Measured on {val:,} images of val and {test:,} of test. *Real images* is the value for as many images of train in place
+of samples; for accuracy, for the images of the split itself.
 
 {pictures}
 
 ## Data
 
-Trained on the {train:,} images of train of {data}, and on none of val or test. SHA-256 (of those of its files, which
-`metrics.json` has): {sha256}
+Trained on the {train:,} images of train of {data}, and on none of val or test. SHA-256 of the list of its files, which
+is in `metrics.json`: {sha256}
 
 ## Settings
 
@@ -53,24 +53,24 @@ Trained on the {train:,} images of train of {data}, and on none of val or test. 
 
 Trained in {seconds} s on {device} with torch {torch} and pytorch_lightning {pytorch_lightning}; commit {commit}.
 
-## Loading it
+## How to load it
 
 ```python
 from cvae_lightning.runs.run import Run
 
 run = Run("path/to/this/folder")
 images = run.sample({labels})  # (3, 1, 28, 28) in [0, 1]
-model = run.model()  # the weights are checked, and nothing in the folder is executed
+model = run.model()  # checks the weights; no code in the folder is executed
 ```
 
-The weights by name, without the package: `safetensors.torch.load_file("model.safetensors")`. In a shell:
+Without the package, the weights by name: `safetensors.torch.load_file("model.safetensors")`. In a shell:
 
 ```
 python -m cvae_lightning.sample run=path/to/this/folder {labels_in_a_shell}
 python -m cvae_lightning.evaluate run=path/to/this/folder
 ```
 
-## Limits
+## Limitations
 
 {limits}
 """
@@ -104,21 +104,24 @@ def model_card(
 
 
 def _metadata(metrics: Metrics) -> str:
-    """What a hub reads, as YAML in which each value keeps to its line."""
+    """The metadata for a model hub, as YAML with one line per value."""
     model, data = (" ".join(text.split()) for text in (metrics["model"], metrics["dataset"]["name"]))
     tags = {"library_name": "cvae_lightning", "tags": [model, "image-generation"], "datasets": [data]}
     return yaml.safe_dump(tags, sort_keys=False, allow_unicode=True, width=float("inf"))
 
 
 def _description(metrics: Metrics, num_classes: int) -> str:
+    """What the model is, in three sentences."""
     kind = "conditional variational autoencoder" if num_classes else "variational autoencoder"
-    asked = f" of the class that is asked for, one of {num_classes}" if num_classes else ""
-    coded = f"codes an image as {metrics['latent_dim']} numbers"
-    return f"A {kind}. It draws images{asked}, and {coded}. It has {metrics['parameters']:,} parameters."
+    asked = f" of a requested class, one of {num_classes}," if num_classes else ""
+    return (
+        f"A {kind}. It generates images{asked} from {metrics['latent_dim']} latents. "
+        f"It has {metrics['parameters']:,} parameters."
+    )
 
 
 def _table(metrics: Metrics, config: dict[str, Any]) -> Iterator[str]:
-    """All numbers of val and test; what belongs to a number stands in its row."""
+    """The rows of all metrics of val and test; floors and numbers of samples stand in the row of their metric."""
     val, test = metrics["val"], metrics["test"]
     yield "| | val | real images | test | real images | samples | |"
     yield "|---|---:|---:|---:|---:|---:|---|"
@@ -131,7 +134,7 @@ def _table(metrics: Metrics, config: dict[str, Any]) -> Iterator[str]:
 
 
 def _absences(metrics: Metrics) -> list[str]:
-    """The lines of a list of what the table lacks, set off by an empty one; none where it lacks nothing."""
+    """The reasons why metrics do not exist, as a Markdown list after an empty line; no lines if all exist."""
     lines = [f"* {escaped(line[0].upper() + line[1:])}." for line in absences(metrics)]
     return ["", *lines] if lines else []
 
@@ -147,6 +150,7 @@ def _samples(metric: Metric, metrics: Metrics, config: dict[str, Any]) -> str:
 
 
 def _settings(metrics: Metrics) -> Iterator[str]:
+    """The settings of the run as lines of YAML, without those that are null or none."""
     for key, value in metrics.items():
         plain = key not in ("schema", "weights_sha256") and not isinstance(value, dict)
         if plain and value not in (None, "None", "none"):
@@ -155,52 +159,55 @@ def _settings(metrics: Metrics) -> Iterator[str]:
 
 
 def _command(overrides: Sequence[str]) -> str:
-    """That of the run alone, also where it was one of a sweep."""
+    """The command that trains this run alone, even if it was part of a sweep."""
     given = [override for override in overrides if not override.startswith("+sweep=")]
     return shlex.join(["python", "-m", "cvae_lightning", *given])
 
 
-LEAKS = 2  # times as many labels as guessing reads
-SMALL = 1000  # images of a split
-REAL_DIGITS = "which have about 1.2 with 100 a class"
+LEAKS = 2  # a probe that reads so many times as many labels as guessing is worth a sentence
+SMALL = 1000  # images; a smaller test split is worth a sentence
+REAL_DIGITS = "which have about 1.2 with 100 per class"
 
 
 def limits(metrics: Metrics, num_classes: int) -> Iterator[str]:
-    """Sentences that hold for the run with this metrics.json; its model tells `num_classes` classes apart."""
+    """The limitations of the run, a sentence each; `num_classes` is 0 for an unconditional model."""
     val, data = metrics["val"], metrics["dataset"]
     name = escaped(data["name"])
-    yield f"It has seen {name} alone, 28x28 grey pixels, and makes whatever it is given into the like of them."
-    yield "Reconstructions and samples are means of the pixels' distribution: smoother than the data."
-    yield "The numbers are those of one seed; others differ."
+    yield f"The model was trained on {name} only, 28x28 grey pixels, and turns any other image into something similar."
+    yield "Reconstructions and samples are means of the distribution of the pixels, so they are smoother than the data."
+    yield "All numbers are for one seed; other seeds give other numbers."
     if 0 < data["test"] < SMALL:
-        yield f"test has {data['test']} images: one of them is {100 / data['test']:.1f} % of it."
+        yield f"test has only {data['test']} images: one of them is {100 / data['test']:.1f} % of it."
     if val.get("fid_pixel") is not None:
+        real = f", {REAL_DIGITS}" if data["name"] == "mnist" else ""
         yield (
-            "`fid_pixel`, and the scores with it, look at each pixel by itself: noise with the right mean and variance "
-            "in each does as well as real images" + (f", {REAL_DIGITS}." if data["name"] == "mnist" else ".")
+            "`fid_pixel`, and the Score with it, looks at each pixel separately: noise with the right mean and "
+            f"variance in each pixel scores as well as real images{real}."
         )
     if val.get("fid_judge") is not None:
-        yield "Distances in a judge's features compare with others by this judge, not with the usual FID."
+        yield "Distances in a judge's features are comparable with others by the same judge, not with the usual FID."
     else:
-        asked = ", or like the class that was asked for" if num_classes else ""
-        yield f"No number here says whether samples look like the data{asked}: `cvae_lightning.evaluate` measures it."
-    yield _of_likelihoods(metrics)
+        asked = ", or show the requested class" if num_classes else ""
+        yield f"No number here says whether samples look like the data{asked}; `cvae_lightning.evaluate` measures it."
+    yield _likelihoods(metrics)
     leak = val.get("label_leak")
     if num_classes and leak is not None and leak > LEAKS / num_classes:
         yield (
-            f"The latents tell the label: a linear probe reads {leak:.0%} of them, by guessing {1 / num_classes:.0%}. "
-            "Another label with the same latents need not give another class."
+            f"The latents contain the label: a linear probe reads {leak:.0%} of the labels from them, guessing "
+            f"{1 / num_classes:.0%}. The same latents with another label may therefore not give another class."
         )
     active = val.get("active_units")
     if active is not None and active < metrics["latent_dim"]:
-        yield f"{metrics['latent_dim'] - active:.0f} of the {metrics['latent_dim']} latents say nothing of the image."
+        unused = metrics["latent_dim"] - active
+        yield f"{unused:.0f} of the {metrics['latent_dim']} latents carry no information on the image."
 
 
-def _of_likelihoods(metrics: Metrics) -> str:
+def _likelihoods(metrics: Metrics) -> str:
+    """What the likelihoods of this run are comparable with."""
     names = "`elbo`, `log_likelihood`" + (" and `nll_iw`" if "nll_iw" in metrics["val"] else "")
     if metrics["binarize"]:
         kind = escaped(str(metrics["binarize"]))
-        return f"{names} are of black and white images ({kind}), and compare with others of these alone."
+        return f"{names} are of black and white images ({kind}), and comparable only with others of such images."
     if metrics["likelihood"] == "bernoulli":
-        return f"{names} are a customary cross-entropy of grey levels, and no likelihoods."
-    return f"{names} are of densities of grey levels, and do not compare with those of black and white images."
+        return f"{names} are the usual cross-entropy of grey levels, which is not a likelihood."
+    return f"{names} are log densities of grey levels, and not comparable with those of black and white images."

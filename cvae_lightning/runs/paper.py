@@ -1,4 +1,4 @@
-"""The paper's own numbers, and when ours may stand beside them."""
+"""The numbers of the paper, and which runs they are comparable with."""
 
 from cvae_lightning.runs.metrics_file import Metrics, Setting
 
@@ -22,7 +22,7 @@ TABLE_3: dict[tuple[int, int, float], float] = {
     (30, 10, 0.002): 22.62,
     (50, 15, 0.002): 24.22,
 }
-"""(epochs, latent_dim, lr) -> Score of the CVAE."""
+"""The Score of the CVAE, by (epochs, latent_dim, lr)."""
 
 COMMON_SETTINGS: dict[str, Setting] = {
     "network": "mlp",
@@ -51,12 +51,12 @@ def comparable(metrics: Metrics) -> bool:
 
 
 def best_run(metrics: Metrics) -> dict[str, float]:
-    """The paper's row in Table 2, whose settings it does not state; empty where a comparison means nothing."""
+    """The paper's row in Table 2, whose settings it does not state; empty if the run is not comparable."""
     return TABLE_2[metrics["model"]] if comparable(metrics) else {}
 
 
 def same_settings(metrics: Metrics) -> dict[str, float]:
-    """The paper's row in Table 3 with the same epochs, latent_dim and lr, a Score; empty where there is none."""
+    """The Score in the paper's Table 3 for the same epochs, latent_dim and lr; empty if there is none."""
     if not comparable(metrics) or metrics["model"] != "cvae":
         return {}
     row = TABLE_3.get((metrics["epochs"], metrics["latent_dim"], metrics["lr"]))

@@ -64,7 +64,7 @@ def _new_process(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Copies:
-    """A model whose samples are given images of the class asked for, each in its turn."""
+    """A model whose samples are the images of the requested class of a split, one after the other."""
 
     latent_dim = 5
 
@@ -133,7 +133,7 @@ def test_a_judge_is_trained_once_and_kept_beside_the_data(blobs: IdxSource, tmp_
 
 @pytest.mark.usefixtures("_new_process")
 def test_a_judge_serves_the_split_that_it_was_fitted_to_alone(blobs: IdxSource, idx_dir: Path, tmp_path: Path) -> None:
-    """However the splits are drawn: an image of val has never been in the training of the judge that measures val."""
+    """However the splits are drawn, an image of val was never used to train the judge that evaluates val."""
     others = IdxSource("mnist", "MNIST", str(idx_dir), split_seed=1).fit_splits()[0]
     judge_for(*blobs.fit_splits()[0], tmp_path)
     assert find(tmp_path, digest_of(*blobs.fit_splits()[0]))
@@ -143,13 +143,13 @@ def test_a_judge_serves_the_split_that_it_was_fitted_to_alone(blobs: IdxSource, 
 
 
 @pytest.mark.usefixtures("_new_process")
-def test_a_judge_that_can_not_be_kept_serves_the_process(
+def test_a_judge_that_cannot_be_stored_serves_the_process(
     blobs: IdxSource, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "file").touch()
     train, _ = blobs.fit_splits()
     judge = judge_for(*train, tmp_path / "file" / "judges")
-    assert "can't be written" in caplog.text
+    assert "cannot be stored" in caplog.text
     assert judge_for(*train, tmp_path / "file" / "judges") is judge
 
 
@@ -158,7 +158,7 @@ def test_a_damaged_judge_is_refused(tmp_path: Path) -> None:
     shutil.copytree(SHIPPED, folder)
     file = folder / "digits.safetensors"
     file.write_bytes(file.read_bytes()[:-1] + b"?")
-    with pytest.raises(UserError, match=r"Expected SHA-256 .*, got .* for .*digits.safetensors. Delete or replace it."):
+    with pytest.raises(UserError, match=r"digits.safetensors is damaged: its SHA-256 .* Delete or replace it."):
         find(folder, "any")
 
 
@@ -209,7 +209,7 @@ def test_the_command_keeps_a_judge_and_prints_its_accuracy(
         ("mirrored=half", "true or false (mirrored), got 'half'"),
     ],
 )
-def test_the_command_refuses_what_can_not_be_meant(wrong: str, message: str) -> None:
+def test_the_command_refuses_meaningless_values(wrong: str, message: str) -> None:
     with pytest.raises(UserError, match=re.escape(f"Expected {message}")):
         train_judge(composed(wrong, config_name="judge"))
 

@@ -59,7 +59,7 @@ def metrics_of(config: Any, val: float, test: float, **environment: Any) -> Any:
 
 
 class FakeSweep:
-    """Directories as a multirun leaves them, with made-up numbers."""
+    """The directories of a multirun, with made-up numbers."""
 
     def __init__(self, path: Path, jobs: list[list[str]] | None) -> None:
         self.path, self.jobs = path, jobs or []
@@ -107,7 +107,7 @@ def make(tmp_path: Path) -> MakeSweep:
 
 @pytest.fixture
 def grid(make: MakeSweep) -> FakeSweep:
-    """Two settings by three seeds, all complete; test would choose the other one."""
+    """Two settings with three seeds each, all complete; by the test metric the other setting would be better."""
     sweep = make(*([f"lr={lr}", f"seed={seed}"] for lr in (0.001, 0.002) for seed in range(3)))
     for number in range(6):
         val = (20.0 if number < 3 else 10.0) + number**2 / 10
@@ -127,7 +127,7 @@ def plotted(tmp_path: Path) -> FakeSweep:
     return sweep
 
 
-def test_each_run_that_was_asked_for_has_a_row_whatever_became_of_it(make: MakeSweep) -> None:
+def test_every_run_of_the_sweep_has_a_row_whatever_its_status(make: MakeSweep) -> None:
     sweep = make(*([f"lr={lr}", "data=digits"] for lr in (0.001, 0.002, 0.003, 0.004)))
     sweep.complete(0, val=20, test=21)
     sweep.fail(1, "Expected a finite loss, got nan.\nLower lr.")
@@ -178,7 +178,7 @@ def test_mean_and_standard_deviation_over_seeds(grid: FakeSweep) -> None:
     assert "20.17 ± 0.21" in grid.text("report.html")
 
 
-def test_a_key_beside_the_seed_makes_another_family(make: MakeSweep) -> None:
+def test_runs_that_differ_in_more_than_the_seed_are_different_families(make: MakeSweep) -> None:
     sweep = make(["seed=0", "beta=1.0"], ["seed=1", "beta=1.0"], ["seed=0", "beta=2.0"])
     for number in range(3):
         sweep.complete(number, number, number)
@@ -212,7 +212,7 @@ def test_a_lower_error_is_better(make: MakeSweep) -> None:
     assert "Best by val loss" in sweep.report()
 
 
-def test_the_report_stands_beside_ours(make: MakeSweep) -> None:
+def test_our_scores_are_compared_with_those_of_the_paper(make: MakeSweep) -> None:
     """Difference, Spearman's rank correlation and mean absolute difference, for the rows that the paper has."""
     chosen = list(TABLE_3.items())[:6]
     jobs = [[f"epochs={epochs}", f"latent_dim={size}", f"lr={lr}"] for (epochs, size, lr), _ in chosen]
@@ -240,7 +240,7 @@ def test_rank_correlation_with_ties_is_scipys() -> None:
     assert np.isnan(rank_correlation(a[:2], b[:2]))
 
 
-def test_table_2_stands_beside_its_experiments_alone(make: MakeSweep) -> None:
+def test_table_2_is_compared_with_its_experiments_only(make: MakeSweep) -> None:
     sweep = make(["experiment=table2/vae"], ["experiment=table2/cvae"], ["model=vae"])
     for number in range(3):
         sweep.complete(number, val=9, test=9)
@@ -249,7 +249,7 @@ def test_table_2_stands_beside_its_experiments_alone(make: MakeSweep) -> None:
     assert pd.isna(scores[2])
 
 
-def test_what_does_not_compare_is_said(make: MakeSweep, grid: FakeSweep) -> None:
+def test_incomparable_runs_are_announced(make: MakeSweep, grid: FakeSweep) -> None:
     assert "Different" not in grid.report()
     sweep = FakeSweep(grid.path.with_name("mixed"), [["data=mnist"], ["data=digits"], ["model=vae"]])
     sweep.complete(0, 1, 1)
@@ -331,7 +331,7 @@ def test_a_line_joins_the_runs_of_one_setting(plotted: FakeSweep) -> None:
 
 
 @pytest.mark.parametrize("jobs", [[["lr=0.001"], ["lr=0.002"]], None])
-def test_a_sweep_without_a_complete_run_is_told_too(tmp_path: Path, jobs: list[list[str]] | None) -> None:
+def test_a_sweep_without_a_complete_run_has_a_report_too(tmp_path: Path, jobs: list[list[str]] | None) -> None:
     sweep = FakeSweep(tmp_path / "sweep", jobs)
     if jobs:
         sweep.fail(0, "Expected this & that.")
@@ -381,7 +381,7 @@ def test_the_command_writes_the_report(grid: FakeSweep) -> None:
     assert (grid.path / "report.html").is_file()
 
 
-def test_mistakes_are_told_in_a_sentence(tmp_path: Path) -> None:
+def test_mistakes_are_reported_in_a_sentence(tmp_path: Path) -> None:
     answer = execute("sweep=nowhere", cwd=tmp_path, module="cvae_lightning.report")
     assert answer.returncode == 1
     assert answer.stderr == (

@@ -1,4 +1,4 @@
-"""The card of a run says what its files say, and no sentence that is false for it."""
+"""The model card of a run has the numbers of its files, and no sentence that is false for the run."""
 
 import copy
 import re
@@ -36,7 +36,7 @@ def row(text: str, name: str) -> list[str]:
     return [cell.strip() for cell in line.strip("|").split("|")[1:-1]]
 
 
-def test_a_number_stands_with_what_real_images_get_and_with_its_samples() -> None:
+def test_a_metric_has_its_floor_and_its_number_of_samples_beside_it() -> None:
     text = card()
     assert row(text, "fid_judge") == ["0.0862", "0.0257", "0.0991", "0.0257", "10,000"]
     assert row(text, "accuracy") == ["0.5000", "0.9963", "0.5000", "0.9963", "1,000 per class"]
@@ -68,36 +68,36 @@ def test_settings_and_command_can_be_typed_again() -> None:
 
 
 LIMITS: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
-    ("reads 82% of them, by guessing 10%", {}, {"val": {"label_leak": 0.11}}),
+    ("reads 82% of the labels from them, guessing 10%", {}, {"val": {"label_leak": 0.11}}),
     ("3 of the 20 latents", {}, {"val": {"active_units": 20.0}}),
     ("noise with the right mean", {}, {"val": {"fid_pixel": None}}),
     ("about 1.2", {}, {"dataset": {"name": "kmnist"}}),
     ("one of them is 0.4 %", {"dataset": {"test": 257}}, {}),
     ("a judge's features", {}, {"val_lacks": "fid_judge"}),
     ("No number here says", {"val_lacks": "fid_judge"}, {}),
-    ("no likelihoods", {"likelihood": "bernoulli"}, {"likelihood": "bernoulli", "binarize": "dynamic"}),
+    ("is not a likelihood", {"likelihood": "bernoulli"}, {"likelihood": "bernoulli", "binarize": "dynamic"}),
     ("black and white images (dynamic)", {"binarize": "dynamic"}, {}),
     ("densities of grey levels", {}, {"likelihood": "bernoulli"}),
 ]
 
 
 @pytest.mark.parametrize(("sentence", "true_for", "false_for"), LIMITS, ids=[limit[0] for limit in LIMITS])
-def test_a_limit_is_named_where_it_holds_and_only_there(
+def test_a_limitation_is_stated_where_it_holds_and_only_there(
     sentence: str, true_for: dict[str, Any], false_for: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for changes, holds in ((true_for, True), (false_for, False)):
         numbers = {name: value for name, value in NUMBERS.items() if name != changes.get("val_lacks")}
         monkeypatch.setitem(METRICS, "val", numbers)
         text = card(**{key: value for key, value in changes.items() if key != "val_lacks"})
-        assert (sentence in text.partition("## Limits")[2]) is holds
+        assert (sentence in text.partition("## Limitations")[2]) is holds
 
 
-def test_a_model_without_classes_is_asked_for_none() -> None:
+def test_an_unconditional_model_has_no_labels_in_its_card() -> None:
     nothing = {"fid_pixel": None, "accuracy": None}
     text = card("model=vae", model="vae", val=nothing, test=nothing)
-    assert "A variational autoencoder. It draws images, and codes" in text
+    assert "A variational autoencoder. It generates images from 20 latents" in text
     assert "labels=" not in text
-    assert "The latents tell the label" not in text, "there is none to contradict"
+    assert "The latents contain the label" not in text, "there is none to contradict"
     assert "`accuracy`" not in text
 
 

@@ -1,4 +1,4 @@
-"""What stands at the end of a run, and when the paper's numbers stand beside ours."""
+"""The summary at the end of a run, and when it shows the numbers of the paper."""
 
 import re
 from importlib.util import find_spec
@@ -45,7 +45,7 @@ def test_the_table_has_the_papers_numbers_for_its_settings() -> None:
         {"batch_size": 64},
     ],
 )
-def test_the_report_is_left_out_where_a_comparison_means_nothing(change: dict[str, Any]) -> None:
+def test_the_paper_is_left_out_if_the_run_is_not_comparable(change: dict[str, Any]) -> None:
     assert not best_run(metrics(**change))
     assert not same_settings(metrics(**change))
     assert "paper" not in summary(metrics(**change))
