@@ -56,7 +56,7 @@ Trained in {seconds} s on {device} with torch {torch} and pytorch_lightning {pyt
 ## How to load it
 
 ```python
-from cvae_lightning.runs.run import Run
+from cvae_lightning import Run
 
 run = Run("path/to/this/folder")
 images = run.sample({labels})  # (3, 1, 28, 28) in [0, 1]
