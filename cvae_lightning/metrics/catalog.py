@@ -161,7 +161,7 @@ METRICS = (
 CATALOG = {metric.name: metric for metric in METRICS}
 
 BESIDE = {name for metric in METRICS for name in (metric.floor, metric.num_samples) if name}
-"""The metrics that are shown beside another one: floors and numbers of samples."""
+"""The metrics that are shown with another metric: floors and numbers of samples."""
 
 LOWER_BY_NAME = ("loss", "mse", "fid_", "kid_", "nll_")
 

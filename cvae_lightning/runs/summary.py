@@ -12,11 +12,11 @@ IN_ONE_LINE = ("ssim", "mse", "fid_pixel", "score_uncapped")
 
 
 def summary(metrics: Metrics) -> str:
-    """A run's metrics as one table, beside the paper's numbers where they are comparable.
+    """The metrics of a run as one table, with the numbers of the paper if the run is comparable.
 
-    Below a metric of samples stand `real images`, its value for images of train in place of samples (below accuracy:
-    for images of the split), and `samples`, how many it was measured on. Below the table stands which metrics do not
-    exist, and why.
+    Below a metric of samples, the row `real images` has its value for images of train in place of samples (for
+    accuracy: for images of the split), and the row `samples` says how many it was measured on. The lines after the
+    table name the metrics that do not exist, with the reasons.
     """
     columns: dict[str, Mapping[str, float | None]] = {
         "val": metrics["val"],
@@ -43,13 +43,13 @@ def _rows(names: Collection[str]) -> dict[str, str]:
         if metric.name not in BESIDE:
             rows[metric.name] = metric.label
             rows[metric.floor] = "  real images"
-            rows.pop(metric.num_samples, None)  # it stands below the last of the metrics that share it
+            rows.pop(metric.num_samples, None)  # moved below the last of the metrics that share it
             rows[metric.num_samples] = "  samples"
     return {name: label for name, label in rows.items() if name in names}
 
 
 def absences(metrics: Metrics) -> list[str]:
-    """A line for each reason why metrics do not exist, with their names; the split where only one of them lacks it."""
+    """One line per reason why metrics do not exist, with their names, and the split if only one lacks them."""
     names: dict[str, list[str]] = {}
     for key, reason in metrics["absent"].items():
         names.setdefault(reason, []).append(key)

@@ -51,7 +51,7 @@ def test_ssim_of_an_image_with_itself_is_one() -> None:
 
 
 def reference_pixel_fid(real: Tensor, real_y: Tensor, fake: Tensor, fake_y: Tensor) -> float:
-    """By the words of the paper, class by class, in numpy."""
+    """The definition of the paper, class by class, in numpy."""
     distances = []
     for label in range(int(real_y.max()) + 1):
         r = real[real_y == label].flatten(1).numpy().astype("f8") / 255
@@ -83,7 +83,7 @@ def test_pixel_fid_of_images_with_themselves_is_zero() -> None:
 
 
 def test_pixel_fid_of_pixels_that_never_change_is_the_distance_of_their_means() -> None:
-    """As a model draws them that has trained for a moment; their variance is 0, and no rounding makes it less."""
+    """A model that has barely trained draws such pixels; rounding does not make their variance negative."""
     metric = PixelFID(num_classes=1, num_pixels=256)
     metric.update(torch.arange(256, dtype=torch.uint8).expand(100, 1, 1, 256), torch.zeros(100).long(), real=False)
     metric.update(torch.zeros(7, 1, 1, 256, dtype=torch.uint8), torch.zeros(7).long(), real=True)
@@ -92,7 +92,7 @@ def test_pixel_fid_of_pixels_that_never_change_is_the_distance_of_their_means() 
 
 
 def test_pixel_fid_cannot_tell_digits_from_noise(mnist_dir: Path) -> None:
-    """Which is why a Score never stands alone: both real digits and shuffled pixels are about 1.2 from the rest."""
+    """Both real digits and shuffled pixels are about 1.2 from the rest, so a Score is never reported alone."""
     source = IdxSource("mnist", "MNIST", str(mnist_dir))
     real, (images, labels) = source.test_split(), source.fit_splits()[1]
     generator = torch.Generator().manual_seed(0)
