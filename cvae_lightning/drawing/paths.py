@@ -12,7 +12,7 @@ NEARLY_PARALLEL = 1e-4  # radians; below, the arc is computed as a straight line
 def spherical(first: Latents, last: Latents, steps: int) -> Tensor:
     """Points (batch, steps, latent) on the arc from each of `first` to its `last`, both included; Shoemake 1985, eq. 3.
 
-    Latents of a normal prior lie in a shell around the origin, which a straight line would leave (White 2016).
+    Latents of a Gaussian prior lie in a shell around the origin, which a straight line would leave (White 2016).
     """
     cosine = F.cosine_similarity(first, last).clamp(-1, 1)[:, None, None]
     angle = cosine.acos()

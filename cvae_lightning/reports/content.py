@@ -75,7 +75,7 @@ def _facts(complete: pd.DataFrame) -> dict[str, str]:
         "Data": ", ".join(f"{name}, sha256 {short('dataset_sha256', digest)}" for name, digest in data),
         "In all runs": ", ".join(f"{key} {value}" for key, value in shared.items() if key != "dataset"),
         "Versions": f"torch {used['torch']}, pytorch_lightning {used['pytorch_lightning']}, commit {used['commit']}",
-        "Device": f"{used['device']}, {used['threads']} threads",
+        "Device": f"{used['device']}, threads: {used['threads']}",
     }
     return {name: text for name, text in facts.items() if text}
 
@@ -90,7 +90,7 @@ def _results(sweep: Sweep, frame: pd.DataFrame) -> Iterator[Section]:
     what = "Mean ± standard deviation over seeds" if seeds else f"The first {len(shown)} of {len(families)}"
     yield Section(
         "Best settings" if seeds else "Best runs",
-        f"By {title_of(objective)}, best first. {what}. Test numbers choose nothing.",
+        f"By {title_of(objective)}, best first. {what}. The test split plays no part in the choice.",
         table=format_table(shown, best_columns(frame, families)),
     )
     beside, n = beside_the_paper(families), ["n"] if seeds else []
