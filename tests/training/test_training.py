@@ -81,8 +81,8 @@ def test_a_run_directory_explains_itself(make_run: MakeRun, overrides: tuple[str
     assert not [name for name in files if name.endswith(".part")]
     links = re.findall(r"!\[[^]]+\]\(([^)]+)\)", (run.path / "README.md").read_text())
     assert set(links) == {f"figures/{name}.png" for name in figures}, "its card shows them"
-    images = run.sample([2, 7, 9]) if conditional else run.sample(num=3)
-    assert images.shape == (3, 1, 28, 28)
+    samples = run.sample([2, 7, 9]) if conditional else run.sample(num=3)
+    assert samples.shape == (3, 1, 28, 28)
 
 
 def test_measuring_a_run_again_gives_the_same_numbers(make_run: MakeRun) -> None:
@@ -411,8 +411,9 @@ def test_what_is_out_of_range_is_refused_before_any_data_is_read(
     assert not run.path.exists()
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
-def test_a_gpu_that_is_not_there_is_refused(make_run: MakeRun) -> None:
+def test_a_gpu_that_is_not_there_is_refused(make_run: MakeRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    for library in ("cuda", "mps"):
+        monkeypatch.setattr(f"pytorch_lightning.accelerators.{library}.{library.upper()}Accelerator.is_available", bool)
     with pytest.raises(UserError, match=r"Expected an accelerator that this machine has \(accelerator\), got 'gpu'"):
         train(make_run("run", "accelerator=gpu"))
 
