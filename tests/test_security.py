@@ -31,8 +31,8 @@ from cvae_lightning.cli.multirun import Multirun, SweepInProgress
 from cvae_lightning.cli.train import resume
 from cvae_lightning.core.build import CONF, PACKAGE, PLUGINS, build, load_group, part_named, trust
 from cvae_lightning.core.errors import UserError
-from cvae_lightning.core.escaping import code, escaped, fenced
 from cvae_lightning.core.files import sha256_of
+from cvae_lightning.core.markdown import code, escaped, fenced
 from cvae_lightning.drawing.commands import embed, interpolate, reconstruct, sample, traverse
 from cvae_lightning.exporters.export import export
 from cvae_lightning.reports.report import report

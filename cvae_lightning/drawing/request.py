@@ -7,9 +7,8 @@ from omegaconf import DictConfig
 
 from cvae_lightning.core.capacity import check_memory, check_room
 from cvae_lightning.core.errors import check_seed, refuse
-from cvae_lightning.core.files import refuse_links_out_of
 from cvae_lightning.runs.run import Run
-from cvae_lightning.runs.sweep import chosen_run
+from cvae_lightning.runs.sweep import run_and_output
 
 FORMATS = {"png": ("png",), "npz": ("npz",), "both": ("png", "npz")}
 
@@ -30,11 +29,7 @@ class Request:
         if config.format not in FORMATS:
             refuse("png, npz or both", "format", config.format, "both is the default.")
         seed = check_seed("seed", config.seed)
-        run = chosen_run(str(config.run))
-        _ = run.metrics  # raises UserError if the run is incomplete
-        if config.out is None:
-            refuse_links_out_of(Path(str(config.run)), "run", "Remove the link, or name another folder with out.")
-        folder = run.path / "samples" if config.out is None else Path(str(config.out))
+        run, folder = run_and_output(config.run, config.out, "samples")
         return cls(run, folder, FORMATS[config.format], seed, config)
 
     def check_capacity(self, what: str, arrays: int, memory: int) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from cvae_lightning.core.escaping import escaped, fenced
+from cvae_lightning.core.markdown import escaped, fenced
 from cvae_lightning.reports.structure import Picture, Report, Table
 
 

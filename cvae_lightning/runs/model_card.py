@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from cvae_lightning.core.escaping import code, escaped, fenced
+from cvae_lightning.core.markdown import code, escaped, fenced
 from cvae_lightning.evaluators.sample_quality import SAMPLES_PER_CLASS
 from cvae_lightning.metrics.catalog import BESIDE, CATALOG, Metric, describe
 from cvae_lightning.runs.metrics_file import Metrics

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from cvae_lightning.core.errors import refuse
-from cvae_lightning.core.files import read_json
+from cvae_lightning.core.files import read_json, refuse_links_out_of
 from cvae_lightning.core.locks import holder, wait_until_free
 from cvae_lightning.metrics.catalog import describe
 from cvae_lightning.runs.metrics_file import Environment
@@ -104,12 +104,14 @@ def sweep_of(run: Run) -> Sweep | None:
 
 
 def chosen_run(path: str | Path) -> Run:
-    """The run in the directory `path`, or if that is a sweep, its best complete run by `objective`, which is logged.
+    """The complete run in the directory `path`, or if that is a sweep, its best one by `objective`, which is logged.
 
-    Raises UserError where `path` is neither, and where no run of the sweep is complete.
+    Raises UserError if `path` is neither, if the run is incomplete, or if no run of the sweep is complete.
     """
     if not (Path(path) / RECORD).is_file():
-        return Run(path)
+        run = Run(path)
+        _ = run.metrics  # raises UserError if the run is incomplete
+        return run
     complete = [run for run in Sweep(path).runs if run.complete]
     runs = [run for run in complete if run.objective is not None]
     if complete and not runs:
@@ -124,6 +126,19 @@ def chosen_run(path: str | Path) -> Run:
         "The best run of the sweep by %s: %s (%s).", best.raw_config.objective, best.path, shlex.join(best.overrides)
     )
     return best
+
+
+def run_and_output(path: Any, out: Any, name: str) -> tuple[Run, Path]:
+    """`chosen_run(path)`, and the folder that a command writes into: `out`, or if that is None, `name` in the run.
+
+    Raises UserError as `chosen_run` does, and if a symbolic link leads out of a directory that would be written into.
+    """
+    path = Path(str(path))  # a number is a name too
+    run = chosen_run(path)
+    if out is not None:
+        return run, Path(str(out))
+    refuse_links_out_of(path, "run", "Remove the link, or name another folder with out.")
+    return run, run.path / name
 
 
 def longest_prefix(run: Run, digests: dict[str, str], environment: Environment) -> Run | None:

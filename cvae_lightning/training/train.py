@@ -43,18 +43,18 @@ def train(run: Run) -> StoredMetrics:
         check_data(data, model)
         if trainer.strategy.root_device.type == "cpu":
             check_batch_fits(model, min(data.batch_size, data.num_train_images))
-        what_was_run = settings(run, model)
-        hyperparameters = {**what_was_run, "dataset": data.source.name}
+        run_settings = settings(run, model)
+        hyperparameters = {**run_settings, "dataset": data.source.name}
         versions = environment(trainer)
         checkpoint = starting_point(run, data.source.digests, versions)
         parts.logger.log_hyperparams(hyperparameters)
         trainer.fit(model, datamodule=data, ckpt_path=checkpoint, weights_only=True)
-        with random_stream(what_was_run["seed"]):
+        with random_stream(run_settings["seed"]):
             model.to(trainer.strategy.root_device).eval().fit_sampler(data.batches("train"))
         start = time.perf_counter()
         results = measure(parts, data)
         metrics: Metrics = {
-            **what_was_run,
+            **run_settings,
             "dataset": data.description(),
             "val": results.val,
             "test": results.test,
