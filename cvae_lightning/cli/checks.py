@@ -1,4 +1,4 @@
-"""Checks of a command line before Hydra reads it, which would explain a mistake at length, and of what it composes."""
+"""Checks of a command line before Hydra reads it, for shorter messages than its own, and of what Hydra composes."""
 
 import re
 from argparse import ArgumentError
@@ -15,18 +15,18 @@ from cvae_lightning.core.build import CONF
 from cvae_lightning.core.errors import UserError, check_seed, refuse
 
 SETTABLE_BELOW_HYDRA = r"(run\.|sweep\.|sweeper\.|launcher\.|job\.|job_logging\.|hydra_logging\.).+|searchpath|verbose"
-PARTS = {  # of a group
+PARTS = {  # keys of a group that must be parts too
     "model": ("network", "likelihood", "optimizer", "bound", "schedule", "sampler", "prior"),
     "data": ("module", "module.source"),
 }
-NO_NAME = r"(?i)(^|[,(\[])\s*(null\b|true\b|false\b|[-+.\d])"  # not the name of a file; Hydra answers with a traceback
+NO_NAME = r"(?i)(^|[,(\[])\s*(null\b|true\b|false\b|[-+.\d])"  # not the name of a file; Hydra would print a traceback
 SEVERAL = r"(^|[,(])\s*\["  # a list of files, which Hydra would merge
 NAMES = ("data.name", "data.module.source.name", "data.module.source.dataset")
 COLLECTIONS = ("callbacks", "evaluators")  # groups in which each part has a name of its own
 
 
 def check_words(words: Sequence[str], config_name: str) -> None:
-    """Raises UserError for a mistake that shows before anything is composed."""
+    """Raises UserError for a mistake that can be seen before anything is composed."""
     check_options(words, config_name)
     check_choices(words)
     check_surroundings(config_name)
@@ -62,7 +62,7 @@ def check_added_keys(overrides: Sequence[str], config_name: str) -> None:
 
 
 def check_choices(words: Sequence[str]) -> None:
-    """Raises UserError for several files of a group where one is chosen, and for a part of Hydra that is replaced."""
+    """Raises UserError for several files of a group that takes one, and for a part of Hydra that is replaced."""
     for word in words:
         key, equals, value = word.lstrip("+~").partition("=")
         if equals and not key:
@@ -75,7 +75,7 @@ def check_choices(words: Sequence[str]) -> None:
 
 
 def check_parts(config: DictConfig, config_name: str) -> None:
-    """Raises UserError where a part of the configuration, such as a network, was replaced by something else."""
+    """Raises UserError if a part of the configuration, such as a network, was replaced by something else."""
     for group in _groups(config_name):
         _check_part(config, group, has_target=group not in (*COLLECTIONS, "data"))
         for name in config[group] if group in COLLECTIONS else PARTS.get(group, ()):

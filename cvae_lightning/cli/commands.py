@@ -1,4 +1,4 @@
-"""The commands: what each is called, what it does, and which function does it."""
+"""The commands: the name of each, what it does, and the function that does it."""
 
 from collections.abc import Callable
 from importlib import import_module

@@ -1,4 +1,4 @@
-"""Completion in a shell, after `cvae-lightning` and `python -m cvae_lightning`; Hydra's own knows neither."""
+"""Completion in a shell after `cvae-lightning` and `python -m cvae_lightning`, which Hydra's own does not complete."""
 
 from collections.abc import Sequence
 
@@ -47,14 +47,14 @@ SCRIPTS = {"bash": BASH, "zsh": ZSH, "fish": FISH}
 
 
 def asked(arguments: Sequence[str]) -> bool:
-    """Whether these words ask for completion."""
+    """Whether `arguments` ask for completion."""
     return bool({"-sc", "--shell-completion"} & set(arguments))
 
 
 def answer(arguments: Sequence[str], config_name: str) -> str:
-    """The answer to install=<shell>, which is a script for it, or to the script's own query=<word>: its completions.
+    """The script that completes in a shell, for install=<shell>, or the completions of a word, for query=<word>.
 
-    Raises UserError for any other question.
+    The script itself asks the latter. Raises UserError for any other question.
     """
     question, _, value = next((word for word in arguments if "=" in word), "").partition("=")
     if question == "query":

@@ -1,6 +1,7 @@
-"""A way out of Hydra for exceptions that it would not simply raise.
+"""A way out of Hydra for exceptions.
 
-It turns an exception of a callback into a warning and goes on, and prints a line of its own about one of a run.
+Hydra itself turns an exception in a callback into a warning and goes on, and prints a line of its own about an
+exception in a run.
 """
 
 from collections.abc import Iterator
@@ -8,7 +9,7 @@ from contextlib import contextmanager
 
 
 class Escape(BaseException):
-    """Carries `error` out of Hydra; without an error, nothing is left to be done."""
+    """Carries `error` out of Hydra; without an error, it means that nothing is left to do."""
 
     def __init__(self, error: Exception | None = None) -> None:
         self.error = error
@@ -17,7 +18,7 @@ class Escape(BaseException):
 
 @contextmanager
 def escaping() -> Iterator[None]:
-    """Inside Hydra: raise an exception as Escape."""
+    """A context inside Hydra, which raises an exception as Escape."""
     try:
         yield
     except Exception as error:
@@ -26,7 +27,7 @@ def escaping() -> Iterator[None]:
 
 @contextmanager
 def escaped() -> Iterator[None]:
-    """Around Hydra: raise the exception itself again."""
+    """A context around Hydra, which raises the exception that an Escape carries."""
     error = None
     try:
         yield

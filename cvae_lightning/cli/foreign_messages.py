@@ -1,6 +1,6 @@
-"""Messages of Hydra, OmegaConf, logging and torch that are read for want of an attribute that says the same.
+"""Messages of Hydra, OmegaConf, logging and torch that are parsed because no attribute says the same.
 
-A test provokes each of them from the installed release, so that one with other words fails there and not with a user.
+A test provokes each of them from the installed release, so that a change of wording fails the test and not a user.
 """
 
 import re

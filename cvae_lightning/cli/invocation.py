@@ -78,7 +78,7 @@ class Invocation:
             if self.shows_tracebacks or not self.sweep.path:
                 raise
             message = sentence(error, self.config_name)
-            if message not in reasons:  # it is no run that failed, but what runs them, such as a worker that died
+            if message not in reasons:  # no run failed, but the launcher, for example because a worker died
                 raise UserError(message) from error
             return 1
         return 1 if self.sweep.finish() else 0
@@ -87,11 +87,11 @@ class Invocation:
         """Let Hydra compose the configuration and call the task: once, once for each run of a sweep, or not at all."""
         prefer_our_presets()
         start = hydra.main(version_base="1.3", config_path=str(CONF), config_name=self.config_name)
-        with escaped(), _process_for_hydra(words), suppress(SystemExit):  # with which --help ends
+        with escaped(), _process_for_hydra(words), suppress(SystemExit):  # --help ends with SystemExit
             start(Job(self.config_name))()
 
     def _print_help(self, words: list[str]) -> None:
-        """The help of the command, which names commands in the form in which this process was started."""
+        """Print the help of the command, which names commands in the form in which this process was started."""
         with redirect_stdout(StringIO()) as text:
             self._start_hydra(words)
         as_started = re.compile(r"python -m cvae_lightning(?:\.(\w+))?")
@@ -100,7 +100,7 @@ class Invocation:
 
 @dataclass(frozen=True)
 class Job:
-    """What Hydra calls with each configuration. Launchers pickle it for other processes, so it holds a name only."""
+    """What Hydra calls with each configuration. Launchers pickle it for other processes, so it holds only a name."""
 
     config_name: str
 
@@ -114,8 +114,8 @@ class Job:
 
 
 def prefer_our_presets() -> None:
-    """Forget a plugin's own preset where conf/hydra has one of its name: Hydra would take it for a schema of ours."""
-    Plugins.instance()  # they store theirs when they are found
+    """Remove the presets of plugins that conf/hydra also has, which Hydra would take for the schemas of ours."""
+    Plugins.instance()  # plugins store their presets when they are discovered
     for group, presets in ConfigStore.instance().repo["hydra"].items():
         for file in (CONF / "hydra" / group).glob("*.yaml"):
             presets.pop(file.name, None)
@@ -130,7 +130,7 @@ def _config_name(command: str, words: Sequence[str]) -> str:
 
 @contextmanager
 def _process_for_hydra(words: list[str]) -> Iterator[None]:
-    """The words in sys.argv, and HYDRA_FULL_ERROR=1, with which Hydra raises exceptions instead of printing them."""
+    """A context with `words` in sys.argv, and with HYDRA_FULL_ERROR=1, so that Hydra does not print exceptions."""
     argv, full_error = sys.argv, os.environ.get(FULL_ERROR)
     sys.argv, os.environ[FULL_ERROR] = [argv[0], *words], "1"
     try:

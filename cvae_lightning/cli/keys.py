@@ -24,7 +24,7 @@ class Keys:
         self._files = {name: files_of(name) for name in groups if "/" not in name}
         if "experiment" in groups:
             self._files |= {name: files_of(name) for name in ("hydra/launcher", "hydra/sweeper")}
-            self._files["+sweep"] = files_of("sweep")  # not in the list of defaults, hence the sign
+            self._files["+sweep"] = files_of("sweep")  # not in the list of defaults, hence the +
         self._of_help = re.findall(r"^  ([a-z_]+)= ", config.hydra.help.template, re.MULTILINE)
         self._config = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
 
@@ -34,7 +34,7 @@ class Keys:
         return list(dict.fromkeys([*self._of_help, *self._files, *_paths(self._config)]))
 
     def completed(self, word: str) -> list[str]:
-        """The words that begin with `word`: each is a key, a key up to its next dot, or key=value."""
+        """The completions of `word`: each is a key, a key up to its next dot, or key=value."""
         key, equals, values = word.partition("=")
         if not equals:
             ends = ((name, name.find(".", len(key))) for name in self.all if name.startswith(key))
@@ -43,7 +43,7 @@ class Keys:
         return [f"{key}={before}{comma}{value}" for value in self._values(key, last)]
 
     def _values(self, key: str, begun: str) -> list[str]:
-        """The files of a group, or the default of the key; where none begins like this, paths on the disk."""
+        """The files of a group, or the default of the key; if none of them begins with `begun`, paths on the disk."""
         missing = OmegaConf.is_missing(self._config, key)
         known = self._files.get(key) or [str("" if missing else OmegaConf.select(self._config, key) or "")]
         return [value for value in known if value and value.startswith(begun)] or _on_disk(begun)
@@ -56,7 +56,7 @@ def files_of(group: str) -> list[str]:
 
 
 def choices_of(group: str) -> list[str]:
-    """The same names, with folder/... in place of all files of a folder."""
+    """The names of the files in conf/<group>, with folder/... in place of all files of a folder."""
     return list(dict.fromkeys(name.partition("/")[0] + "/..." if "/" in name else name for name in files_of(group)))
 
 

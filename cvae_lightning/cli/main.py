@@ -14,7 +14,7 @@ HELP = ("-h", "--help", "help")
 
 
 def main(command: str | None = None) -> NoReturn:
-    """Run `command` on the words that were typed, then end the process; None: the first word names the command."""
+    """Run `command` with the words that were typed, then end the process. If it is None, the first word names it."""
     guard_standard_streams()
     print_errors_once()
     interrupt_on_signals()
@@ -25,7 +25,7 @@ def main(command: str | None = None) -> NoReturn:
 
 
 def command_and_words(words: list[str]) -> list[str]:
-    """The same words, if the first one is a command; otherwise list the commands and end the process."""
+    """`words`, if the first one is a command; otherwise list the commands and end the process."""
     if not words or words[0] in HELP:
         print(_overview())
         sys.exit(0)

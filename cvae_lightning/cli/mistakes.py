@@ -1,4 +1,4 @@
-"""What a person can fix, in one sentence: what is wrong, where, and what to do."""
+"""Errors that a person can fix, in one sentence each: what is wrong, where, and what to do."""
 
 from difflib import get_close_matches
 
@@ -36,7 +36,7 @@ def is_mistake(error: Exception) -> bool:
 
 
 def sentence(error: Exception, config_name: str) -> str:
-    """The error of the command with this configuration in the words of the project."""
+    """The message for an `error` of the command whose configuration is conf/<config_name>.yaml."""
     text = str(error)
     match error:
         case MissingConfigException():
@@ -69,7 +69,7 @@ def sentence(error: Exception, config_name: str) -> str:
 
 
 def _not_composed(text: str, config_name: str) -> str:
-    """Why Hydra could not make a configuration from the words of the command line."""
+    """Say why Hydra could not compose a configuration from the words of the command line."""
     if several := SEVERAL_VALUES.match(text):
         remedy = "-m sweeps over several." if config_name == "config" else "Give one."
         return f"Expected one value ({several['key']}), got {several['value']!r}. {remedy}"
@@ -81,7 +81,7 @@ def _not_composed(text: str, config_name: str) -> str:
 
 
 def _unknown_file(file: str, options: list[str]) -> str:
-    """A file that conf/ does not have, and those that it has; in a group with folders, those of the same folder."""
+    """Say that conf/ lacks a file, and list those that it has: of a group with folders, those of the same folder."""
     if "/" not in file:
         return f"A command has its own configuration, not {file!r}. Leave --config-name out."
     parts = 2 if file.startswith("hydra/") else 1
@@ -94,7 +94,7 @@ def _unknown_file(file: str, options: list[str]) -> str:
 
 
 def _unknown_key(key: str, config_name: str) -> str:
-    """A key that the configuration does not have, with the one that was probably meant."""
+    """Say that the configuration lacks a key, and name the one that was probably meant."""
     if config_name == "resume":
         return f"A run continues with its own {key!r}. If its data has moved, set data_dir=<folder>."
     group, _, name = key.partition(".")

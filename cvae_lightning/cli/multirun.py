@@ -48,7 +48,7 @@ class SweepInProgress:
     def begin(self, config: DictConfig) -> None:
         """Lock the directory and write sweep.json there, from which a sweep is read.
 
-        Raises UserError where the directory holds something else, and Escape where all runs are complete.
+        Raises UserError if the directory holds something else, and Escape if all runs are complete.
         """
         path = Path(config.hydra.sweep.dir)
         self._lock.enter_context(locked(path, "hydra.sweep.dir"))
@@ -56,7 +56,7 @@ class SweepInProgress:
         self.path = path
 
     def how_to_continue(self) -> str:
-        """What to say after an interruption."""
+        """The command that continues the sweep, for the message after an interruption; empty if there is no sweep."""
         if not self.path:
             return ""
         return f" Continue with the same command and {path_argument('hydra.sweep.dir', self.path)}"
@@ -79,7 +79,7 @@ class SweepInProgress:
 
 
 class Multirun(Callback):
-    """Hydra's callback: checks the directory that a run or a sweep is about to write, before Hydra makes it."""
+    """Hydra's callback, which checks the directory of a run or a sweep before Hydra makes it."""
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Called before Hydra opens train.log."""
@@ -94,9 +94,9 @@ class Multirun(Callback):
 
 
 def _claim(config: DictConfig, mode: str) -> None:
-    """Refuse a directory hydra.<mode>.dir with links that lead out of it; make it new where it is the default.
+    """Refuse a directory hydra.<mode>.dir with links that lead out of it; make a new one if its name is the default.
 
-    The default is named by the time alone, and may be taken: `config` then gets the name of the one that was made.
+    The default name is the time, and another process may have taken it: `config` gets the name that was made instead.
     """
     refuse_links_out_of(Path(config.hydra[mode].dir), f"hydra.{mode}.dir", "Name another directory.")
     default = OmegaConf.load(CONF / "config.yaml").hydra
@@ -113,6 +113,10 @@ def _template(hydra: DictConfig, mode: str) -> Any:
 
 
 def _write_record(path: Path, config: DictConfig) -> None:
+    """Write sweep.json into the directory `path`, unless a run or another sweep is there.
+
+    Raises UserError if one is, and Escape if the directory holds the same sweep and all of its runs are complete.
+    """
     record = {
         "command": list(config.hydra.overrides.task),
         "jobs": _jobs(config),
@@ -135,8 +139,8 @@ def _write_record(path: Path, config: DictConfig) -> None:
 
 
 def _answer_at_once(sweep: Sweep) -> None:
-    """Composing the configuration of each run takes Hydra longer than seeing that the same was composed before."""
-    from cvae_lightning.runs.data_record import check_data_are_the_same
+    """Say that all runs are complete, and leave Hydra, which would take longer to compose their configurations."""
+    from cvae_lightning.runs.data_record import check_data_are_the_same  # imports torch
 
     for run in sweep.runs:
         check_data_are_the_same(run)
@@ -145,7 +149,7 @@ def _answer_at_once(sweep: Sweep) -> None:
 
 
 def _jobs(config: DictConfig) -> list[list[str]] | None:
-    """The overrides of each run, as Hydra's basic sweeper expands them; None where another sweeper chooses them."""
+    """The overrides of each run, as Hydra's basic sweeper expands them; None if another sweeper chooses them."""
     sweeper = config.hydra.sweeper
     if not sweeper._target_.endswith(".BasicSweeper"):
         return None
@@ -156,7 +160,7 @@ def _jobs(config: DictConfig) -> list[list[str]] | None:
 
 
 def _digest(config: DictConfig) -> str:
-    """SHA-256 of everything but the overrides that the configurations of the runs are composed from."""
+    """The SHA-256 of everything that the configurations of the runs are composed from, except the overrides."""
     files = {str(path.relative_to(CONF)): path.read_text(encoding="utf-8") for path in sorted(CONF.rglob("*.yaml"))}
     task = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
     shared = OmegaConf.to_container(task, resolve=True)

@@ -30,16 +30,16 @@ class Output(io.TextIOWrapper):
 
 
 def guard_standard_streams() -> None:
-    """Let a command continue where the pipe behind it is closed, or the encoding of its output lacks a character."""
+    """Let a command continue if the pipe behind it is closed, or if the encoding of its output lacks a character."""
     codecs.register_error("printed", _printed)
     sys.stdout, sys.stderr = _guarded(sys.stdout), _guarded(sys.stderr)
 
 
 def print_errors_once() -> None:
-    """Keep tracebacks of a full disk from the terminal, where one sentence says it already.
+    """Keep tracebacks of a full disk from the terminal, because one sentence says it already.
 
-    TensorBoard's thread prints one, and raises the same error in whoever writes next; logging prints one for each line
-    that train.log does not take.
+    TensorBoard's thread prints one, and the next call that writes raises the same error; logging prints one for each
+    line that does not fit into train.log.
     """
     threading.excepthook = lambda args: None if isinstance(args.exc_value, OSError) else threading.__excepthook__(args)
     logging.raiseExceptions = False
@@ -52,7 +52,7 @@ def _guarded(stream: TextIO | None) -> TextIO:
 
 
 def _printed(error: UnicodeError) -> tuple[str | bytes, int]:
-    """Undecodable bytes of a file name as they are, any other character as an escape."""
+    """Replace a character that the encoding lacks by an escape, and an undecodable byte of a file name by itself."""
     assert isinstance(error, UnicodeEncodeError)
     first = error.object[error.start]
     if "\udc80" <= first <= "\udcff":

@@ -22,7 +22,7 @@ QUOTED = r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\""""  # one value in quotes for 
 ELEMENT = rf"(?:^|,)(\s*(?:{QUOTED})\s*(?=,|$)|[^,]*)"
 SWEEP_FUNCTION = r"(?:choice|shuffle|sort|tag)\(.*\)"
 INTERPOLATION = r"\$\{.*\}"
-PLAIN = r"(?:\.{0,2}/|[A-Za-z_])[\w./-]*"  # is a string for Hydra, unless it is one of
+PLAIN = r"(?:\.{0,2}/|[A-Za-z_])[\w./-]*"  # a string for Hydra, unless it is one of RESERVED
 RESERVED = ("true", "false", "null", "inf", "nan")
 
 
@@ -30,7 +30,7 @@ def quoted_paths(arguments: Sequence[str]) -> list[str]:
     """The words of a command line, with the values of keys that take a path quoted for Hydra.
 
     A value is the first of these that fits: a path that exists, exactly as it was typed; a value in quotes for Hydra;
-    null, where the key may be null; a list [a.png,b.png], for `images`; with -m several paths a,b; any other path, in
+    null, if the key may be null; a list [a.png,b.png], for `images`; with -m several paths a,b; any other path, in
     which ~ is expanded, and ${...} is an interpolation. Raises UserError for anything but a local path in UTF-8.
     """
     sweeps = not {"-m", "--multirun"}.isdisjoint(arguments)
@@ -38,7 +38,7 @@ def quoted_paths(arguments: Sequence[str]) -> list[str]:
 
 
 def check_surroundings(config_name: str) -> None:
-    """Raises UserError where the working directory cannot hold a run, or CVAE_DATA_DIR is not a local path."""
+    """Raises UserError if the working directory cannot hold a run, or CVAE_DATA_DIR is not a local path."""
     here = str(Path.cwd())
     _check_utf8("the working directory", here)
     if config_name in ("config", "resume") and ("${" in here or "::" in here):
@@ -94,7 +94,10 @@ def _quoted_path(key: str, path: str) -> str:
 
 
 def _check_utf8(key: str, path: str) -> None:
-    """Under another locale Python and TensorBoard would write different names, and a run would record the wrong one."""
+    """Raises UserError for a path that is not in UTF-8.
+
+    Under another locale, Python and TensorBoard would write different names, and a run would record the wrong one.
+    """
     try:
         path.encode()
         readable = path.isascii() or sys.getfilesystemencoding() == "utf-8"
@@ -105,6 +108,7 @@ def _check_utf8(key: str, path: str) -> None:
 
 
 def _check_local(key: str, path: str) -> None:
+    """Raises UserError for a path that Lightning or TensorBoard would take for a remote one."""
     elsewhere = bool(re.match(r"[A-Za-z][\w+.-]*://", path)) or "::" in path
     if key in DIRECTORIES_OF_RUNS and "::" in os.path.abspath(path):  # noqa: PTH100 # Path.absolute keeps ..
         elsewhere = True

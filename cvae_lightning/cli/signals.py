@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM as an exception, so that a command ends in order."""
+"""SIGINT and SIGTERM as an exception, so that a command cleans up before it ends."""
 
 import signal
 from types import FrameType

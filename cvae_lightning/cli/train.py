@@ -55,7 +55,7 @@ def resume(config: DictConfig) -> None:
 
 
 def _train_alone(run: Run) -> float | None:
-    """Train the run; where it fails before its first checkpoint, nothing of it is left."""
+    """Train the run; if it fails before its first checkpoint, remove what it has written."""
     try:
         return _train(run)
     except Exception:
@@ -68,7 +68,7 @@ def _train(run: Run) -> float | None:
     if run.complete:
         _say_complete(run)
         return run.objective
-    from cvae_lightning.training.train import train as train_run  # imports torch, when the run is locked already
+    from cvae_lightning.training.train import train as train_run  # imports torch, now that the run is locked
 
     try:
         metrics = train_run(run)
@@ -84,7 +84,7 @@ def _train(run: Run) -> float | None:
 def _train_in_sweep(run: Run) -> float | None:
     """Train one run of a sweep; an error is also written into its directory, for the report."""
     try:
-        # These import torch. Meanwhile other processes see by the lock that this run is being trained, and wait for it.
+        # These import torch. The lock meanwhile tells other processes that this run is being trained, and they wait.
         from cvae_lightning.runs.data_record import check_data_are_the_same
         from cvae_lightning.training.train import train as train_run
 
@@ -98,7 +98,7 @@ def _train_in_sweep(run: Run) -> float | None:
         return run.objective
     except Exception as error:
         message = sentence(error, "config")
-        with suppress(UserError, OSError):  # where the disk is full, `message` says so
+        with suppress(UserError, OSError):  # if the disk is full, `message` says so
             run.write_failure(message)
         log.error("%s failed: %s", run.path, message, exc_info=not is_mistake(error))
         raise
@@ -109,12 +109,12 @@ def _say_complete(run: Run) -> None:
 
 
 def _relative(path: Path) -> Path:
-    """The path relative to the working directory, where it is below it."""
+    """The path relative to the working directory, if it lies in that directory."""
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
 def _append_log_to(path: Path) -> None:
-    """Let the log continue in the train.log of an earlier part of the run."""
+    """Append the log to the train.log of the earlier part of the run."""
     config = OmegaConf.load(CONF / "hydra" / "job_logging" / "train.yaml")
     handler = logging.FileHandler(path, encoding=config.handlers.file.encoding, errors=config.handlers.file.errors)
     handler.setFormatter(logging.Formatter(config.formatters.timed.format))

@@ -1,4 +1,4 @@
-"""Writing .npz files with arrays that may be larger than the memory."""
+"""Writing .npz files, whose arrays may be larger than memory."""
 
 from collections.abc import Iterable, Mapping
 from math import prod

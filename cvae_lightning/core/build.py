@@ -1,4 +1,4 @@
-"""Objects from their description in a configuration: only those that conf/ names or that a trusted plug-in defines."""
+"""Objects from their descriptions in a configuration, if conf/ names them or a trusted plug-in defines them."""
 
 import functools
 import inspect
@@ -18,7 +18,7 @@ PACKAGE = Path(__file__).parent.parent
 CONF = next(path for path in (PACKAGE / "conf", PACKAGE.parent / "conf") if path.is_dir())  # in a wheel, in a checkout
 
 MOVED: dict[str, str] = {}
-"""`_target_` in an older run directory -> where that class or function is now."""
+"""Where the class or function that `_target_` names in an older run directory is now."""
 
 PLUGINS = "CVAE_LIGHTNING_PLUGINS"
 
@@ -36,7 +36,7 @@ def trust(*modules: str) -> None:
 def build(config: DictConfig, **arguments: Any) -> Any:
     """The object that `config` describes by `_target_` and arguments, nested objects first; `arguments` are added.
 
-    Where `_partial_` is true, the result is a function that takes the remaining arguments. Raises UserError for a
+    If `_partial_` is true, the result is a function that takes the remaining arguments. Raises UserError for a
     target that `part_named` refuses, so that a configuration from somebody else's run cannot execute code of its own,
     and for arguments that a constructor refuses.
     """

@@ -16,14 +16,14 @@ MEMINFO, CGROUP_LIMIT = Path("/proc/meminfo"), Path("/sys/fs/cgroup/memory.max")
 
 
 def check_room(folder: Path, needed: int, what: str, remedy: str) -> None:
-    """Raises UserError where `what` needs more bytes in `folder` than its disk has free."""
+    """Raises UserError if `what` needs more bytes in `folder` than its disk has free."""
     free = free_room(folder)
     if free is not None and needed > free:
         raise UserError(f"{what} needs {readable(needed)} in {folder}, where {readable(free)} are free. {remedy}")
 
 
 def check_memory(needed: int, what: str, remedy: str) -> None:
-    """Raises UserError where `what` needs more bytes of memory than this machine has available."""
+    """Raises UserError if `what` needs more bytes of memory than this machine has available."""
     available = available_memory()
     if needed > available:
         sizes = f"{readable(needed)} of memory, where {readable(available)} are available"
@@ -50,7 +50,7 @@ def full_disk_explained(place: Path, needed: int | None = None) -> Iterator[None
 
 
 def free_room(place: Path) -> int | None:
-    """Bytes free on the disk where `place` lies or will lie; None where the file system does not say."""
+    """Bytes free on the disk where `place` lies or will lie; None if the file system does not say."""
     there = next(path for path in (place, *place.absolute().parents) if path.exists())
     usage = shutil.disk_usage(there)
     return usage.free if usage.total else None
@@ -58,12 +58,12 @@ def free_room(place: Path) -> int | None:
 
 def available_memory() -> int:
     """Bytes of memory that are available: to the system, or within the limit of a container."""
-    limits = [sys.maxsize]  # where the system does not say
+    limits = [sys.maxsize]  # if the system does not say
     if hasattr(os, "sysconf"):
         limits += [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
     if MEMINFO.exists():
         limits += [1024 * int(size) for size in re.findall(r"^MemAvailable: +(\d+) kB$", MEMINFO.read_text(), re.M)]
-    if CGROUP_LIMIT.exists():  # "max" where there is none
+    if CGROUP_LIMIT.exists():  # it contains "max" if there is no limit
         limits += [int(size) for size in re.findall(r"\d+", CGROUP_LIMIT.read_text())]
     return min(limits)
 

@@ -6,7 +6,7 @@ from typing import Any, NoReturn
 
 
 class UserError(ValueError):
-    """A user-facing error. Its message says what was expected of which key, what came instead, and what to do."""
+    """A user-facing error: its message says what was expected of which key, what came instead, and what to do."""
 
 
 class NonFiniteLoss(UserError):
@@ -23,7 +23,7 @@ def refuse(what: str, key: str, got: object, remedy: str) -> NoReturn:
 
 
 def check_integer(key: str, value: Any, minimum: int, remedy: str) -> int:
-    """`value`, where it is an integer of at least `minimum` that torch can count to."""
+    """`value`, if it is an integer of at least `minimum` that fits in 64 bits. Raises UserError otherwise."""
     if isinstance(value, bool) or not isinstance(value, Integral) or (number := int(value)) < minimum:
         refuse(f"an integer of at least {minimum}", key, value, remedy)
     if number >= 2**63:
@@ -32,35 +32,35 @@ def check_integer(key: str, value: Any, minimum: int, remedy: str) -> int:
 
 
 def check_boolean(key: str, value: Any, remedy: str) -> bool:
-    """`value`, where it is true or false."""
+    """`value`, if it is true or false. Raises UserError otherwise."""
     if not isinstance(value, bool):
         refuse("true or false", key, value, remedy)
     return value
 
 
 def check_seed(key: str, value: Any) -> int:
-    """`value`, where all random streams can begin with it."""
+    """`value`, if it can seed every random stream: an integer in 0..2**32-1. Raises UserError otherwise."""
     if check_integer(key, value, 0, "Any other seed will do.") >= 2**32:
         refuse("an integer below 2 ** 32", key, value, "Any other seed will do.")
     return int(value)
 
 
 def check_positive(key: str, value: Any, remedy: str) -> float:
-    """`value`, where it is a finite number above 0."""
+    """`value`, if it is a finite number above 0. Raises UserError otherwise."""
     if not _is_finite_number(value) or value <= 0:
         refuse("a finite number above 0", key, value, remedy)
     return float(value)
 
 
 def check_not_negative(key: str, value: Any, remedy: str) -> float:
-    """`value`, where it is a finite number of at least 0."""
+    """`value`, if it is a finite number of at least 0. Raises UserError otherwise."""
     if not _is_finite_number(value) or value < 0:
         refuse("a finite number of at least 0", key, value, remedy)
     return float(value)
 
 
 def check_fraction(key: str, value: Any, remedy: str) -> float:
-    """`value`, where it is a number between 0 and 1, neither of them included."""
+    """`value`, if it is a number between 0 and 1, neither of them included. Raises UserError otherwise."""
     if not _is_finite_number(value) or not 0 < value < 1:
         refuse("a number between 0 and 1", key, value, remedy)
     return float(value)

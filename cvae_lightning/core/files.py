@@ -50,9 +50,10 @@ def is_inside(path: Path | str, folder: Path) -> bool:
 
 
 def refuse_links_out_of(folder: Path, key: str, remedy: str) -> None:
-    """Raises UserError, naming the `key` of `folder`, where a symbolic link in it leads out of it.
+    """Raises UserError, naming the `key` of `folder`, if a symbolic link in it leads out of it.
 
-    A command that writes into a directory which somebody else made would follow that link. `folder` itself may be one.
+    A command that writes into a directory which somebody else made would follow that link. `folder` itself may be a
+    link.
     """
     for place, folders, files in os.walk(os.path.realpath(folder)):
         for path in (Path(place, name) for name in (*folders, *files)):
@@ -61,7 +62,7 @@ def refuse_links_out_of(folder: Path, key: str, remedy: str) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """The content of a JSON file. Raises UserError where the file holds something else."""
+    """The content of a JSON file. Raises UserError if the file holds something else."""
     try:
         return json.loads(path.read_bytes())
     except (ValueError, RecursionError) as error:
@@ -83,10 +84,10 @@ ESCAPED = {"\\": "\\", "n": "\n", "r": "\r"}  # in the names of lines that begin
 
 
 def listed_digests(sums: Path) -> dict[str, str]:
-    """The SHA-256, in lower case, of each file that `sums` lists; empty where `sums` does not exist.
+    """The SHA-256, in lower case, of each file that `sums` lists; empty if `sums` does not exist.
 
     `sums` may come from sha256sum, shasum or openssl. Blank lines and comments (#) are skipped. Raises UserError,
-    naming the line, for any other.
+    naming the line, for a line of any other form.
     """
     if not sums.is_file():
         return {}

@@ -1,4 +1,7 @@
-"""A lock on a directory, so that one process at a time works in it. It is released however that process ends."""
+"""A lock on a directory, so that one process at a time works in it.
+
+The system releases the lock when its process ends, even if that process is killed.
+"""
 
 import errno
 import itertools
@@ -19,7 +22,7 @@ except ModuleNotFoundError:  # on Windows, where nothing is locked
 
 log = logging.getLogger(__name__)
 
-LOCK = ".lock"  # a file in the directory, in which the holder of the lock writes who it is
+LOCK = ".lock"  # a file in the directory, in which the process that holds the lock names itself
 PATIENCE = 1.0  # seconds; `holder` takes the lock for a moment too
 READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS)
 NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
@@ -41,7 +44,7 @@ def locked(directory: Path, key: str, wait: bool = False) -> Iterator[None]:
         yield
     finally:
         if file >= 0:
-            if os.fstat(file).st_nlink:  # 0 where a person has deleted the file
+            if os.fstat(file).st_nlink:  # 0 if a person has deleted the file
                 (directory / LOCK).unlink(missing_ok=True)
             os.close(file)
             with suppress(OSError):  # it is not empty
@@ -72,7 +75,7 @@ def wait_until_free(directory: Path) -> None:
 
 
 def new_directory(path: Path) -> Path:
-    """Make the directory `path`, or where it exists path-1, path-2, ...: no two processes are given the same one."""
+    """Make the directory `path`, or if that exists, path-1, path-2, ...; no two processes are given the same one."""
     path.parent.mkdir(parents=True, exist_ok=True)
     for number in itertools.count():
         candidate = path.with_name(f"{path.name}-{number}") if number else path
@@ -83,7 +86,7 @@ def new_directory(path: Path) -> Path:
 
 
 def _locked_file(directory: Path, wait: bool) -> int | None:
-    """The open and locked file; -1 where the directory is read-only or has no locks, None where the lock is held."""
+    """The open and locked file; -1 if the directory is read-only or has no locks, None if the lock is held."""
     give_up = time.monotonic() + PATIENCE
     while (file := _opened(directory)) >= 0:
         try:
@@ -101,18 +104,18 @@ def _locked_file(directory: Path, wait: bool) -> int | None:
             return -1
         else:
             if os.fstat(file).st_nlink:
-                with suppress(OSError):  # another person's file; that it is locked is what counts
+                with suppress(OSError):  # another person's file, which is locked but cannot be written
                     os.ftruncate(file, 0)
                     os.pwrite(file, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
                 return file
-            os.close(file)  # who held it has removed it in the meantime
+            os.close(file)  # the process that held the lock has removed the file in the meantime
     return -1
 
 
 def _opened(directory: Path) -> int:
-    """The lock's file, made where it is missing; -1 in a directory that can only be read."""
+    """The open file of the lock, made if it is missing; -1 in a directory that can only be read."""
     while True:
-        with suppress(FileExistsError):  # not exist_ok, which fails where another process removes it at that moment
+        with suppress(FileExistsError):  # not exist_ok, which fails if another process removes it at that moment
             directory.mkdir(parents=True)
         try:
             return os.open(directory / LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)

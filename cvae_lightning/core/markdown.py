@@ -1,4 +1,4 @@
-"""Text of unknown origin, escaped so that Markdown shows it literally."""
+"""Text of unknown origin in Markdown, escaped so that it is shown literally."""
 
 import re
 
@@ -10,7 +10,7 @@ def escaped(text: str) -> str:
 
 
 def code(text: str) -> str:
-    """`text` on one line, as code that may stand in a cell of a table."""
+    """`text` on one line, as inline code, which may also stand in a cell of a table."""
     line = " ".join(text.split())
     ticks = "`" * (_longest_run(line) + 1)
     inner = f" {line} " if "`" in line else line
@@ -18,7 +18,7 @@ def code(text: str) -> str:
 
 
 def fenced(text: str, language: str = "") -> str:
-    """`text` as a block of code, whose fence no line of it can close."""
+    """`text` as a block of code, with a fence that no line of the text can close."""
     fence = "`" * max(3, _longest_run(text) + 1)
     return f"{fence}{language}\n{text}\n{fence}"
 

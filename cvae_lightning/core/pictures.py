@@ -53,7 +53,7 @@ def image_table(images: Images, columns: int, row_names: Sequence[str], title: s
 def series_table(images: Tensor, row_names: Sequence[str], title: str) -> Figure:
     """A table with one series of `images` (row, step, 1, height, width) per row.
 
-    It shows the first rows, and steps that are spread evenly, as many of both as a figure has room for.
+    It shows the first rows, and evenly spread steps, as many of each as a figure has room for.
     """
     steps = images.shape[1]
     columns = torch.linspace(0, steps - 1, min(steps, MAX_COLUMNS)).round().long()
@@ -66,7 +66,7 @@ def paired_table(originals: Images, reconstructions: Images, columns: int, rows:
     columns = min(len(originals), columns)
     rows = min(-(-len(originals) // columns), rows)
     pairs = torch.stack([originals, reconstructions], 1)[: rows * columns]
-    table = pairs.new_zeros(rows * columns, *pairs.shape[1:])  # blank where the last row is not full
+    table = pairs.new_zeros(rows * columns, *pairs.shape[1:])  # blank at the end of a row that is not full
     table[: len(pairs)] = pairs
     table = table.unflatten(0, (rows, columns)).transpose(1, 2)
     return image_table(table.flatten(0, 2), columns, ["original", "reconstruction"] * rows, title)

@@ -35,7 +35,7 @@ def get_states() -> list[Tensor]:
 
 
 def set_states(states: list[Tensor]) -> None:
-    """Put back what `get_states` returned."""
+    """Restore the states that `get_states` returned."""
     for generator, state in zip(_generators(), states, strict=False):
         generator.set_state(state)
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from cvae_lightning.core.errors import refuse
 
 Images: TypeAlias = Float[Tensor, "batch channels height width"]
-"""In [0, 1]."""
+"""Pixels are in [0, 1]."""
 ByteImages: TypeAlias = UInt8[Tensor, "batch channels height width"]
 Labels: TypeAlias = Int64[Tensor, " batch"]
 Latents: TypeAlias = Float[Tensor, "batch latent"]

@@ -8,12 +8,12 @@ SCRIPT = "cvae-lightning"
 
 
 def path_argument(key: str, path: str | Path) -> str:
-    """`key=path` as one word of a shell; `quoted_paths` reads the same path from it, whatever its name contains."""
+    """`key=path`, quoted as one word for a shell, whatever characters the path contains."""
     return shlex.quote(f"{key}={path}")
 
 
 def command_line(command: str) -> str:
-    """How `command` is started, in the form in which this process was: the script or python -m.
+    """What to type to start `command`, in the form in which this process was started: the script or python -m.
 
     >>> command_line("sample")
     'python -m cvae_lightning.sample'

@@ -14,14 +14,14 @@ IMAGES_AT_ONCE = 10_000
 
 
 def check_binarize(how: str | None) -> str | None:
-    """`how`, if it is one of the ways to binarise or null. Raises UserError otherwise."""
+    """`how`, if it is None or one of the ways to binarise. Raises UserError otherwise."""
     if how not in (None, DYNAMIC, STATIC_THRESHOLD):
         refuse(f"null, {DYNAMIC} or {STATIC_THRESHOLD}", "data.binarize", how, "null keeps the grey levels.")
     return how
 
 
 def binarized(split: Split, how: str | None, name: str) -> Split:
-    """The split with the bytes 0 and 255 only, the same on every call; the split itself if `how` is null.
+    """The split with the bytes 0 and 255 only, the same on every call; the split itself if `how` is None.
 
     `dynamic` draws each pixel once, with its grey level as the probability of white, from a random stream of its own
     for `name`. The draw is the same for every seed, model and batch size; Salakhutdinov & Murray 2008 fixed one in the

@@ -17,7 +17,7 @@ SIDE = 28  # pixels
 
 
 class DataModule(LightningDataModule):
-    """Train, val and test of a source, each as one uint8 tensor on the device that trains.
+    """The train, val and test splits of a source, each as one uint8 tensor on the device that trains.
 
     Fitting reads train and val, never test. `seed` and the epoch determine the order of the training images.
 

@@ -29,7 +29,7 @@ def download_missing(directory: Path, archives: dict[str, str], mirrors: Sequenc
 
     `archives` maps names of files, which end in .gz, to their MD5. Processes that need the same directory wait for the
     first one, and then find the files. The SHA-256 of each unpacked file is added to SHA256SUMS. Raises DownloadFailed,
-    after it has removed the folders that were made for the download and are still empty.
+    after removing those folders made for the download that are still empty.
     """
     made = [folder for folder in (directory, *directory.parents) if not folder.exists()]
     try:

@@ -22,7 +22,7 @@ LIST_FILES = "sha256sum *ubyte* > SHA256SUMS"
 
 
 def find(directory: Path, name: str) -> Path | None:
-    """The path of a file, raw or .gz, under MNIST's own name or Kaggle's (train-images.idx3-ubyte), if it exists."""
+    """The path of a file, raw or .gz, under MNIST's own name or Kaggle's (train-images.idx3-ubyte), or None."""
     names = (name, name.replace("-idx", ".idx"))
     paths = (directory / f"{name}{ending}" for name in names for ending in ("", ".gz"))
     return next((path for path in paths if path.is_file()), None)

@@ -76,18 +76,20 @@ class IdxSource:
 
     def _read(self, part: str) -> Split:
         images, labels = (self._read_file(f"{part}-{kind}", num_dims) for kind, num_dims in NUM_DIMS.items())
-        where = f"{self.directory / part}-*"
+        files = f"{self.directory / part}-*"
         if len(images) != len(labels):
-            raise UserError(f"Expected one label per image, got {len(labels)} for {len(images)} in {where}.")
+            got = f"{len(labels)} for {len(images)}"
+            raise UserError(f"Expected one label per image, got {got} in {files}. Replace these files.")
         if images.shape[1:] != (28, 28):
-            raise UserError(f"Expected images of 28x28 pixels, got {images.shape[1:]} in {where}.")
+            raise UserError(f"Expected images of 28x28 pixels, got {images.shape[1:]} in {files}. Resize them.")
         if len(labels) and labels.max() > 9:
-            raise UserError(f"Expected labels in 0..9, got {labels.max()} in {where}.")
+            raise UserError(f"Expected labels in 0..9, got {labels.max()} in {files}. Replace these files.")
         return Split(torch.from_numpy(images[:, None].copy()), torch.from_numpy(labels.astype("i8")))
 
     def _read_file(self, name: str, num_dims: int) -> npt.NDArray[np.uint8]:
         path = find(self.directory, name)
         if path is None:
-            raise DataUnavailable(f"Expected the files of {self.name} in {self.directory} (data_dir), got no {name}.")
+            where = f"{self.directory} (data_dir)"
+            raise DataUnavailable(f"Expected the files of {self.name} in {where}, got no {name}. Put it there.")
         array, self.digests[name] = read_checked(path, num_dims, self.official.get(name))
         return array

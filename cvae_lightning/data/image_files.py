@@ -35,7 +35,7 @@ def read_images(paths: Sequence[str | Path], size: tuple[int, int], invert: bool
     (batch, height, width) with or without a single channel first or last, one image of `size`, or images of `size` as
     rows of pixels; its values are integers in 0..255, floats in [0, 1], or booleans. Images of another size are scaled
     without distortion and centred, with a warning. `invert` is for files that are dark on light. Raises UserError,
-    naming the file, for anything else.
+    naming the file, for any other content.
     """
     read = [_read(Path(str(path)), size, invert) for path in paths]
     if invert:
@@ -77,7 +77,7 @@ def _read(path: Path, size: tuple[int, int], invert: bool) -> Images:
         return torch.from_numpy(_levels(array))[:, None]
     except UserError:
         raise
-    except Exception as error:  # whatever a damaged file makes its parser raise
+    except Exception as error:  # a parser may raise anything for a damaged file
         raise UserError(
             f"Expected a PNG or another picture, an .npz, a .npy or an IDX file (images), got {str(path)!r}: "
             f"{str(error) or type(error).__name__}"

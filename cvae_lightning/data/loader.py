@@ -11,13 +11,13 @@ from cvae_lightning.core.shapes import Batch
 from cvae_lightning.data.binarize import drawn
 from cvae_lightning.data.splits import Split
 
-DRAWS, SHIFTS = 1, 2  # keep these random streams apart from that of the order, which may have the same seed
+DRAWS, SHIFTS = 1, 2  # keep these random streams apart from the stream of the order, which may have the same seed
 
 
 class Loader:
     """Batches (x, y) of a split: slices, or slices of a seeded permutation that changes each epoch.
 
-    Images become float32 in [0, 1] one batch at a time, on the device of the split. An epoch has `passes` passes over
+    Images become float32 in [0, 1] one batch at a time, on the device of the split. An epoch makes `passes` passes over
     the split, each in its own order. With `draw_seed`, every image is drawn anew in every pass, with its grey levels as
     the probabilities of white pixels. With `max_shift`, every second batch on average is moved by up to that many
     pixels along each axis. The state in a checkpoint is the number of finished epochs.

@@ -1,4 +1,4 @@
-"""Sources: what a data set offers. Each data set is read once per process."""
+"""The interface of a data set, and the sources that runs share: each data set is read once per process."""
 
 import functools
 import json
@@ -14,7 +14,8 @@ from cvae_lightning.data.splits import Split
 class Source(Protocol):
     """A data set and its split into train, val and test, 5:1:1.
 
-    A source that may have to be downloaded also has a method `available`, which returns whether all files are here.
+    A source whose files may have to be downloaded also has a method `available`, which returns whether all of them are
+    on this machine.
     """
 
     name: str
@@ -22,7 +23,7 @@ class Source(Protocol):
     """SHA-256 of each file that was read."""
 
     def prepare(self) -> None:
-        """Make the data available on this machine. Raises errors.DataUnavailable."""
+        """Make the data available on this machine. Raises DataUnavailable."""
         ...
 
     def fit_splits(self) -> tuple[Split, Split]:

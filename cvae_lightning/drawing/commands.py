@@ -35,8 +35,8 @@ def embed(config: DictConfig) -> None:
 def draw(config: DictConfig, drawing: str) -> None:
     """Write the pictures of the module `drawing`, one after the other, as PNG files and arrays.
 
-    The common keys are checked first, and the module, with torch and matplotlib, is imported only afterwards: a mistake
-    in them is answered at once. Raises UserError for it.
+    Raises UserError for a mistake in the common keys. They are checked before the module is imported, which waits for
+    torch and matplotlib, so that a mistake is reported at once.
     """
     request = Request.from_config(config)
     pictures = import_module(f"cvae_lightning.drawing.{drawing}").pictures

@@ -1,4 +1,4 @@
-"""Embeddings: a map of the posterior means of a split."""
+"""Embeddings: the posterior means of a split, and a map of them."""
 
 import logging
 import shlex
@@ -21,7 +21,7 @@ from cvae_lightning.models import inference
 
 log = logging.getLogger(__name__)
 
-NUM_SPRITES = 5000  # TensorBoard shows at most what a picture of 8192x8192 pixels holds, and gets slow before that
+NUM_SPRITES = 5000  # TensorBoard shows at most as many as fit into 8192x8192 pixels, and is slow long before that
 
 
 def pictures(request: Request) -> Iterator[Picture]:
@@ -49,7 +49,7 @@ def pictures(request: Request) -> Iterator[Picture]:
 
 def _write_projector(folder: Path, means: Latents, split: Split) -> None:
     """Write the means of the split's first images, with the images as sprites, coloured by their labels."""
-    if (folder / "projector_config.pbtxt").is_file():  # left by an earlier call; its points would be shown too
+    if (folder / "projector_config.pbtxt").is_file():  # left by an earlier command; its points would be shown too
         rmtree(folder)
     with full_disk_explained(folder), SummaryWriter(str(folder)) as writer:
         sprites = 1 - split.images[:NUM_SPRITES] / 255

@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 
 def chosen_labels(request: Request, model: VAE) -> list[int]:
-    """The key `labels` as a list, all classes if it is null; an empty list for a model without classes.
+    """The key `labels` as a list: all classes if it is null, none for a model without classes.
 
     Raises UserError for a label that the model does not know. A model without classes ignores labels, with a warning.
     """
@@ -60,9 +60,9 @@ def chosen_images(request: Request, model: VAE, num: int) -> Batch:
 
 
 def split_of(run: Run, split: str, data_dir: str | None) -> Split:
-    """The train, val or test split of the run's data set, read from `data_dir` or, if that is null, the run's own.
+    """The train, val or test split of the run's data set, read from `data_dir`, or from the run's own if that is None.
 
-    Warns if the files are not those that the run was trained on. Raises UserError for another name of a split.
+    Warns if the files are not those that the run was trained on. Raises UserError for any other name of a split.
     """
     if split not in ("train", "val", "test"):
         refuse("train, val or test", "split", split, "val is the default.")

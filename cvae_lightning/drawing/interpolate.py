@@ -20,7 +20,7 @@ def pictures(request: Request) -> Iterator[Picture]:
     """One picture with a row per pair, and the arrays images (pair, step, 1, height, width), labels, latents.
 
     The latents go along an arc from the first of a pair to the last in `steps` steps, while the conditioning changes
-    from the one label to the other.
+    from one label to the other.
     """
     steps = check_integer("steps", request.keys.steps, 2, "12 is the default.")
     num = check_integer("num", request.keys.num, 1, "8 is the default.")
@@ -52,7 +52,7 @@ def _ends(request: Request, model: VAE, num: int) -> tuple[Latents, Labels]:
     """
     keys = request.keys
     if keys.between == "samples":
-        images = 4 * num * prod(model.image_shape)  # each pair has two at least
+        images = 4 * num * prod(model.image_shape)  # for at least two images per pair
         request.check_capacity(f"num={num}", 2 * images, 4 * images)
         labels = chosen_labels(request, model) or [0]
         if keys.labels is not None and len(labels) > num + 1:
@@ -66,5 +66,8 @@ def _ends(request: Request, model: VAE, num: int) -> tuple[Latents, Labels]:
     if keys.images is None and keys.index is None:  # a small split may have given an odd number of images
         x, y = (part[: len(part) // 2 * 2] for part in (x, y))
     if len(x) < 2 or len(x) % 2:
-        raise UserError(f"Expected pairs of images, the first of each and then the last of each, got {len(x)} images.")
+        raise UserError(
+            f"Expected pairs of images, the first of each and then the last of each, got {len(x)} images. "
+            "Name an even number of images, at least two."
+        )
     return inference.encode(model, x, y).mean, y

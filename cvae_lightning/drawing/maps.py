@@ -1,4 +1,4 @@
-"""Maps: latents of many dimensions on a plane."""
+"""Maps of latents, which have many dimensions, on a plane."""
 
 import torch
 import torch.nn.functional as F
@@ -11,11 +11,12 @@ from cvae_lightning.core.shapes import Latents
 
 
 def map_of(z: Latents, method: str, seed: int = 0) -> Tensor:
-    """Points (batch, 2) of a plane for latents (batch, latent), by scikit-learn. Raises UserError for another `method`.
+    """Points (batch, 2) of a plane for latents (batch, latent), by scikit-learn. `method` is pca or tsne.
 
     `pca`: the two directions of largest variance. `tsne`: neighbours stay neighbours (van der Maaten & Hinton 2008),
     with a perplexity of 30, or a third of the number of other points if there are fewer than 90. Latents of one or two
-    dimensions are their own map, and if all latents are equal, all points lie at 0.
+    dimensions are their own map, and if all latents are equal, all points lie at 0. Raises UserError for any other
+    method.
     """
     if method not in ("pca", "tsne"):
         refuse("pca or tsne", "map", method, "pca is the default.")

@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 
 
 class Picture(NamedTuple):
-    """A figure, and the arrays behind it: all of them, where the figure has room only for the first."""
+    """A figure and the arrays behind it, which hold all images even if the figure has room only for the first."""
 
     name: str
     figure: Figure
@@ -26,7 +26,7 @@ class Picture(NamedTuple):
     def write(self, folder: Path, formats: Sequence[str]) -> None:
         """Write <name>.png and <name>.npz, or the one that `formats` has, and log their paths.
 
-        Raises UserError if `folder` can't be made or written to.
+        Raises UserError if `folder` cannot be made or written to.
         """
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -38,7 +38,8 @@ class Picture(NamedTuple):
                 write_npz(folder / f"{self.name}.npz", arrays)
                 log.info("%s (%s)", folder / f"{self.name}.npz", ", ".join(arrays))
         except OSError as error:
-            raise UserError(f"Expected a folder to write to (out), got {str(folder)!r} ({error}).") from error
+            got = f"{str(folder)!r} ({error})"
+            raise UserError(f"Expected a folder to write to (out), got {got}. Name another.") from error
 
 
 def _in_numpy(array: Tensor | Parts) -> npt.NDArray[Any] | Parts:

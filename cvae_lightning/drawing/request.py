@@ -1,4 +1,4 @@
-"""The keys that all drawing commands have: which run, where to write, in which formats, with which seed."""
+"""The keys that all drawing commands share: the run, the folder to write to, the formats and the seed."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,7 @@ FORMATS = {"png": ("png",), "npz": ("npz",), "both": ("png", "npz")}
 
 @dataclass(frozen=True)
 class Request:
-    """What a drawing command is asked to do: the common keys, checked, and its whole configuration in `keys`."""
+    """What a drawing command is asked to do: the common keys, checked, and in `keys` its whole configuration."""
 
     run: Run
     folder: Path
@@ -35,7 +35,7 @@ class Request:
     def check_capacity(self, what: str, arrays: int, memory: int) -> None:
         """Raises UserError if `arrays` bytes do not fit on the disk, or `memory` bytes are not available.
 
-        `what` is the key with its value that makes the drawing large.
+        `what` is the key, with its value, that makes the drawing large, such as "num=1000".
         """
         if "npz" in self.formats:
             check_room(self.folder, arrays, what, "Lower it, or name a folder on a larger disk (out).")

@@ -15,7 +15,7 @@ FORMATS = {"html": ("html",), "onnx": ("onnx",), "all": ("html", "onnx")}
 def export(config: DictConfig) -> None:
     """Write explorer.html, the ONNX files, or both, and log a line about each.
 
-    Raises UserError for an invalid key, an incomplete run, or a model that the format can't hold.
+    Raises UserError for an invalid key, an incomplete run, or a model that the format cannot hold.
     """
     if config.format not in FORMATS:
         refuse(f"one of {', '.join(FORMATS)}", "format", config.format, "html is the default.")

@@ -1,5 +1,5 @@
-"""Run directories and sweep directories, and what is said about a finished run.
+"""Run directories, sweep directories, and what is written about a finished run.
 
-That is its metrics.json, its summary, its model card, and the paper's numbers beside it. Reading a run needs neither
-torch nor Hydra. How a run comes about is a matter of `training`.
+The latter is its metrics.json, its summary and its model card, with the paper's numbers for comparison. Reading a run
+needs neither torch nor Hydra. How a run is trained belongs in `training`.
 """

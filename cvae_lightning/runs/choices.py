@@ -11,11 +11,11 @@ PLACES = {"averaging": "callbacks.averaging"}  # groups whose files configure an
 
 
 def choice(run: Run, group: str) -> str:
-    """The name of the choice in conf/<group>, such as "gaussian" for sampler=gaussian; "none" where there is none.
+    """The name of the choice in conf/<group>, such as "gaussian" for sampler=gaussian; "none" if there is none.
 
     It is taken from Hydra's record in the run directory, unless the part was given another `_target_` than that file
-    has. Without a record, it is the file whose keys are most like those of the part. A class that no file names is
-    called by its own name.
+    has. Without a record, it is the file with the same `_target_` whose keys are most like those of the part. A class
+    that no file names is called by its own name.
     """
     part = OmegaConf.select(run.raw_config, PLACES.get(group, group))
     if part is None:

@@ -12,10 +12,10 @@ from cvae_lightning.core.build import CONF
 from cvae_lightning.core.errors import UserError, refuse
 
 KEY = re.compile(r"\$\{[^${}:\\]*\}")  # ${key}, which only points to another value of the same configuration
-
+KEPT_IN_FALLBACK = ("binarize", "max_shift")  # of `data`, when a run falls back to another data set
 
 SCHEMA = 2
-"""Number of the layout of run directories. It rises when a run of an earlier version can no longer be read."""
+"""The number of the layout of run directories. It rises when runs of an earlier version can no longer be read."""
 
 
 def read_config(file: Path) -> DictConfig:
@@ -40,7 +40,7 @@ def read_config(file: Path) -> DictConfig:
 
 
 def check_schema(schema: Any, file: Path) -> None:
-    """Raises UserError where the `schema` that `file` states is not the one that this version reads."""
+    """Raises UserError if the `schema` that `file` states is not the one that this version reads."""
     if schema != SCHEMA:
         raise UserError(
             f"{file} has layout {schema} of run directories, and this version of cvae_lightning reads layout {SCHEMA}: "
@@ -55,7 +55,7 @@ def with_values(config: DictConfig) -> DictConfig:
 
 
 def calls_a_resolver(text: Any) -> bool:
-    """Whether `text` interpolates more than keys, on any level, as in ${a.${oc.env:HOME}}."""
+    """Whether `text` interpolates more than keys, at any level, as in ${a.${oc.env:HOME}}."""
     if not isinstance(text, str):
         return False
     while (shorter := KEY.sub("", text)) != text:
@@ -85,14 +85,11 @@ def _of_conf() -> dict[str, Any]:
     return dict(_leaves(OmegaConf.to_container(OmegaConf.load(CONF / "config.yaml"), resolve=False)))
 
 
-KEPT_IN_FALLBACK = ("binarize", "max_shift")  # of `data`, when a run falls back to another data set
-
-
 def difference(asked: DictConfig, begun: DictConfig) -> str | None:
     """How the run that was begun differs from the configuration `asked` for, such as "lr=0.005, not lr=0.5".
 
-    The shortest key that differs is named; None if there is none. Data that the run fell back to count as those asked
-    for.
+    The shortest key that differs is named; None if there is none. A data set that the run fell back to
+    counts as the one that was asked for.
     """
     if asked.data.fallback == begun.data.name:
         asked = OmegaConf.merge(asked, {})  # type: ignore[assignment]  # a copy

@@ -1,4 +1,4 @@
-"""Which files a run was trained on, by their digests, and whether they are still the same."""
+"""The digests of the files that a run was trained on, and whether the files are still the same."""
 
 import json
 import logging
@@ -12,7 +12,7 @@ log = logging.getLogger(__name__)
 
 
 def check_data_are_the_same(run: Run) -> None:
-    """Raises UserError where files have changed since the complete `run` was trained on them."""
+    """Raises UserError if files have changed since the complete `run` was trained on them."""
     source = source_of(run.raw_config)
     source.prepare()
     source.fit_splits()
@@ -25,7 +25,7 @@ def check_data_are_the_same(run: Run) -> None:
 def note_data(run: Run, digests: dict[str, str], begun: bool) -> None:
     """Record in data.json which files the training reads, before its first step.
 
-    Raises UserError where the training was `begun` on other files.
+    Raises UserError if the training was `begun` on other files.
     """
     file = run.path / DATA
     if not (begun and file.is_file()):
@@ -36,7 +36,7 @@ def note_data(run: Run, digests: dict[str, str], begun: bool) -> None:
 
 
 def warn_of_other_data(run: Run, digests: dict[str, str], consequence: str) -> str | None:
-    """Warn where files that were read differ from those of the complete run; return the warning, or None."""
+    """Warn if files that were read differ from those of the complete run; return the warning, or None."""
     changed = _changed(run.metrics["dataset"]["files"], digests)
     if not changed:
         return None

@@ -1,4 +1,4 @@
-"""metrics.json: what a run was, and every number that was measured of it.
+"""metrics.json: the settings of a run, and every number that was measured.
 
 The types below are the layout of the file. `read_metrics` checks a file against them, since it may have been changed by
 hand or come from somebody else; `write_metrics` is the only writer.
@@ -16,14 +16,14 @@ from cvae_lightning.data.description import DataDescription
 from cvae_lightning.runs.configuration import SCHEMA, check_schema
 
 Numbers: TypeAlias = dict[str, float | None]
-"""The value of each metric of a split by its name; None where it does not exist."""
+"""The value of each metric of a split by its name; None if it does not exist."""
 
 Setting: TypeAlias = float | str | None
-"""A setting that not every part has: null where the run's part lacks it."""
+"""A setting that not every part has: null if the run's part lacks it."""
 
 
 class Settings(TypedDict):
-    """What was run, under the same keys for every model; choices by the names of their files in conf/."""
+    """The settings of a run, under the same keys for every model; choices by the names of their files in conf/."""
 
     model: str
     network: str
@@ -66,7 +66,7 @@ class Time(TypedDict):
 
 
 class Environment(TypedDict):
-    """The versions and the device that a run was made with; null where they are unknown."""
+    """The versions and the device that a run was made with; null if they are unknown."""
 
     cvae_lightning: str | None
     python: str
@@ -103,9 +103,9 @@ def write_metrics(path: Path, metrics: Metrics, weights_sha256: str) -> None:
 
 
 def read_metrics(path: Path) -> StoredMetrics:
-    """Return the content of metrics.json.
+    """The content of metrics.json.
 
-    Raises UserError where the file has another schema, or where a key is missing or has a value of another type; the
+    Raises UserError if the file has another schema, or if a key is missing or has a value of another type; the
     message names the key. Keys that are not part of the layout are kept and not checked.
     """
     content = read_json(path)

@@ -21,6 +21,10 @@ PICTURES = {
     "loss": "Loss on train and val",
 }
 
+LEAKS = 2  # if a linear probe reads this many times as many labels as guessing, the card says so
+SMALL = 1000  # if test has fewer images, the card says so
+FID_OF_REAL_DIGITS = "about 1.2 with 100 per class"
+
 CARD = """\
 ---
 {metadata}---
@@ -164,13 +168,8 @@ def _command(overrides: Sequence[str]) -> str:
     return shlex.join(["python", "-m", "cvae_lightning", *given])
 
 
-LEAKS = 2  # a probe that reads so many times as many labels as guessing is worth a sentence
-SMALL = 1000  # images; a smaller test split is worth a sentence
-REAL_DIGITS = "which have about 1.2 with 100 per class"
-
-
 def limits(metrics: Metrics, num_classes: int) -> Iterator[str]:
-    """The limitations of the run, a sentence each; `num_classes` is 0 for an unconditional model."""
+    """The limitations of the run, one per line; `num_classes` is 0 for an unconditional model."""
     val, data = metrics["val"], metrics["dataset"]
     name = escaped(data["name"])
     yield f"The model was trained on {name} only, 28x28 grey pixels, and turns any other image into something similar."
@@ -179,7 +178,7 @@ def limits(metrics: Metrics, num_classes: int) -> Iterator[str]:
     if 0 < data["test"] < SMALL:
         yield f"test has only {data['test']} images: one of them is {100 / data['test']:.1f} % of it."
     if val.get("fid_pixel") is not None:
-        real = f", {REAL_DIGITS}" if data["name"] == "mnist" else ""
+        real = f", which have {FID_OF_REAL_DIGITS}" if data["name"] == "mnist" else ""
         yield (
             "`fid_pixel`, and the Score with it, looks at each pixel separately: noise with the right mean and "
             f"variance in each pixel scores as well as real images{real}."

@@ -46,7 +46,7 @@ COMMON_SETTINGS: dict[str, Setting] = {
 
 
 def comparable(metrics: Metrics) -> bool:
-    """Return whether a run has the paper's data set, network and objective."""
+    """Whether a run has the paper's data set, network and objective."""
     return metrics["dataset"]["name"] == "mnist" and COMMON_SETTINGS.items() <= metrics.items()
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
+from safetensors import SafetensorError
 
 from cvae_lightning.core.build import build, load_group
 from cvae_lightning.core.errors import UserError, refuse
@@ -38,7 +39,7 @@ class Run:
     """
 
     def __init__(self, path: str | Path, key: str = "run") -> None:
-        """Raises UserError, naming the `key` that `path` came from, where it is not a run directory."""
+        """Raises UserError, naming the `key` that `path` came from, if it is not a run directory."""
         self.path = Path(str(path))  # a number is a name too
         if not (self.path / CONFIG).is_file():
             refuse("a run directory, which holds .hydra/config.yaml", key, str(path), "Name a folder of a past run.")
@@ -49,7 +50,7 @@ class Run:
     ) -> "Run":
         """The run with the configuration `config` in the directory `path`: a new one, or the one begun there earlier.
 
-        Raises UserError where a run of another configuration was begun there, or something else; nothing is changed.
+        Raises UserError, and changes nothing, if the directory holds a run of another configuration or something else.
         Resolvers such as ${oc.env:...} are written as their values, so that the run keeps to the data it began with.
         """
         refuse_links_out_of(path, "hydra.run.dir", "Name another directory.")
@@ -85,7 +86,7 @@ class Run:
 
     @property
     def failure(self) -> str | None:
-        """The error with which the run failed in a sweep, as a sentence; None if it did not fail."""
+        """The message of the error that ended the run in a sweep; None if it did not fail."""
         file = self.path / FAILURE
         return (
             file.read_text(encoding="utf-8", errors="replace").strip() if file.is_file() and not self.complete else None
@@ -93,7 +94,7 @@ class Run:
 
     @property
     def status(self) -> str:
-        """One of complete, running, failed and interrupted."""
+        """The state of the run: complete, running, failed or interrupted."""
         if self.complete:
             return "complete"
         return "running" if self.trained_by else "failed" if self.failure else "interrupted"
@@ -152,7 +153,7 @@ class Run:
 
     @cached_property
     def metrics(self) -> StoredMetrics:
-        """metrics.json. Raises UserError while the run is incomplete, and where a value is not what it should be."""
+        """The content of metrics.json. Raises UserError if the run is incomplete or a value is of the wrong type."""
         if not self.complete:
             remedy = f"Continue it: {command_line('train')} {path_argument('resume', self.path)}"
             if process := self.trained_by:
@@ -162,7 +163,7 @@ class Run:
 
     @property
     def objective(self) -> float | None:
-        """The value of the val metric that the configuration names; None where it does not exist for this run."""
+        """The value of the val metric that the configuration names; None if it does not exist for this run."""
         return self.metrics["val"].get(str(self.raw_config.objective).removeprefix("val/"))
 
     @cached_property
@@ -170,8 +171,7 @@ class Run:
         return self.model()
 
     def model(self) -> "VAE":
-        """The trained model, in evaluation mode. Raises UserError where its weights are not those of metrics.json."""
-        from safetensors import SafetensorError
+        """The trained model, in evaluation mode. Raises UserError if its weights are not those of metrics.json."""
         from safetensors.torch import load_file
 
         weights = self.path / WEIGHTS
@@ -188,7 +188,7 @@ class Run:
         return model.eval()
 
     def _check_layout(self, expected: "dict[str, Tensor]", stored: "dict[str, Tensor]") -> None:
-        """Raises UserError where the model that the present code builds has weights of other names or shapes."""
+        """Raises UserError if the model that the present code builds has weights of other names or shapes."""
         shapes, theirs = ({name: tuple(weight.shape) for name, weight in part.items()} for part in (expected, stored))
         different = sorted(name for name in shapes | theirs if shapes.get(name) != theirs.get(name))
         if not different:
@@ -227,23 +227,25 @@ class Run:
         """Reconstructions of `images`, at one draw of z each: (B, C, H, W), float32 in [0, 1], on the CPU.
 
         `images` are a tensor or an array (B, C, H, W), or one image (C, H, W): floats of any precision in [0, 1],
-        bytes, which are divided by 255, or booleans. `labels` as in `sample`, one for all images or one for each; an
-        unconditional model ignores them.
-        Raises UserError for anything else.
+        bytes, which are divided by 255, or booleans. `labels` are as in `sample`, one for all images or one for each;
+        an unconditional model ignores them. Raises UserError for anything else.
         """
         from cvae_lightning.models import inference
 
         return inference.reconstruct(self._model, images, labels, seed)
 
     def encode(self, images: "AnyImages", labels: "AnyLabels | None" = None) -> "Latents":
-        """The means of q(z | x, y): (B, latent_dim), float32, on the CPU; `images` and `labels` as in `reconstruct`."""
+        """The means of q(z | x, y): (B, latent_dim), float32, on the CPU.
+
+        `images` and `labels` are as in `reconstruct`.
+        """
         from cvae_lightning.models import inference
 
         return inference.encode(self._model, images, labels).mean
 
     def write_result(self, weights: "dict[str, Tensor]", metrics: Metrics) -> None:
-        """Write model.safetensors, then metrics.json with its digest: with that, the run is complete."""
-        from safetensors.torch import save  # not save_file, whose files nobody but their owner can read
+        """Write model.safetensors, then metrics.json with its digest, which makes the run complete."""
+        from safetensors.torch import save  # not save_file, whose files only their owner can read
 
         write_whole(self.path / WEIGHTS, save(weights))
         write_metrics(self.path / METRICS, metrics, sha256_of(self.path / WEIGHTS))
@@ -253,7 +255,7 @@ class Run:
         write_whole(self.path / FAILURE, sentence + "\n")
 
     def discard_unless_begun(self) -> None:
-        """Remove what was written before the training began; a run with a checkpoint is left as it is."""
+        """Remove what was written before the training began. A run with a checkpoint is left as it is."""
         if self.begun:
             return
         for pattern in (".hydra/*.yaml", DATA, "train.log", "hparams.yaml", "events.out.tfevents.*"):
@@ -264,7 +266,7 @@ class Run:
                 folder.rmdir()
 
     def with_data_in(self, data_dir: str | None) -> "Run":
-        """The same run with its data in the folder `data_dir`, or where they were if it is None. Nothing is written."""
+        """The same run with its data in the folder `data_dir`, or in its own if that is None. Nothing is written."""
         moved = Run(self.path)
         if data_dir is not None:
             moved.raw_config.data_dir = str(data_dir)

@@ -1,4 +1,4 @@
-"""What the terminal shows at the end of a run."""
+"""Text for the terminal: the metrics of a run, and what to do next with it."""
 
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -15,7 +15,7 @@ def summary(metrics: Metrics) -> str:
     """The metrics of a run as one table, with the numbers of the paper if the run is comparable.
 
     Below a metric of samples, the row `real images` has its value for images of train in place of samples (for
-    accuracy: for images of the split), and the row `samples` says how many it was measured on. The lines after the
+    accuracy, for images of the split), and the row `samples` says how many it was measured on. The lines after the
     table name the metrics that do not exist, with the reasons.
     """
     columns: dict[str, Mapping[str, float | None]] = {
@@ -62,7 +62,7 @@ def absences(metrics: Metrics) -> list[str]:
 
 
 def title_of(metrics: Metrics) -> str:
-    """What was run, in one line."""
+    """The model, the data set and the main settings of a run, in one line."""
     return (
         f"{metrics['model']} ({metrics['network']}) on {metrics['dataset']['name']}: epochs {metrics['epochs']}, "
         f"latent_dim {metrics['latent_dim']}, lr {metrics['lr']:g}, batch_size {metrics['batch_size']}, "
@@ -77,7 +77,7 @@ def one_line(metrics: Metrics) -> str:
 
 
 def next_commands(run_dir: Path) -> str:
-    """Where the run is, and three commands to try on it."""
+    """Text that says where the run is, and suggests three commands."""
     run = path_argument("run", run_dir)
     commands = {
         f"{command_line('sample')} {run}": "draws new images",

@@ -1,4 +1,4 @@
-"""A sweep directory: its runs, the command that made it, and which of its runs begin like another."""
+"""A sweep directory: its runs, the command that made it, and which of its runs another can continue from."""
 
 import hashlib
 import logging
@@ -27,16 +27,16 @@ class Sweep:
     """A directory that `python -m cvae_lightning -m ...` has made; nothing is read before it is asked for."""
 
     def __init__(self, path: str | Path) -> None:
-        """Raises UserError where it is not a sweep directory."""
+        """Raises UserError if it is not a sweep directory."""
         self.path = Path(str(path))
         if not (self.path / RECORD).is_file():
             refuse(f"a sweep directory, which holds {RECORD}", "sweep", str(path), "Name a folder that -m has made.")
 
     @cached_property
     def record(self) -> dict[str, Any]:
-        """`command`: the overrides on the command line; `jobs`: those of each run, null where a search chooses them.
+        """`command`: the overrides on the command line; `jobs`: those of each run, null if a search chooses them.
 
-        Raises UserError where they are something else.
+        Raises UserError if they are anything else.
         """
         record = read_json(self.path / RECORD)
         jobs = record.get("jobs") if isinstance(record, dict) else ()
@@ -65,7 +65,7 @@ class Sweep:
 
     @property
     def failures(self) -> list[tuple[Path, list[str], str]]:
-        """Directory, overrides and what went wrong, for each run that did not end well."""
+        """The directory, the overrides and what went wrong, for each run that did not end well."""
         killed = "No error was recorded; the process was probably killed or ran out of memory."
         incomplete = [(run, run.trained_by) for run in self.runs if not run.complete]
         ended = [
@@ -82,7 +82,7 @@ class Sweep:
             self.path.rmdir()
 
     def name_of(self, overrides: Sequence[str]) -> str:
-        """The overrides that distinguish a run from the others of the sweep, such as "lr=0.001,latent_dim=10"."""
+        """The overrides that distinguish a run from the others in the sweep, such as "lr=0.001,latent_dim=10"."""
         jobs = self.record["jobs"] or []
         shared = set.intersection(*map(set, jobs)) if len(jobs) > 1 else set()
         differing = [override for override in overrides if override not in shared]
@@ -142,7 +142,7 @@ def run_and_output(path: Any, out: Any, name: str) -> tuple[Run, Path]:
 
 
 def longest_prefix(run: Run, digests: dict[str, str], environment: Environment) -> Run | None:
-    """The longest complete run of the same sweep with which the training of `run` would begin, bit for bit.
+    """The longest complete run of the same sweep that the training of `run` would repeat at first, bit for bit.
 
     Its configuration differs in the number of epochs only, and it was trained on the same files, with the same
     versions, device and number of threads. None if there is no such run.
@@ -163,9 +163,9 @@ def longest_prefix(run: Run, digests: dict[str, str], environment: Environment) 
 
 
 def wait_for_shorter_ones(run: Run) -> None:
-    """Wait while other processes train shorter runs of the same family, with which `run` can then begin.
+    """Wait while other processes train shorter runs of the same family, which `run` can then continue from.
 
-    A run only waits for shorter ones, so there is no deadlock, and not for one that no process is training.
+    A run waits only for shorter ones, so there is no deadlock, and never for one that no process is training.
     """
     sweep = sweep_of(run)
     for other in sweep.runs if sweep else []:

@@ -1,5 +1,5 @@
 """One run, from its configuration to metrics.json.
 
-`parts` builds what a training is made of, and `train` reads from top to bottom. `callbacks` holds what happens during
-the steps; `evaluate` measures a finished run again.
+`parts` builds what a training consists of, and `train` reads from top to bottom. What happens during the steps is in
+`callbacks`; `evaluate` measures a finished run again.
 """

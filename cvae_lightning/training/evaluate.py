@@ -18,10 +18,10 @@ CHANGED = ("evaluators", "accelerator", "data_dir")  # keys of the run that the 
 
 
 def evaluate(config: DictConfig) -> None:
-    """Print the metrics of a run, measured again from its weights, and where they differ from metrics.json."""
+    """Print the metrics of a run, measured again from its weights, and their differences from metrics.json."""
     run = chosen_run(str(config.run))
     metrics = run.metrics
-    given = OmegaConf.to_container(config, resolve=False)  # interpolations are those of the run's configuration
+    given = OmegaConf.to_container(config, resolve=False)  # interpolations refer to keys of the run
     assert isinstance(given, dict)
     parts = evaluation_parts(run, {key: given[key] for key in CHANGED if given[key] is not None})
     parts.data.source.fit_splits()
@@ -41,6 +41,7 @@ def evaluate(config: DictConfig) -> None:
 
 
 def _differences(metrics: Metrics, again: Metrics) -> Iterator[str]:
+    """A line for each number that metrics.json has with another value."""
     for split, then, now in (("val", metrics["val"], again["val"]), ("test", metrics["test"], again["test"])):
         for name, value in now.items():
             if name in then and value != then[name]:

@@ -35,9 +35,9 @@ log = logging.getLogger(__name__)
 
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
 
-for library in ("pytorch_lightning", "lightning_fabric"):  # hints about other products, and about devices
+for library in ("pytorch_lightning", "lightning_fabric"):  # which advertise other products and list the devices
     logging.getLogger(library).setLevel(logging.WARNING)
-# With torch 2.14, once for each tree that Lightning 2.6 looks through.
+# With torch 2.14, Lightning 2.6 causes this warning again and again.
 warnings.filterwarnings("ignore", message=".*LeafSpec.* is deprecated")
 
 
@@ -93,23 +93,23 @@ def training_parts(run: Run) -> Parts:
 def evaluation_parts(run: Run, changes: dict[str, Any]) -> Parts:
     """The parts that measure the complete `run` again, with other values under some keys of its configuration.
 
-    Nothing is written, and no data is downloaded. Raises DataUnavailable where files of the run's data are missing.
+    Nothing is written, and no data is downloaded. Raises DataUnavailable if files of the run's data are missing.
     """
     config = run.config_with(changes)
-    where = str(run.path)  # of anything that the run's own `trainer` might write
+    root = str(run.path)  # for anything that the run's own `trainer` might write
     return Parts(
         model=run.model(),
         data=local_data(run, changes),
         evaluators=build_evaluators(config),
-        trainer=build_trainer(config, [], logger=False, enable_checkpointing=False, default_root_dir=where),
+        trainer=build_trainer(config, [], logger=False, enable_checkpointing=False, default_root_dir=root),
     )
 
 
 def available_data(run: Run, data: DataModule) -> DataModule:
-    """`data`, downloaded where its files are missing; where that fails, the data set that `data.fallback` names.
+    """`data`, downloaded if its files are missing; if that fails, the data set that `data.fallback` names.
 
     A run falls back only before anything was trained. Its configuration is then changed, in its directory too, so that
-    it says what was really run.
+    it states the data that were used.
     """
     try:
         data.prepare_data()
@@ -126,7 +126,7 @@ def available_data(run: Run, data: DataModule) -> DataModule:
 def local_data(run: Run, changes: dict[str, Any]) -> DataModule:
     """The data of the complete `run`, with other values under some keys of its configuration, from this machine.
 
-    Raises DataUnavailable where files are missing: nothing is downloaded for a finished run.
+    Raises DataUnavailable if files are missing: nothing is downloaded for a finished run.
     """
     config = run.config_with(changes)
     source = source_of(config)
@@ -153,7 +153,7 @@ def build_evaluators(config: DictConfig) -> list[Evaluator]:
 
 
 def check_model_fits(config: DictConfig) -> None:
-    """Raises UserError where the weights do not fit into memory; on a CPU, with their gradients and Adam's moments."""
+    """Raises UserError if the weights do not fit into memory; on a CPU, with their gradients and Adam's moments."""
     try:
         with torch.device("meta"):  # shapes without memory
             model: VAE = build(config.model)
@@ -167,7 +167,7 @@ def check_model_fits(config: DictConfig) -> None:
 def build_trainer(config: DictConfig, callbacks: Sequence[Callback], **arguments: Any) -> Trainer:
     """A trainer of one process on one device, whatever rank a scheduler has given to the process.
 
-    Raises UserError where the machine lacks the accelerator, and for what Lightning or this project refuses.
+    Raises UserError if the machine lacks the accelerator, and for what Lightning or this project refuses.
     """
     if config.accelerator not in ("auto", "cpu", "gpu", "cuda", "mps"):
         refuse("auto, cpu or gpu", "accelerator", config.accelerator, "auto takes a GPU where there is one.")
@@ -201,7 +201,7 @@ def build_logger(run: Run) -> TensorBoardLogger:
     """The logger of the run's configuration, which writes into the run directory.
 
     In a sweep it names its folder by what distinguishes the run. Raises UserError for arguments that TensorBoard would
-    refuse at the first event only, and for a folder outside of the run directory.
+    refuse only at the first event, and for a folder outside of the run directory.
     """
     config, sweep = run.raw_config.logger, sweep_of(run)
     known = {**signature(TensorBoardLogger).parameters, **signature(SummaryWriter).parameters}
@@ -225,7 +225,7 @@ def _without_defaults_from_the_environment() -> Iterator[None]:
 
 
 def _check_fallback(config: DictConfig) -> None:
-    """Raises UserError where the data set to fall back to is not an embedded one."""
+    """Raises UserError if the data set to fall back to is not an embedded one."""
     data = {path.stem: load_group("data", path.stem) for path in sorted((CONF / "data").glob("*.yaml"))}
     embedded = [name for name, part in data.items() if part.get("fallback", name) is None]  # needs none itself
     if config.data.fallback not in (None, *embedded):

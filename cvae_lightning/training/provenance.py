@@ -89,7 +89,7 @@ def _own_version() -> str | None:
 
 @functools.cache
 def _commit() -> str | None:
-    """The commit of the checkout when it was first asked for; a sweep may outlast changes of the files."""
+    """The commit of the checkout, read only once, because its files may change while a sweep runs."""
     if not (PACKAGE.parent / ".git").exists():
         return None
     git = ["git", "-C", str(PACKAGE), "describe", "--always", "--dirty", "--abbrev=40"]

@@ -32,9 +32,9 @@ log = logging.getLogger(__name__)
 def train(run: Run) -> StoredMetrics:
     """Train and evaluate what the configuration of `run` describes; return its metrics.json.
 
-    The training goes on from the run's own checkpoint, or from the end of a shorter run of the same sweep with which it
-    would begin. Raises UserError for a configuration that cannot be trained, before any data is read, for data that do
-    not fit it, before the first step, and where the disk is full.
+    The training goes on from the run's own checkpoint, or from the end of a shorter run of the same sweep, if it would
+    repeat that run at first. Raises UserError before any data is read, for a configuration that cannot be trained;
+    before the first step, for data that do not fit it; and if the disk is full.
     """
     with full_disk_explained(run.path):
         parts = training_parts(run)
@@ -69,10 +69,10 @@ def train(run: Run) -> StoredMetrics:
 
 
 def check_data(data: DataModule, model: VAE) -> None:
-    """Raises UserError where a training on `data` would be meaningless.
+    """Raises UserError if training on `data` would be meaningless.
 
-    There must be images to train on and to validate with, whose labels the model knows. Classes without training
-    images are announced.
+    There must be images to train on and to validate with, whose labels the model knows. A warning names classes without
+    training images.
     """
     train, val = data.source.fit_splits()
     if not len(train.labels) or not len(val.labels):
@@ -88,17 +88,17 @@ def check_data(data: DataModule, model: VAE) -> None:
 
 
 def check_batch_fits(model: VAE, num_images: int) -> None:
-    """Raises UserError where a batch of `num_images` needs more memory than there is, for each draw of the bound."""
+    """Raises UserError if a batch of `num_images`, times the draws of the bound, needs more memory than there is."""
     draws = getattr(model.bound, "num_samples", 1)
     needed = 16 * num_images * draws * math.prod(model.image_shape)  # in float32: image, mean, error, gradient
     check_memory(needed, f"A batch of {num_images} images, {draws} draws each,", "Lower bound.num_samples.")
 
 
 def starting_point(run: Run, digests: dict[str, str], versions: Environment) -> Path | None:
-    """The checkpoint that the training goes on from; None where it starts from new weights.
+    """The checkpoint that the training goes on from; None if it starts from new weights.
 
-    The files that the training reads are noted in data.json first. A run that was not begun waits while other
-    processes train shorter runs of its sweep with which it would begin.
+    The files that the training reads are recorded in data.json first. A run that was not begun waits while other
+    processes train shorter runs of its sweep that it could continue from.
     """
     checkpoint = last_checkpoint(run.path)
     note_data(run, digests, begun=checkpoint is not None)
@@ -113,16 +113,16 @@ def starting_point(run: Run, digests: dict[str, str], versions: Environment) -> 
 
 
 class Results(NamedTuple):
-    """The metrics of val and test, under the same keys for every model; None where a number does not exist."""
+    """The metrics of val and test, under the same keys for every model; None if a number does not exist."""
 
     val: Numbers
     test: Numbers
-    absent: dict[str, str]  # <split>/<name> of each None -> the reason
+    absent: dict[str, str]  # the reason for each None, by <split>/<name>
 
 
 def measure(parts: Parts, data: DataModule) -> Results:
     """All metrics of the model on val and on test."""
-    data.trainer = parts.trainer  # whose device the splits are read to
+    data.trainer = parts.trainer  # the splits are read to its device
     measured = {split: _measure_split(split, parts, data) for split in ("val", "test")}
     numbers = {
         split: {name: None if isinstance(value, Absent) else value for name, value in values.items()}
@@ -167,6 +167,6 @@ def log_results(logger: TensorBoardLogger, hyperparameters: dict[str, Any], resu
 
 
 def write_model_card(run: Run, metrics: Metrics) -> None:
-    """Write the README.md of the run directory, which shows the pictures that the training has drawn."""
+    """Write the README.md of the run directory, with the pictures that the training has drawn."""
     pictures = [path.stem for path in run.path.glob("figures/*.png")]
     write_whole(run.path / "README.md", model_card(metrics, run.config, run.overrides, pictures))

@@ -13,9 +13,10 @@ from cvae_lightning.core.errors import check_fraction
 class EMA(WeightAveraging):
     """An exponential moving average of the weights, which is what is validated, evaluated and saved.
 
-    Each step keeps the share `decay` of the average, in the n-th update at most (1 + n) / (10 + n), so that the initial
-    weights are soon forgotten. The training itself is unchanged, bit for bit. Buffers are not averaged, since running
-    means already are. A checkpoint holds the average as the model's weights, and the weights of the training beside it.
+    Each step keeps the share `decay` of the average, but at most (1 + n) / (10 + n) in the n-th update, so that the
+    initial weights are soon forgotten. The training itself is unchanged, bit for bit. Buffers are not averaged, since
+    running means are averages already. A checkpoint holds the average as the model's weights, and the weights of the
+    training beside it.
     """
 
     def __init__(self, decay: float = 0.999) -> None:
@@ -23,11 +24,11 @@ class EMA(WeightAveraging):
         super().__init__(use_buffers=False, multi_avg_fn=partial(_move, decay))
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        self._device = trainer.strategy.root_device  # the model is moved there after this hook only
+        self._device = trainer.strategy.root_device  # the model is moved there only after this hook
         super().setup(trainer, pl_module, stage)
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Leave the average in the model, also when a resumed `fit` had nothing left to do."""
+        """Leave the average in the model, even if a resumed `fit` had nothing left to do."""
         if stage == "fit" and self._average_model is not None:
             self._copy_average_to_current(pl_module)
             self._average_model = None

@@ -10,7 +10,7 @@ from cvae_lightning.core.errors import refuse
 class BackwardPrecision(Callback):
     """Sets the precision of matrix products in the backward pass, which is two thirds of the arithmetic of a step.
 
-    "medium" may round the factors to bfloat16 and adds in float32, on processors with AMX; on GPUs it is TF32. The
+    On processors with AMX, "medium" may round the factors to bfloat16 and adds in float32; on GPUs it is TF32. The
     rounding of a gradient is far below its noise from one batch to the next: over 8 seeds of the paper's CVAE (10
     epochs) the Score changed by 0.14 +- 0.15. Rounding the forward pass too cost 0.46 +- 0.20. "highest" is float32.
     """

@@ -33,13 +33,13 @@ class WholeCheckpointIO(TorchCheckpointIO):
 class LastCheckpoint(Checkpoint):
     """Writes checkpoints/last.ckpt at the start of `fit` and after each epoch, with the random streams in it.
 
-    Lightning calls a `Checkpoint` after all other callbacks, so that what they recorded of the epoch is in it.
+    Lightning calls a `Checkpoint` after all other callbacks, so that their records of the epoch are in it.
     """
 
     _restored_states: list[Tensor] | None = None
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write the first checkpoint. Raises UserError where the disk has no room for the files of the run."""
+        """Write the first checkpoint. Raises UserError if the disk has no room for the files of the run."""
         if self._restored_states:
             set_states(self._restored_states)
         path = Path(trainer.default_root_dir)
@@ -64,7 +64,7 @@ class LastCheckpoint(Checkpoint):
 def last_checkpoint(run_dir: Path) -> Path | None:
     """The checkpoint to resume from; None if there is none.
 
-    Raises UserError where it holds more than tensors and plain values. Nothing in such a file is executed.
+    Raises UserError if it holds more than tensors and plain values. Nothing in such a file is executed.
     """
     path = run_dir / LAST
     if not path.exists():

@@ -1,4 +1,4 @@
-"""Keeps memory that one training step frees for the next."""
+"""Memory that one training step frees is kept for the next."""
 
 import ctypes
 import sys

@@ -32,7 +32,7 @@ class History(Callback):
         self.rows.append({**curves, "step": trainer.global_step - 1, "seconds": seconds})
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Log the epochs of the run from whose checkpoint this one starts, so that its curves are complete."""
+        """Log the epochs of the run whose checkpoint this one starts from, so that the curves are complete."""
         if trainer.ckpt_path and not Path(trainer.ckpt_path).is_relative_to(trainer.default_root_dir):
             for epoch, row in enumerate(self.rows):
                 curves = {name: value for name, value in row.items() if "/" in name}

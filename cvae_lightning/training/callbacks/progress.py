@@ -26,7 +26,7 @@ class Progress(Callback):
             unit=" images",
             unit_scale=True,
             leave=False,
-            disable=None,  # where the output is not a terminal
+            disable=None,  # disabled if the output is not a terminal
         )
         self._open.callback(self._bar.close)
         if not self._bar.disable:
