@@ -17,8 +17,8 @@ class Escape(BaseException):
 
 
 @contextmanager
-def escaping() -> Iterator[None]:
-    """A context inside Hydra, which raises an exception as Escape."""
+def errors_wrapped() -> Iterator[None]:
+    """A context for code that Hydra calls: an exception leaves it as an Escape, which Hydra does not catch."""
     try:
         yield
     except Exception as error:
@@ -26,8 +26,8 @@ def escaping() -> Iterator[None]:
 
 
 @contextmanager
-def escaped() -> Iterator[None]:
-    """A context around Hydra, which raises the exception that an Escape carries."""
+def errors_unwrapped() -> Iterator[None]:
+    """A context for the call of Hydra, which raises the error that an Escape carries, if it carries one."""
     error = None
     try:
         yield

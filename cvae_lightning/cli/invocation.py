@@ -19,7 +19,7 @@ from omegaconf import DictConfig
 from cvae_lightning.cli import completion
 from cvae_lightning.cli.checks import check_added_keys, check_parts, check_words
 from cvae_lightning.cli.commands import task_of
-from cvae_lightning.cli.escape import escaped, escaping
+from cvae_lightning.cli.escape import errors_unwrapped, errors_wrapped
 from cvae_lightning.cli.mistakes import is_mistake, sentence
 from cvae_lightning.cli.multirun import SweepInProgress
 from cvae_lightning.cli.rewriting import rewritten
@@ -87,7 +87,7 @@ class Invocation:
         """Let Hydra compose the configuration and call the task: once, once for each run of a sweep, or not at all."""
         prefer_our_presets()
         start = hydra.main(version_base="1.3", config_path=str(CONF), config_name=self.config_name)
-        with escaped(), _process_for_hydra(words), suppress(SystemExit):  # --help ends with SystemExit
+        with errors_unwrapped(), _process_for_hydra(words), suppress(SystemExit):  # --help ends with SystemExit
             start(Job(self.config_name))()
 
     def _print_help(self, words: list[str]) -> None:
@@ -107,7 +107,7 @@ class Job:
     def __call__(self, config: DictConfig) -> Any:
         """Check what was composed, then do the work of the command."""
         hydra_config = HydraConfig.get()
-        with nullcontext() if hydra_config.mode == RunMode.MULTIRUN else escaping():
+        with nullcontext() if hydra_config.mode == RunMode.MULTIRUN else errors_wrapped():
             check_added_keys(hydra_config.overrides.task, self.config_name)
             check_parts(config, self.config_name)
             return task_of(self.config_name)(config)

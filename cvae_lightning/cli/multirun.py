@@ -15,7 +15,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf, read_write
 
-from cvae_lightning.cli.escape import Escape, escaping
+from cvae_lightning.cli.escape import Escape, errors_wrapped
 from cvae_lightning.core.build import CONF
 from cvae_lightning.core.errors import UserError
 from cvae_lightning.core.files import refuse_links_out_of, write_whole
@@ -83,12 +83,12 @@ class Multirun(Callback):
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Called before Hydra opens train.log."""
-        with escaping():
+        with errors_wrapped():
             _claim(config, "run")
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Called before Hydra composes the configurations of the runs."""
-        with escaping():
+        with errors_wrapped():
             _claim(config, "sweep")
             _current.get().begin(config)
 

@@ -18,7 +18,7 @@ PACKAGE = Path(__file__).parent.parent
 CONF = next(path for path in (PACKAGE / "conf", PACKAGE.parent / "conf") if path.is_dir())  # in a wheel, in a checkout
 
 MOVED: dict[str, str] = {}
-"""Where the class or function that `_target_` names in an older run directory is now."""
+"""The present `_target_` of each class or function that was moved, by the one in older run directories."""
 
 PLUGINS = "CVAE_LIGHTNING_PLUGINS"
 

@@ -51,8 +51,8 @@ def full_disk_explained(place: Path, needed: int | None = None) -> Iterator[None
 
 def free_room(place: Path) -> int | None:
     """Bytes free on the disk where `place` lies or will lie; None if the file system does not say."""
-    there = next(path for path in (place, *place.absolute().parents) if path.exists())
-    usage = shutil.disk_usage(there)
+    existing = next(path for path in (place, *place.absolute().parents) if path.exists())
+    usage = shutil.disk_usage(existing)
     return usage.free if usage.total else None
 
 

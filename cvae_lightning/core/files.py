@@ -52,8 +52,8 @@ def is_inside(path: Path | str, folder: Path) -> bool:
 def refuse_links_out_of(folder: Path, key: str, remedy: str) -> None:
     """Raises UserError, naming the `key` of `folder`, if a symbolic link in it leads out of it.
 
-    A command that writes into a directory which somebody else made would follow that link. `folder` itself may be a
-    link.
+    A command that writes into a directory which somebody else made would follow that link. The folder itself may be
+    a link.
     """
     for place, folders, files in os.walk(os.path.realpath(folder)):
         for path in (Path(place, name) for name in (*folders, *files)):

@@ -54,9 +54,9 @@ class Sweep:
     @property
     def missing(self) -> list[tuple[str, list[str]]]:
         """Number and overrides of each run of the command that has no directory yet."""
-        there = {run.path.name for run in self.runs}
+        begun = {run.path.name for run in self.runs}
         jobs = enumerate(self.record["jobs"] or [])
-        return [(str(number), overrides) for number, overrides in jobs if str(number) not in there]
+        return [(str(number), overrides) for number, overrides in jobs if str(number) not in begun]
 
     @property
     def complete(self) -> bool:

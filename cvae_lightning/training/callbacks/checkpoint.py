@@ -44,10 +44,10 @@ class LastCheckpoint(Checkpoint):
             set_states(self._restored_states)
         path = Path(trainer.default_root_dir)
         weights = sum(parameter.nbytes for parameter in pl_module.parameters())
-        there = (path / LAST).stat().st_size if (path / LAST).exists() else 0
+        reused = (path / LAST).stat().st_size if (path / LAST).exists() else 0
         remedy = "Free some space, or name a folder on a larger disk (hydra.run.dir)."
         # Weights and both moments of Adam, twice, since a new checkpoint is written beside the old one.
-        check_room(path, 2 * 3 * weights - there + OTHER_FILES, "The training", remedy)
+        check_room(path, 2 * 3 * weights - reused + OTHER_FILES, "The training", remedy)
         trainer.strategy.checkpoint_io = WholeCheckpointIO()
         trainer.save_checkpoint(path / LAST)
 
