@@ -53,7 +53,7 @@ def check_options(words: Sequence[str], config_name: str) -> None:
 
 
 def check_added_keys(overrides: Sequence[str], config_name: str) -> None:
-    """Raises UserError for a new key, +key=value, that nothing reads. A part refuses new keys of its own itself."""
+    """Raises UserError for a new key, +key=value, that nothing reads. New keys of a part are refused by the part."""
     known = {*map(str, OmegaConf.load(CONF / f"{config_name}.yaml")), *(path.name for path in CONF.iterdir())}
     for override in overrides:
         added = re.match(r"\+{1,2}([^.=@/]+)=", override)

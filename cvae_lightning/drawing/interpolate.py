@@ -52,8 +52,8 @@ def _ends(request: Request, model: VAE, num: int) -> tuple[Latents, Labels]:
     """
     keys = request.keys
     if keys.between == "samples":
-        images = 4 * num * prod(model.image_shape)  # for at least two images per pair
-        request.check_capacity(f"num={num}", 2 * images, 4 * images)
+        size = 4 * num * prod(model.image_shape)  # bytes of one image per pair, which has at least two
+        request.check_capacity(f"num={num}", 2 * size, 4 * size)
         labels = chosen_labels(request, model) or [0]
         if keys.labels is not None and len(labels) > num + 1:
             refuse(f"at most {num + 1} labels for num={num}", "labels", labels, "Leave some out, or raise num.")

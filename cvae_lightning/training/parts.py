@@ -62,7 +62,7 @@ class Parts:
 
 
 def training_parts(run: Run) -> Parts:
-    """The parts of the training that the configuration of `run` describes, and the seeded random stream.
+    """The parts of the training that the configuration of `run` describes, with the global random stream seeded.
 
     Nothing is read or written. Raises UserError for a configuration that cannot be trained.
     """
@@ -117,7 +117,8 @@ def available_data(run: Run, data: DataModule) -> DataModule:
     except DataUnavailable as reason:
         if run.raw_config.data.fallback is None or last_checkpoint(run.path):
             raise
-        log.warning("%s Training on the embedded %s instead (data.fallback).", reason, run.fall_back())
+        name = run.fall_back()
+        log.warning("%s Training on the embedded %s instead (data.fallback).", reason, name)
         fallback = build_data(run.raw_config)
         fallback.prepare_data()
         return fallback
