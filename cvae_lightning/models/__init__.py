@@ -1,5 +1,5 @@
 """Models and their parts, and inference with a trained model.
 
 A likelihood, a prior, a bound and a sampler are separate objects, and any combination of them makes a model. What a
-network is made of belongs to networks/, how a model is measured to evaluators/.
+network is made of belongs in networks/, and how a model is measured in evaluators/.
 """

@@ -1,4 +1,4 @@
-"""What is maximised: the evidence lower bound and its two terms, and what training makes of it."""
+"""The evidence lower bound (ELBO) with its two terms, and the bounds that training maximises."""
 
 import math
 from typing import NamedTuple, Protocol, runtime_checkable
@@ -14,7 +14,7 @@ from cvae_lightning.models.protocols import LatentVariableModel
 
 
 class ELBO(NamedTuple):
-    """log p(x) >= E_q[log p(x | z)] - KL(q(z | x) || p(z)), Kingma & Welling 2014, eq. 3. Nats."""
+    """The two terms of log p(x) >= E_q[log p(x | z)] - KL(q(z | x) || p(z)), Kingma & Welling 2014, eq. 3, in nats."""
 
     log_likelihood: PerImage  # one Monte Carlo sample of z
     kl: PerImage  # exact; if the prior is a mixture, estimated without bias at the same sample
@@ -27,6 +27,7 @@ class ELBO(NamedTuple):
 
     @property
     def value(self) -> PerImage:
+        """The lower bound itself, log_likelihood - kl, in nats."""
         return self.log_likelihood - self.kl
 
     def loss(self, beta: float = 1.0) -> Tensor:
@@ -36,10 +37,10 @@ class ELBO(NamedTuple):
 
 @runtime_checkable
 class Bound(Protocol):
-    """What training minimises. Val, test and everything that is logged have `ELBO.loss(beta)`.
+    """A bound gives the loss that training minimises. The loss that is logged or measured is always `ELBO.loss(beta)`.
 
-    A bound that not every prior suits has a method `check(prior)` too: the model calls it when it is built, and it
-    raises UserError.
+    A bound that does not work with every prior also has a method `check(prior)`, which raises UserError; the model
+    calls it when it is built.
     """
 
     beta: float
@@ -61,12 +62,12 @@ class ELBOBound:
     def __init__(self, beta: float = 1.0, warmup_epochs: int = 0, free_bits: float = 0.0) -> None:
         self.beta = check_not_negative("beta", beta, "beta=1 is the ELBO.")
         self.warmup_epochs = check_integer("bound.warmup_epochs", warmup_epochs, 0, "0 is no warm-up.")
-        self.free_bits = check_not_negative("bound.free_bits", free_bits, "0 gives none; nats per latent.")
+        self.free_bits = check_not_negative("bound.free_bits", free_bits, "0 is none; in nats per latent.")
 
     def check(self, prior: Prior) -> None:
-        """Raises UserError for free bits with a prior whose KL is no sum over latents."""
+        """Raises UserError for free bits with a prior whose KL is not a sum over latents."""
         if self.free_bits and not isinstance(prior(torch.zeros(1, dtype=torch.long)), FactorisedDistribution):
-            remedy = "Or use prior.num_components=1: the KL to a mixture is no sum over latents."
+            remedy = "Or use prior.num_components=1: the KL to a mixture is not a sum over latents."
             refuse("0 with a prior that is a mixture", "bound.free_bits", self.free_bits, remedy)
 
     def loss(self, model: LatentVariableModel, x: Images, y: Labels, epoch: int) -> tuple[Tensor, ELBO]:
@@ -88,14 +89,14 @@ class ELBOBound:
 class IWAEBound:
     """-log of the mean importance weight p(x, z) / q(z | x) of `num_samples` draws, Burda et al. 2016, eq. 8.
 
-    With `dreg` the encoder gets the doubly reparameterised gradient (Tucker et al. 2019, DReG), whose noise does not
-    grow with `num_samples` as that of the plain gradient does; the decoder's gradient is the same. Memory and time grow
-    with `num_samples`.
+    With `dreg` the encoder gets the doubly reparameterised gradient (DReG, Tucker et al. 2019). Its signal-to-noise
+    ratio grows with `num_samples`, whereas that of the plain gradient falls. The decoder's gradient is the same. Memory
+    and time grow with `num_samples`.
     """
 
     def __init__(self, num_samples: int = 5, dreg: bool = True, beta: float = 1.0) -> None:
         self.num_samples = check_integer("bound.num_samples", num_samples, 1, "Burda et al. 2016 use 5 and 50.")
-        self.dreg = check_boolean("bound.dreg", dreg, "true has gradients of less noise.")
+        self.dreg = check_boolean("bound.dreg", dreg, "true makes the encoder's gradient less noisy.")
         self.beta = beta
         if beta != 1:
             refuse("1, as importance weights have no KL term", "beta", beta, "Use bound=elbo.")
@@ -137,9 +138,9 @@ def weighted_draws(
 def weight_gradient_again(draws: WeightedDraws) -> None:
     """Turn the encoder's gradient of the importance-weighted bound into DReG's.
 
-    Backpropagation gives each draw the gradient of its log weight by z, times its share w_k / sum_j w_j of the weights.
-    DReG has the square of the share (Tucker et al. 2019, eq. 8), so whatever arrives at z is multiplied by the share
-    once more on its way to the encoder. The decoder and the prior get their gradients without passing z.
+    Backpropagation gives each draw the gradient of its log weight with respect to z, times its share w_k / sum_j w_j of
+    the weights. DReG uses the square of the share (Tucker et al. 2019, eq. 8), so whatever arrives at z is multiplied
+    by the share once more on its way to the encoder. The gradients of the decoder and the prior do not pass through z.
     """
     if draws.z.requires_grad:
         shares = draws.log_weight.detach().softmax(0).flatten()[:, None]

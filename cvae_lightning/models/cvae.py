@@ -19,4 +19,5 @@ class CVAE(VAE):
     MIN_CLASSES = 1
 
     def context(self, y: Labels) -> Context:
+        """The one-hot vector of each label."""
         return F.one_hot(y, self.num_classes).float()

@@ -1,6 +1,6 @@
-"""What a trained model draws: from its sampler, from images, and from given latents, however many there are.
+"""Inference with a trained model: samples, posteriors, reconstructions and decoded latents, for any number of images.
 
-`sample`, `encode` and `reconstruct` take images and labels in any form and check them; everything below takes tensors
+`sample`, `encode` and `reconstruct` take images and labels in any form and check them. All other functions take tensors
 on the model's device.
 """
 
@@ -20,7 +20,7 @@ from cvae_lightning.models.protocols import LatentVariableModel
 
 BATCH = 1000
 DRAWS = 100 * BATCH  # latents drawn at a time: a mixture gathers latent_dim ** 2 numbers for each
-MANY = 5 * BATCH  # from here on there is a progress bar
+MANY = 5 * BATCH  # images from which on a progress bar is shown
 NUM_IMAGES = 2000  # drawn by the model itself, to estimate the KL of each latent
 
 
@@ -59,7 +59,7 @@ def sample(
 
     A conditional model needs `labels`; with `num`, one label stands for that many images. An unconditional model needs
     `num`, and refuses labels. `temperature` multiplies the standard deviations of the sampler; None is its own. Raises
-    UserError for anything else, a label that the model does not know, a negative temperature or an invalid seed.
+    UserError for any other combination, an unknown label, a negative temperature or an invalid seed.
     """
     if num is not None:
         num = check_integer("num", num, 1, "It is the number of images.")
@@ -73,7 +73,10 @@ def sample(
 
 
 def encode(model: Model, x: AnyImages, labels: AnyLabels | None = None) -> DiagonalGaussian:
-    """q(z | x, y). An unconditional model ignores `labels`. Raises UserError for images or labels of another kind."""
+    """q(z | x, y). An unconditional model ignores `labels`.
+
+    Raises UserError for images of another shape or outside [0, 1], and for missing or unknown labels.
+    """
     return _posterior(model, *_images_and_conditions(model, x, labels))
 
 
@@ -117,8 +120,9 @@ def draws(model: Model, num: int) -> tuple[Labels, Latents]:
 def kl_by_latent(model: Model) -> Tensor:
     """KL(q(z | x, y) || p(z | y)) of each latent in nats, (latent,): the mean over images that the model draws itself.
 
-    So no data set is needed; on the training images the order of the latents is nearly the same. A mixture, whose KL is
-    no sum over latents, is replaced by a Gaussian with its moments. Raises UserError for a prior that is no mixture.
+    So no data set is needed; on the training images the order of the latents is nearly the same. The KL to a mixture is
+    not a sum over latents, so a mixture is replaced by a Gaussian with its moments. Raises UserError for a prior that
+    is not a mixture of Gaussians.
     """
     labels, z = draws(model, NUM_IMAGES)
     q = model.posterior(model.likelihood(z, labels).mean, labels)

@@ -96,7 +96,7 @@ class StandardGaussian(NamedTuple):
 
 
 class DiagonalMixture(NamedTuple):
-    """A mixture of diagonal Gaussians for each label of a batch: the row `group` of the tables."""
+    """A mixture of diagonal Gaussians for each label of a batch; `group` has its row in the tables."""
 
     group: Labels
     log_weights: Tensor  # (groups, components)
@@ -109,7 +109,7 @@ class DiagonalMixture(NamedTuple):
         return gaussian.sample(temperature)
 
     def log_prob(self, z: Latents) -> PerImage:
-        """Log p(z | y) in nats, in float32 at any precision of the training.
+        """Log p(z | y) in nats, in float32 whatever the precision of the training.
 
         All components are evaluated at once: (z - m)^2 / v = z^2 / v - 2 z m / v + m^2 / v is one matrix product.
         """
@@ -129,7 +129,7 @@ class DiagonalMixture(NamedTuple):
 
 
 class GaussianMixtures(NamedTuple):
-    """Mixtures of Gaussians with full covariances, one per class or one for all: what a prior or a sampler amounts to.
+    """Mixtures of Gaussians with full covariances, one per class or one for all: any prior or sampler in one form.
 
     >>> GaussianMixtures.standard(latent_dim=20).by_class(10).moments().mean  # zeros of shape (10, 20)
     """

@@ -14,10 +14,12 @@ from cvae_lightning.core.shapes import Images, PerImage
 
 @runtime_checkable
 class PixelDistribution(Protocol):
-    """p(x | z, y)."""
+    """p(x | z, y) for a batch of latents."""
 
     @property
-    def mean(self) -> Images: ...
+    def mean(self) -> Images:
+        """The expectation of each pixel, in [0, 1]."""
+        ...
 
     def log_prob(self, x: Images) -> PerImage:
         """Nats, summed over pixels, the normalising constant included."""
@@ -43,13 +45,13 @@ class Gaussian(nn.Module):
 class GaussianLearned(nn.Module):
     """Decoder output -> N(sigmoid(output), variance) with one variance for all pixels, a parameter: Rybkin et al. 2021.
 
-    Adam moves its logarithm by about lr per step, so `initial_variance` should have the right size; at the maximum of
+    Adam moves its logarithm by about lr per step, so `initial_variance` should be of the right size; at the maximum of
     the likelihood it is the mean squared error, 0.02 to 0.05 on MNIST.
     """
 
     def __init__(self, initial_variance: float = 0.05) -> None:
         super().__init__()
-        remedy = "MNIST's pixels vary by 0.07 around their means."
+        remedy = "MNIST's pixels have a variance of 0.07."
         variance = check_positive("likelihood.initial_variance", initial_variance, remedy)
         self.log_variance = nn.Parameter(torch.tensor(math.log(variance)))
 
@@ -148,7 +150,7 @@ class BernoulliPixels(NamedTuple):
         return -F.binary_cross_entropy_with_logits(self.logits, x, reduction="none").flatten(1).sum(1)
 
 
-SMALL = 0.3  # below it a series, which is exact to float32 there; above it the formula, which loses no digits there
+SMALL = 0.3  # |h| below which a series is used, exact to float32 there; above it the formula loses no digits
 
 
 class ContinuousBernoulli(nn.Module):
@@ -186,7 +188,7 @@ class ContinuousBernoulliPixels(NamedTuple):
 
 
 def log_sinhc(h: Tensor) -> Tensor:
-    """log(sinh(h) / h), elementwise; the branch that is not taken is kept finite, so that gradients are finite too."""
+    """log(sinh(h) / h), elementwise; the branch that is not taken is kept finite, so that the gradient is too."""
     square = h.clamp(-SMALL, SMALL).square()
     series = square * (1 / 6 - square * (1 / 180 - square / 2835))
     size = h.abs().clamp(min=SMALL)

@@ -23,16 +23,18 @@ class MeanELBO(Metric):
     def __init__(self, beta: float, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.beta = beta
-        # Sums of shape (1,): their mean is the ELBO of one image.
+        # The sums have shape (1,), so that their means form the ELBO of a batch of one image.
         self.add_state("log_likelihood", torch.zeros(1), dist_reduce_fx="sum")
         self.add_state("kl", torch.zeros(1), dist_reduce_fx="sum")
         self.add_state("num_images", torch.zeros((), dtype=torch.long), dist_reduce_fx="sum")
 
     def update(self, elbo: ELBO) -> None:
+        """Add the images of a batch."""
         self.log_likelihood += elbo.log_likelihood.detach().sum()
         self.kl += elbo.kl.detach().sum()
         self.num_images += len(elbo.kl)
 
     def compute(self) -> dict[str, Tensor]:
+        """The mean of each of `NAMES`, of shape (1,)."""
         mean = ELBO(self.log_likelihood / self.num_images, self.kl / self.num_images)
         return dict(zip(NAMES, (mean.value, mean.log_likelihood, mean.kl, mean.loss(self.beta)), strict=True))

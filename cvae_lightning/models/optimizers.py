@@ -32,11 +32,11 @@ def adamw(lr: float, weight_decay: float) -> OptimizerFactory:
 
 
 Schedule: TypeAlias = Callable[[Optimizer, int], LRScheduler]
-"""(optimizer, steps per epoch) -> a scheduler that is stepped after each step of the optimizer."""
+"""(optimizer, steps per epoch) -> a scheduler that is stepped after each step of the optimiser."""
 
 
 def constant() -> Schedule:
-    """The paper's schedule: the optimizer's learning rate throughout."""
+    """The paper's schedule: the learning rate stays at `lr`."""
     return lambda optimizer, steps_per_epoch: LambdaLR(optimizer, lambda step: 1.0)
 
 
@@ -47,10 +47,10 @@ def cosine(epochs: int) -> Schedule:
 
 
 def one_cycle(epochs: int, rising_fraction: float = 0.1) -> Schedule:
-    """A schedule up to `lr` in the first part of `epochs`, then down to nearly 0 along a cosine (Smith & Topin 2018).
+    """A schedule that rises to `lr`, then falls to nearly 0, each along half a cosine (Smith & Topin 2018).
 
-    Adam's momentum goes the other way, from 0.95 to 0.85 and back. The schedule depends on the total length, so a
-    shorter run is not the beginning of a longer one.
+    The rise takes `rising_fraction` of the steps of `epochs`. Adam's momentum goes the other way, from 0.95 to 0.85 and
+    back. The schedule depends on the total length, so a shorter run is not the beginning of a longer one.
     """
     check_integer("schedule.epochs", epochs, 1, "The default is schedule.epochs=${epochs}.")
     check_fraction("schedule.rising_fraction", rising_fraction, "The default is schedule.rising_fraction=0.1.")

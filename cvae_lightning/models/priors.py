@@ -28,7 +28,7 @@ class Prior(Protocol):
     def mixtures(self) -> GaussianMixtures:
         """p(z | y) for each class, or p(z), without a gradient: what traversals and exports compute with.
 
-        A prior that is no mixture of Gaussians raises UserError.
+        A prior that is not a mixture of Gaussians raises UserError.
         """
         ...
 

@@ -1,4 +1,4 @@
-"""What evaluators, bounds and drawings ask of a model."""
+"""The methods of a model that evaluators, bounds and drawing commands call."""
 
 from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
@@ -17,9 +17,13 @@ class Generative(Protocol):
     @property
     def image_shape(self) -> Sequence[int]: ...
 
-    def reconstruct(self, x: Images, y: Labels) -> Images: ...
+    def reconstruct(self, x: Images, y: Labels) -> Images:
+        """The reconstruction of each image, in [0, 1]."""
+        ...
 
-    def sample(self, y: Labels) -> Images: ...
+    def sample(self, y: Labels) -> Images:
+        """One new image per label, in [0, 1]."""
+        ...
 
 
 @runtime_checkable

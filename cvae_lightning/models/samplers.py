@@ -33,7 +33,7 @@ class Sampler(Protocol):
     def mixtures(self, prior: Prior) -> GaussianMixtures:
         """The density that is drawn from, at the sampler's own temperature: what traversals and exports compute with.
 
-        `prior` is the model's. A sampler that is no mixture of Gaussians raises UserError.
+        `prior` is the model's. A sampler that is not a mixture of Gaussians raises UserError.
         """
         ...
 

@@ -31,12 +31,12 @@ class Conv:
         return Layers(
             first,
             nn.Conv2d(first.output_width, narrow, 4, stride=2, padding=1),
-            *self._activation("encoder", narrow, context_dim),
+            *self.injection.activation("encoder", narrow, context_dim),
             nn.Conv2d(narrow, wide, 4, stride=2, padding=1),
-            *self._activation("encoder", wide, context_dim),
+            *self.injection.activation("encoder", wide, context_dim),
             nn.Flatten(),
-            nn.Linear(wide * num_places(image_shape), self.hidden),
-            *self._activation("encoder", self.hidden, context_dim),
+            nn.Linear(wide * num_positions(image_shape), self.hidden),
+            *self.injection.activation("encoder", self.hidden, context_dim),
             nn.Linear(self.hidden, output_dim),
         )
 
@@ -46,21 +46,18 @@ class Conv:
         return Layers(
             first,
             nn.Linear(first.output_width, self.hidden),
-            *self._activation("decoder", self.hidden, context_dim),
-            nn.Linear(self.hidden, wide * num_places(image_shape)),
+            *self.injection.activation("decoder", self.hidden, context_dim),
+            nn.Linear(self.hidden, wide * num_positions(image_shape)),
             nn.Unflatten(1, (wide, image_shape[1] // 4, image_shape[2] // 4)),
-            *self._activation("decoder", wide, context_dim),
+            *self.injection.activation("decoder", wide, context_dim),
             nn.ConvTranspose2d(wide, narrow, 4, stride=2, padding=1),
-            *self._activation("decoder", narrow, context_dim),
+            *self.injection.activation("decoder", narrow, context_dim),
             nn.ConvTranspose2d(narrow, image_shape[0], 4, stride=2, padding=1),
         )
 
-    def _activation(self, place: str, width: int, context_dim: int) -> list[nn.Module]:
-        return [*self.injection.before_activation(place, width, context_dim), nn.ReLU()]
 
-
-def num_places(image_shape: Sequence[int]) -> int:
-    """The number of places of the coarsest grid, whose sides are a quarter of the image's.
+def num_positions(image_shape: Sequence[int]) -> int:
+    """The number of positions on the coarsest grid, whose sides are a quarter of the image's.
 
     Raises UserError for sides that are not divisible by 4.
     """

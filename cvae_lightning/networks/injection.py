@@ -109,10 +109,10 @@ class LabelInjection:
             return Ignore(width, context_dim)
         return AT_INPUT[self.injection](width, context_dim)
 
-    def before_activation(self, place: str, width: int, context_dim: int) -> list[nn.Module]:
-        """The injections between a hidden layer of `place` and its activation: one or none."""
+    def activation(self, place: str, width: int, context_dim: int) -> list[nn.Module]:
+        """The layers after a hidden layer of `place`: the injection, if there is one here, and ReLU."""
         modulates = self.injection == "modulate" and place in self.inject_into and context_dim
-        return [Modulate(width, context_dim)] if modulates else []
+        return [Modulate(width, context_dim), nn.ReLU()] if modulates else [nn.ReLU()]
 
 
 def _planes(values: Tensor, features: Tensor) -> Tensor:

@@ -39,8 +39,8 @@ class MLP:
         layers: list[nn.Module] = [first]
         widths = [first.output_width, *self.hidden]
         for inputs, outputs in pairwise(widths):
-            modulation = self.injection.before_activation(place, outputs, context_dim)
-            layers += [nn.Linear(inputs, outputs), *modulation, nn.ReLU()]
+            activation = self.injection.activation(place, outputs, context_dim)
+            layers += [nn.Linear(inputs, outputs), *activation]
         return Layers(*layers, nn.Linear(widths[-1], output_dim))
 
 

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from cvae_lightning.core.capacity import check_memory
 from cvae_lightning.core.errors import check_integer
 from cvae_lightning.core.shapes import Context
-from cvae_lightning.networks.conv import num_places
+from cvae_lightning.networks.conv import num_positions
 from cvae_lightning.networks.injection import PLACES, Injection, LabelInjection, Layers
 
 DARK = -2.0  # initial output: if it were 0, a bias that all pixels share would overshoot to black and stay there
@@ -44,7 +44,7 @@ class Residual:
             nn.Conv2d(narrow, wide, 2, stride=2),
             *self._grid("encoder", wide, context_dim),
             nn.Flatten(),
-            nn.Linear(wide * num_places(image_shape), output_dim),
+            nn.Linear(wide * num_positions(image_shape), output_dim),
         )
 
     def decoder(self, latent_dim: int, context_dim: int, image_shape: Sequence[int]) -> nn.Module:
@@ -54,7 +54,7 @@ class Residual:
         nn.init.constant_(last.bias, DARK)  # type: ignore[arg-type]  # it has one
         return Layers(
             first,
-            nn.Linear(first.output_width, wide * num_places(image_shape)),
+            nn.Linear(first.output_width, wide * num_positions(image_shape)),
             nn.Unflatten(1, (wide, image_shape[1] // 4, image_shape[2] // 4)),
             *self._grid("decoder", wide, context_dim),
             nn.Conv2d(wide, 4 * narrow, 1),
@@ -66,7 +66,7 @@ class Residual:
 
     def _grid(self, place: str, width: int, context_dim: int) -> list[nn.Module]:
         def activation() -> list[nn.Module]:
-            return [*self.injection.before_activation(place, width, context_dim), nn.ReLU()]
+            return self.injection.activation(place, width, context_dim)
 
         return [*(Block(width, activation(), activation()) for _ in range(self.blocks)), *activation()]
 
