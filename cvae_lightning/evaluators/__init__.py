@@ -1,5 +1,5 @@
-"""Evaluators, one file per family of numbers.
+"""Evaluators, one file per family of metrics.
 
-Each measures a trained model on one split, with a random stream of its own. How a number is computed from images or
-features is a matter of `metrics`.
+Each measures a trained model on one split, with a random stream of its own. How a metric is computed from images or
+features belongs in metrics/.
 """

@@ -1,4 +1,4 @@
-"""What every evaluator has in common: its numbers, the reasons for missing ones, and a random stream of its own."""
+"""What all evaluators have in common: named metrics, reasons for missing ones, and a random stream of their own."""
 
 import math
 from abc import ABC, abstractmethod
@@ -48,10 +48,13 @@ class Evaluator(ABC):
 
     @abstractmethod
     def evaluate(self, model: Generative, batches: Iterable[Batch], train: Split) -> Measured:
-        """The metrics of a split, given as `batches`; whatever has to be fitted first is fitted to `train`."""
+        """The metrics of a split, given as `batches` of (x, y); whatever has to be fitted is fitted to `train`.
+
+        All tensors are on the model's device; the images of `train` are uint8.
+        """
 
     def measure(self, model: Generative, batches: Iterable[Batch], train: Split, split: str) -> Measured:
-        """`evaluate` with the random stream of `split`: a finite number or a reason for each of `names`."""
+        """`evaluate` in the random stream of `split`: a finite number or a reason for each of `names`."""
         with random_stream(self.seed, crc32(f"{self.stream or type(self).__name__} {split}".encode())):
             measured = self.evaluate(model, batches, train)
         return {name: finite(measured.get(name, Absent("it was not measured"))) for name in self.names}

@@ -37,7 +37,7 @@ class Grader(Evaluator):
         self.samples_per_class = check_integer(
             "evaluators.grader.samples_per_class", samples_per_class, 1, "The paper's FID uses 100."
         )
-        pixels = 8 * 28 * 28 * samples_per_class  # the samples of one class, in float32 and on 8 bits
+        pixels = 8 * 28 * 28 * samples_per_class  # bytes: the samples of one class, in float32 and as integers
         check_memory(pixels, f"evaluators.grader.samples_per_class={samples_per_class}", "The paper's FID uses 100.")
 
     def evaluate(self, model: Generative, batches: Iterable[Batch], train: Split) -> Measured:
@@ -77,10 +77,10 @@ def _scores(ssim: float, mse: float, fid_pixel: float | None, latent_dim: int) -
 
 
 def rounded(x: Images) -> ByteImages:
-    """Convert to 8 bits as the grader does with reconstructions."""
+    """Convert to 8 bits by rounding, as the grader does with reconstructions."""
     return (255 * x + 0.5).byte()
 
 
 def truncated(x: Images) -> ByteImages:
-    """Convert to 8 bits as the grader does with generated images."""
+    """Convert to 8 bits by truncation, as the grader does with generated images."""
     return (255 * x).byte()

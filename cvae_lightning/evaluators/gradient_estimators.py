@@ -1,6 +1,7 @@
-"""Two estimators of the gradient of E_q[log p(x | z, y)] in the encoder's parameters, and how much each varies.
+"""Estimators of the gradient of E_q[log p(x | z, y)] with respect to the encoder's parameters, and their variance.
 
-The KL term of the ELBO is exact, so all noise of its gradient is in this one. Survey: Mohamed et al. 2020.
+The KL term of the ELBO is exact, so all the noise of the ELBO's gradient comes from this term. Mohamed et al. 2020 is
+a survey.
 """
 
 from collections.abc import Iterator
@@ -22,11 +23,11 @@ class Draws(NamedTuple):
 
     noise: Tensor  # (draws, batch, latent), from N(0, I)
     reward: Tensor  # (draws, batch): log p(x | z, y) in nats; for a Gaussian without its normalising constant
-    slope: Tensor  # (draws, batch, latent): the gradient of the reward in z
+    slope: Tensor  # (draws, batch, latent): the gradient of the reward with respect to z
 
 
 class PosteriorGradient(NamedTuple):
-    """One estimate per draw of the gradient by the mean and by the log_var of each image, (draws, batch, latent)."""
+    """One estimate per draw of the gradient with respect to each image's mean and log_var: (draws, batch, latent)."""
 
     mean: Tensor
     log_var: Tensor
@@ -83,13 +84,13 @@ def _in_parameters(
 def _decoded(
     model: LatentVariableModel, q: DiagonalGaussian, x: Images, y: Labels, noise: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """The reward, (draws, batch), and its gradient in z."""
+    """The reward, (draws, batch), and its gradient with respect to z, (draws, batch, latent)."""
     z = (q.mean + _sd(q) * noise).flatten(0, 1).requires_grad_()
     images = x.repeat(len(noise), 1, 1, 1)
     pixels = model.likelihood(z, y.repeat(len(noise)))
     reward = pixels.log_prob(images)
     (slope,) = torch.autograd.grad(reward.sum(), z)
-    if isinstance(pixels, GaussianPixels):  # its constant would drown REINFORCE, and the paper's loss has none
+    if isinstance(pixels, GaussianPixels):  # its constant would drown REINFORCE in noise; the paper's loss has none
         reward = reward - pixels._replace(mean=images).log_prob(images)
     return reward.detach().unflatten(0, noise.shape[:2]), slope.view_as(noise)
 

@@ -1,4 +1,4 @@
-"""How noisy the gradient of the encoder's parameters is."""
+"""How noisy the gradient with respect to the encoder's parameters is."""
 
 from collections.abc import Iterable
 from copy import deepcopy
@@ -24,7 +24,7 @@ ESTIMATORS = ("reparameterised", "reinforce", "reinforce_baseline")
 
 
 class GradientVariance(Evaluator):
-    """`gradient_variance_<estimator>`, and `..._untrained` for a copy with newly drawn weights.
+    """`gradient_variance_<estimator>` of the trained model, and `..._untrained` of a copy with newly drawn weights.
 
     The gradient is that of the mean log-likelihood of `num_images` random images of the split, estimated with one z per
     image. Its variance over `num_draws` estimates is summed over the encoder's parameters; all estimators use the same
@@ -38,7 +38,7 @@ class GradientVariance(Evaluator):
         super().__init__(seed)
         self.num_images = check_integer("evaluators.gradients.num_images", num_images, 1, "The default is 128.")
         self.num_draws = check_integer("evaluators.gradients.num_draws", num_draws, 2, "The default is 50.")
-        draws = 16 * num_draws * num_images  # noise, reward and slope of each, of one latent at least
+        draws = 16 * num_draws * num_images  # bytes: noise, reward and slope of each, of one latent at least
         check_memory(draws, f"evaluators.gradients.num_draws={num_draws}", "The default is 50.")
 
     def evaluate(self, model: Generative, batches: Iterable[Batch], train: Split) -> Measured:

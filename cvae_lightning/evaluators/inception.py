@@ -24,9 +24,9 @@ CHUNK = 50
 class Inception(Evaluator):
     """`fid_inception` of samples (Heusel et al. 2017), and `fid_inception_floor`, its value for images of train.
 
-    Both are absent if the weights of the network are not available; no other network is used instead. `weights` is a
-    file; or "download", torch-fidelity's weights, from its cache or downloaded within `download_seconds`; or "auto",
-    the same on a GPU, and no measurement on a CPU, where 11 GFLOP per image would take about half an hour.
+    Both are absent if the weights of the network are not available; no other network is used instead. `weights` names a
+    file of torch-fidelity's weights; "download" takes them from its cache, or downloads them within
+    `download_seconds`; "auto" does so on a GPU only, as 11 GFLOP per image take about half an hour on a CPU.
     """
 
     names = ("fid_inception", "fid_inception_floor", "num_samples_inception")
@@ -75,6 +75,6 @@ def network_of(path: Path) -> nn.Module:
 
 
 def features(network: nn.Module, images: ByteImages) -> Features:
-    """The features of grey images, given three equal channels; the network enlarges them to 299x299."""
+    """The features of grey images (B, 2048). They get three equal channels; the network enlarges them to 299x299."""
     with torch.no_grad():
         return torch.cat([network(chunk.expand(-1, 3, -1, -1)) for chunk in images.split(CHUNK)])

@@ -15,7 +15,7 @@ ACTIVE = 0.01  # variance of the posterior mean, Burda et al. 2016
 
 
 class LatentSpace(Evaluator):
-    """`active_units` and `label_leak`.
+    """`active_units`, the number of latents in use, and `label_leak`, how well z predicts the label.
 
     `active_units` is the number of latents whose posterior mean has a variance above 0.01 over the split, Burda et al.
     2016. `label_leak` is the share of the labels that a linear probe reads from draws of the posterior; it is fitted to

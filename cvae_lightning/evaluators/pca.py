@@ -1,4 +1,4 @@
-"""What a linear model of the same latent_dim reconstructs."""
+"""The baseline of PCA: how well a linear model with the same latent_dim reconstructs."""
 
 from collections.abc import Iterable
 

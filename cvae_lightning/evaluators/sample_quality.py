@@ -45,7 +45,7 @@ class SampleQuality(Evaluator):
     `accuracy_real` is the accuracy of the judge on the split itself.
     """
 
-    stream = "Judged"  # the earlier name of this class: with another, every number would be that of other draws
+    stream = "Judged"  # the earlier name of this class; another name would change the draws, and every number
 
     names = (
         *(f"{name}{suffix}" for name in DISTANCES for suffix in ("", "_floor")),
@@ -71,7 +71,7 @@ class SampleQuality(Evaluator):
         numbers = distances(real, judge.read(drawn(model, labels))[0])
         others = [judge.read(images)[0] for images in with_labels(train, labels, FLOOR_DRAWS)]
         floors = distances(real, others[0])
-        if not isinstance(floors["fid_judge"], Absent):  # all draws have as many images
+        if not isinstance(floors["fid_judge"], Absent):  # all draws have the same number of images
             floors["fid_judge"] = statistics.fmean(frechet_distance(real, other) for other in others)
         numbers |= {f"{name}_floor": value for name, value in floors.items()}
         right = (read == split.labels).double().mean()
@@ -96,7 +96,7 @@ def distances(real: Features, fake: Features) -> Measured:
 
 
 def accuracy(judge: Classifier, model: Generative, device: torch.device) -> Measured:
-    """The share of new samples that the judge assigns to their class, over all classes and for the worst one."""
+    """Each of `ACCURACIES`: shares of new samples that the judge assigns to the requested class."""
     labels = torch.arange(model.num_classes, device=device).repeat_interleave(SAMPLES_PER_CLASS)
     read = judge.read(drawn(model, labels))[1]
     right = (read == labels).unflatten(0, (model.num_classes, SAMPLES_PER_CLASS)).sum(1)

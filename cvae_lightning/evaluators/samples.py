@@ -1,4 +1,4 @@
-"""Real images and samples as evaluators compare them: on 8 bits, and independent of the batch size."""
+"""Real images and samples as evaluators compare them: rounded to 8 bits, and independent of the batch size."""
 
 from collections.abc import Callable, Iterable
 from typing import TypeVar
@@ -18,7 +18,7 @@ Distance = TypeVar("Distance")
 
 
 def whole(batches: Iterable[Batch]) -> Split:
-    """All images of a split."""
+    """All images of a split, rounded to 8 bits, with their labels."""
     images, labels = zip(*((rounded(x), y) for x, y in batches), strict=True)
     return Split(torch.cat(images), torch.cat(labels))
 

@@ -1,4 +1,4 @@
 """Exports of a trained model for use without this project: ONNX files, and the explorer, an HTML page.
 
-What a run looks like to a reader of the project belongs in reports and runs, not here.
+What a user of the project reads about a run, such as its summary and model card, belongs in runs/ and reports/.
 """

@@ -72,10 +72,10 @@ def packed(tensors: list[Tensor]) -> str:
 
 
 def check_the_page_can_compute(model: VAE, network: str) -> None:
-    """Raises UserError for a decoder that the page can't compute, not fast enough, or not to 2/255 in float16."""
+    """Raises UserError for a decoder that the page can't compute at all, fast enough, or to 2/255 in float16."""
     products = _products(model)
     if not isinstance(model.decoder, MLPDecoder) or products > MOST_PRODUCTS:
-        what = f"a decoder of linear layers with at most {MOST_PRODUCTS:,} multiplications an image"
+        what = f"a decoder of linear layers with at most {MOST_PRODUCTS:,} multiplications per image"
         remedy = "The page redraws eleven images in 16 ms, in plain JavaScript: use format=onnx."
         refuse(what, "network", f"{network} with {products:,}", remedy)
     for key, part, known in (("model", model, (VAE, CVAE)), ("likelihood", model.likelihood_head, tuple(MEANS))):

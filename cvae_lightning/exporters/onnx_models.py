@@ -1,4 +1,4 @@
-"""A run's encoder, decoder and sampler as ONNX files, each compared with PyTorch before it gets its name."""
+"""A run's encoder, decoder and sampler as ONNX files, each compared with PyTorch before it is written."""
 
 import importlib.util
 import json
@@ -24,7 +24,7 @@ PACKAGES = ("onnx", "onnxruntime", "onnxscript")
 CLOSE = 1e-5  # absolute below 1, relative above
 BATCH_SIZES = (1, 7)
 
-for library in ("onnx_ir", "onnxscript", "torch.onnx"):  # each step of their optimisation
+for library in ("onnx_ir", "onnxscript", "torch.onnx"):  # they log each step of their optimisation
     logging.getLogger(library).setLevel(logging.WARNING)
 
 
@@ -66,14 +66,14 @@ class Sampler(nn.Module):
     factors: Tensor
 
     def __init__(self, mixtures: GaussianMixtures) -> None:
-        """`mixtures` holds one per class."""
+        """`mixtures` has one mixture per class, or a single one."""
         super().__init__()
         self.register_buffer("thresholds", mixtures.weights.cumsum(1)[:, :-1])
         self.register_buffer("means", mixtures.means)
         self.register_buffer("factors", mixtures.factors)
 
     def forward(self, noise: Latents, uniform: Tensor, label: Labels | None = None) -> Latents:
-        """`noise` from N(0, I), and `uniform`, (batch,) from [0, 1), which chooses the component."""
+        """The z for `noise` from N(0, I), and for `uniform` (batch,) from [0, 1), which chooses the component."""
         group = torch.zeros_like(uniform, dtype=torch.long) if label is None else _row_of(label, len(self.means))
         component = (uniform[:, None] >= self.thresholds[group]).sum(1)
         return self.means[group, component] + (self.factors[group, component] @ noise[..., None])[..., 0]
@@ -82,7 +82,7 @@ class Sampler(nn.Module):
 def write_onnx_models(model: VAE, metrics: StoredMetrics, folder: Path) -> Iterator[str]:
     """Write encoder.onnx, decoder.onnx and sampler.onnx; yield a line about each.
 
-    Raises UserError where a package of the extra `export` is missing, or a file's outputs differ from PyTorch's.
+    Raises UserError if a package of the extra `export` is missing, or if a file's outputs differ from PyTorch's.
     """
     missing = [name for name in PACKAGES if importlib.util.find_spec(name) is None]
     if missing:
@@ -132,7 +132,7 @@ def onnx_graph(part: nn.Module, inputs: dict[str, Tensor], outputs: Sequence[str
 
     batch = torch.export.Dim("batch")
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of the exporter about itself; what it writes is compared
+        warnings.simplefilter("ignore")  # the exporter warns about itself; its output is compared with PyTorch
         program = torch.onnx.export(
             part,
             kwargs=inputs,
@@ -151,7 +151,7 @@ def onnx_graph(part: nn.Module, inputs: dict[str, Tensor], outputs: Sequence[str
 
 @torch.no_grad()
 def largest_difference(graph: bytes, part: nn.Module, inputs: dict[str, Tensor]) -> float:
-    """The largest difference between onnxruntime and PyTorch, batches of 1 and 7: absolute below 1, relative above."""
+    """The largest difference between onnxruntime and PyTorch for `BATCH_SIZES`: absolute below 1, relative above."""
     import onnxruntime
 
     session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])

@@ -1,4 +1,4 @@
-"""The judge: a small convolutional classifier, which reads samples and in whose features they are compared."""
+"""The judge: a small convolutional classifier that labels samples, and in whose features samples are compared."""
 
 import math
 
@@ -85,7 +85,7 @@ def fit(
     """Train a classifier of `labels` on `images`, and return it ready for evaluation.
 
     Training images are slightly rotated, sheared, scaled and shifted; `distortion` is the largest deviation of their
-    linear map from the identity. If `mirrored`, half of them are mirrored left to right, as suits clothes but not
+    linear map from the identity. If `mirrored`, half of them are mirrored left to right, which suits clothes but not
     digits.
 
     It is trained by AdamW with one cycle of the learning rate (Smith & Topin 2018), on the device of the images. The

@@ -1,4 +1,4 @@
-"""Distances between two sets of images, given their features, through torchmetrics and torch-fidelity."""
+"""Distances between two sets of images, computed from their features by torchmetrics and torch-fidelity."""
 
 import warnings
 from typing import TypeAlias
@@ -43,10 +43,10 @@ def frechet_distance(real: Features, fake: OtherFeatures) -> float:
 def kernel_distance(real: Features, fake: OtherFeatures) -> float:
     """The squared maximum mean discrepancy with a cubic kernel (Binkowski et al. 2018).
 
-    The mean over 100 pairs of subsets of 1,000 images, or of all images where there are fewer, drawn from torch's
+    It is the mean over 100 pairs of subsets of 1,000 images, or of all images if there are fewer, drawn from torch's
     random stream. The estimate is unbiased, so it may be negative.
     """
-    with warnings.catch_warnings(action="ignore"):  # about the memory that the features need
+    with warnings.catch_warnings(action="ignore"):  # it warns about the memory that the features need
         subset_size = min(SUBSET_SIZE, len(real), len(fake))
         metric = KernelInceptionDistance(PrecomputedFeatures(real.shape[1]), subsets=SUBSETS, subset_size=subset_size)
     metric.update(real.double().cpu(), real=True)

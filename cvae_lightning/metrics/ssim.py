@@ -32,10 +32,12 @@ class SSIM(Metric):
         self.add_state("num_images", torch.zeros((), dtype=torch.long), dist_reduce_fx="sum")
 
     def update(self, a: Images, b: Images) -> None:
+        """Add the pairs `a[i]` and `b[i]`."""
         self.total += structural_similarity(a, b).sum()
         self.num_images += len(a)
 
     def compute(self) -> Tensor:
+        """The mean over all pairs, a scalar in [-1, 1]."""
         return self.total / self.num_images
 
 

@@ -37,7 +37,7 @@ def ranked(frame: pd.DataFrame, objective: str) -> pd.DataFrame:
 
 
 def over_seeds(frame: pd.DataFrame, objective: str) -> pd.DataFrame:
-    """Return one row per family, the complete runs that differ only in the seed, best first.
+    """Return one row per family of complete runs that differ only in the seed, best first.
 
     The columns are `run` and `n`, the names and the number of the runs; the settings that they share; the mean of each
     metric and of the seconds of training; and <metric>/sd, the sample standard deviation, empty for a single run.

@@ -5,18 +5,24 @@ from typing import Any, NamedTuple
 
 
 class Cell(NamedTuple):
+    """One cell of a table."""
+
     text: str
     value: Any = None  # what a column is sorted by; None comes last
     best: bool = False
 
 
 class Table(NamedTuple):
-    columns: list[str]
-    numeric: list[bool]
+    """A table of text."""
+
+    columns: list[str]  # their titles
+    numeric: list[bool]  # whether the column holds numbers, which are aligned to the right
     rows: list[list[Cell]]
 
 
 class Picture(NamedTuple):
+    """A picture with its caption; `name` is that of its file in plots/, without the ending."""
+
     name: str
     caption: str
     png: bytes
@@ -24,6 +30,8 @@ class Picture(NamedTuple):
 
 
 class Section(NamedTuple):
+    """A section of a report; text, pictures and table may each be missing."""
+
     title: str
     text: str = ""
     pictures: Sequence[Picture] = ()
@@ -31,9 +39,11 @@ class Section(NamedTuple):
 
 
 class Report(NamedTuple):
+    """The report of a sweep."""
+
     title: str
-    command: str
-    counts: dict[str, int]
-    facts: dict[str, str]
+    command: str  # that started the sweep
+    counts: dict[str, int]  # status -> number of runs
+    facts: dict[str, str]  # name -> text
     warnings: list[str]
     sections: list[Section]

@@ -24,7 +24,7 @@ ENVIRONMENT = ["device", "threads", "torch", "pytorch_lightning", "commit"]
 
 
 def sweep_frame(sweep: Sweep) -> pd.DataFrame:
-    """Return one row per run, in the order of their numbers; what a run does not have is empty.
+    """Return one row per run, in the order of their numbers; values that a run does not have are empty.
 
     The columns are run, name, status, one for each setting and for each other key that the sweep varies, val/<metric>,
     test/<metric>, the paper's Score for the same settings, our test Score minus it, times, versions, the error and the

@@ -258,7 +258,7 @@ def test_the_latent_that_tells_most_comes_first() -> None:
 )
 def test_a_decoder_that_the_page_cannot_redraw_is_refused_by_name(network: Any, name: str, products: str) -> None:
     model = small(network)
-    what = rf"at most 1,000,000 multiplications an image \(network\), got '{name} with {products}"
+    what = rf"at most 1,000,000 multiplications per image \(network\), got '{name} with {products}"
     with pytest.raises(UserError, match=rf"{what}.*eleven images in 16 ms, in plain JavaScript: use format=onnx\."):
         explorer_page(model, metrics_of(model, name))
 
