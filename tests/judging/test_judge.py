@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pytest
 import scipy.linalg
 import torch
-from helpers import MakeRun, composed, evaluate_again, numbers_of
+from helpers import MakeRun, composed, evaluate_again, numbers_of, write_idx_files
 from omegaconf import DictConfig
 from torch import Tensor
 
@@ -199,6 +199,20 @@ def test_the_command_keeps_a_judge_and_prints_its_accuracy(
     assert list(listed_digests(tmp_path / SUMS)) == ["mnist.safetensors"]
     assert "accuracy on val " in caplog.text
     assert "accuracy on test" in caplog.text
+
+
+def test_the_command_measures_only_splits_that_have_images(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    write_idx_files(tmp_path, train=2, test=1)  # a sixth of two images is none
+    train_judge(composed(f"data_dir={tmp_path}", f"out={tmp_path}", "epochs=1", config_name="judge"))
+    assert "accuracy on val  does not exist: no images" in caplog.text
+    assert re.search(r"accuracy on test [01].*of 1\)", caplog.text)
+
+
+def test_the_command_refuses_a_train_split_without_images(tmp_path: Path) -> None:
+    write_idx_files(tmp_path, train=0)
+    with pytest.raises(UserError, match=r"at least one training image \(data\), got 'mnist'"):
+        train_judge(composed(f"data_dir={tmp_path}", f"out={tmp_path}", config_name="judge"))
 
 
 @pytest.mark.parametrize(
