@@ -86,8 +86,8 @@ def write_onnx_models(model: VAE, metrics: StoredMetrics, folder: Path) -> Itera
     """
     missing = [name for name in PACKAGES if importlib.util.find_spec(name) is None]
     if missing:
-        install = "Install it: pip install 'cvae_lightning[export]'."
-        raise UserError(f"Expected the extra export (format=onnx), got no {missing[0]}. {install}")
+        install = "Install the extra: pip install 'cvae_lightning[export]'."
+        raise UserError(f"format=onnx needs the package {missing[0]}, which is not installed. {install}")
     folder.mkdir(parents=True, exist_ok=True)
     facts = metadata(model, metrics)
     for name, (part, inputs, outputs) in parts_of(model).items():
