@@ -80,7 +80,7 @@ def heat_maps(families: pd.DataFrame, metric: str) -> Figure | None:
         _write_cells(place, grid.to_numpy(), image.to_rgba(grid.to_numpy()), "{:.4f}" if high < 1 else "{:.1f}")
         place.set_xticks(range(len(sizes)), [f"{size:g}" for size in sizes])
         place.set_yticks(range(len(rates)), [f"{rate:g}" for rate in rates])
-        finish(place, f"{epochs:g} epochs", "latent_dim", "lr" if place is axes[0] else "")
+        finish(place, f"{epochs:g} epoch{'' if epochs == 1 else 's'}", "latent_dim", "lr" if place is axes[0] else "")
         place.grid(visible=False)
         place.tick_params(length=0)
         place.spines[:].set_visible(False)

@@ -313,6 +313,14 @@ def test_plots_are_there_where_there_is_something_to_see(plotted: FakeSweep, gri
     assert plotted.text("report.html").count("<svg") == 3
 
 
+def test_the_title_of_a_heat_map_agrees_in_number(plotted: FakeSweep) -> None:
+    frame = plotted.frame()
+    figure = heat_maps(over_seeds(frame.assign(epochs=frame["epochs"].rank(method="dense")), VAL), VAL)
+    assert figure
+    titles = [place.get_title("left") or place.get_title() for place in figure.axes]
+    assert titles[:2] == ["1 epoch", "2 epochs"]
+
+
 def test_heat_maps_share_their_axes(plotted: FakeSweep) -> None:
     """A number stands at its lr and latent_dim in each panel, though not all were run with these epochs."""
     figure = heat_maps(over_seeds(plotted.frame(), VAL), VAL)
