@@ -1,6 +1,6 @@
 """What the pictures of the documentation share. Their look is that of a sweep's report."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -13,14 +13,20 @@ from cvae_lightning.reports.plots import ACCENT, GREY, INK, LINES, finish
 DASHED: dict[str, Any] = {"color": GREY, "linewidth": 0.8, "linestyle": (0, (4, 3))}
 
 
-def panels(num: int, height: float, width: float = 7.6, **layout: Any) -> tuple[Figure, list[Axes]]:
+def panels(num: int, height: float, width: float = 0.0, **layout: Any) -> tuple[Figure, list[Axes]]:
     """Panels side by side, each with axes of its own."""
-    figure = Figure(figsize=(width, height), layout="constrained")
+    figure = Figure(figsize=(width or (7.6 if num > 1 else 6.4), height), layout="constrained")
     return figure, list(figure.subplots(1, num, squeeze=False, **layout)[0])
 
 
 def colours(num: int) -> list[Any]:
     return list(LINES(np.linspace(0, 1, num)))
+
+
+def curves(axes: Axes, frame: pd.DataFrame, colours: Iterable[Any], **look: Any) -> None:
+    """One line per column, with a label after its name."""
+    for (name, line), colour in zip(frame.items(), colours, strict=True):
+        axes.plot(line.index, line, color=colour, label=name, **look)
 
 
 def means(axes: Axes, rows: pd.DataFrame, x: str, y: str, colour: Any = ACCENT, label: str = "") -> None:
@@ -34,7 +40,7 @@ def dot_panels(
     groups: Mapping[str, pd.DataFrame], titles: Mapping[str, str], height: float
 ) -> tuple[Figure, list[Axes]]:
     """One panel per column in `titles`, with one line per group and one dot per seed."""
-    figure, axes = panels(len(titles), height, 7.6 if len(titles) > 1 else 6.4)
+    figure, axes = panels(len(titles), height)
     for place, (key, title) in zip(axes, titles.items(), strict=True):
         dots(place, {name: rows[key] for name, rows in groups.items()})
         finish(place, title, "", "")

@@ -11,7 +11,6 @@ import re
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from string import Template
 from types import ModuleType
 
 from kept import ROOT
@@ -36,7 +35,7 @@ def main() -> None:
 
 def from_template(name: str) -> bytes:
     template = Path(__file__).with_name("pages") / name
-    return Template(template.read_text()).substitute(FROM_TEMPLATES[name].values()).encode()
+    return template.read_text().format(**FROM_TEMPLATES[name].values()).encode()
 
 
 def with_tables(text: str) -> str:

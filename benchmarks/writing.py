@@ -1,12 +1,12 @@
 """Numbers, differences and tables in Markdown."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import pandas as pd
 
-Decimals = Mapping[str, int]
-"""The columns of a table, and how many decimals each is written with."""
+Cell = Callable[[pd.DataFrame], str]
+"""Writes one cell of a table from the rows of a group."""
 
 
 def spread(values: pd.Series, decimals: int = 2) -> str:
@@ -21,11 +21,22 @@ def mean_and_sd(mean: float, sd: float, decimals: int) -> str:
     return f"{mean:,.{decimals}f}" + ("" if pd.isna(sd) else f" ± {sd:,.{decimals}f}")
 
 
-def spreads(rows: pd.DataFrame, columns: Decimals) -> list[str]:
-    """One cell per column. `n` is the number of rows; `parameters`, the same in all of them, stands once."""
-    rows = rows.assign(n=[len(rows)] * len(rows))
-    once = ("n", "parameters")
-    return [spread(rows[key].iloc[:1] if key in once else rows[key], num) for key, num in columns.items()]
+def spread_of(key: str, decimals: int = 2) -> Cell:
+    return lambda rows: spread(rows[key], decimals)
+
+
+def spreads_of(split: str, decimals: Mapping[str, int]) -> dict[str, Cell]:
+    """Columns that are named after metrics of a split."""
+    return {name: spread_of(f"{split}/{name}", num) for name, num in decimals.items()}
+
+
+def once(key: str) -> Cell:
+    """The number that all rows of a group have in common."""
+    return lambda rows: f"{rows[key].iloc[0]:,}"
+
+
+def cells(rows: pd.DataFrame, columns: Mapping[str, Cell]) -> list[str]:
+    return [cell(rows) for cell in columns.values()]
 
 
 def grouped(rows: pd.DataFrame, by: str, titles: Mapping[str, str] | None = None) -> dict[str, pd.DataFrame]:
@@ -40,9 +51,9 @@ def table(head: Sequence[str], body: Sequence[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def table_of_groups(head: Sequence[str], groups: Mapping[str, pd.DataFrame], columns: Decimals) -> str:
-    """One line per group: its title, and the mean and standard deviation of each column."""
-    return table(head, [[title, *spreads(rows, columns)] for title, rows in groups.items()])
+def table_of_groups(first: str, groups: Mapping[str, pd.DataFrame], columns: Mapping[str, Cell]) -> str:
+    """One line per group, with its title under `first`, and one column per cell, under its name."""
+    return table([first, *columns], [[title, *cells(rows, columns)] for title, rows in groups.items()])
 
 
 class Difference(NamedTuple):
@@ -76,3 +87,9 @@ def paired(rows: pd.DataFrame, key: str, by: str, one: object, other: object) ->
 def listed(words: Sequence[str]) -> str:
     """The words as a list in a sentence: "a, b and c"."""
     return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+
+
+def versions(rows: pd.DataFrame) -> str:
+    """The version of torch and the number of threads of the first run."""
+    first = rows.iloc[0]
+    return f"torch {first['torch'].partition('+')[0]}, {first['threads']} thread"

@@ -4,7 +4,7 @@ import pandas as pd
 from kept import kept
 from matplotlib.figure import Figure
 from pictures import DASHED, dots, panels
-from writing import grouped, paired, spreads, table, table_of_groups
+from writing import cells, grouped, paired, spread_of, spreads_of, table, table_of_groups, versions
 
 from cvae_lightning.reports.plots import GREY, finish
 
@@ -45,63 +45,72 @@ SAMPLERS = {
     "reconstructions": "posterior means of val itself",
 }
 MSE, FID = "val/mse", "val/fid_judge"
-COLUMNS = {"val/score_uncapped": 2, "val/ssim": 4, MSE: 5, "val/fid_pixel": 2, FID: 3, "val/accuracy": 4}
-TITLES = ["Score, uncapped", "SSIM", "MSE", "fid_pixel", "fid_judge", "accuracy"]
+COLUMNS = {
+    "Score, uncapped": spread_of("val/score_uncapped"),
+    "SSIM": spread_of("val/ssim", 4),
+    "MSE": spread_of(MSE, 5),
+    "fid_pixel": spread_of("val/fid_pixel"),
+    "fid_judge": spread_of(FID, 3),
+    "accuracy": spread_of("val/accuracy", 4),
+    "training (s)": lambda rows: f"{rows['fit_seconds'].median():.0f}",
+    "for MSE": lambda rows: verdict(rows, MSE),
+    "for fid_judge": lambda rows: verdict(rows, FID),
+}
 
 
 def values() -> dict[str, str]:
     """What stands for the placeholders of ablation.md."""
-    rows = kept("ablation/sweep")
-    first = rows.iloc[0]
     return {
-        "removed": differences(rows, REMOVED),
-        "added": differences(rows, ADDED),
+        "removed": differences(REMOVED),
+        "added": differences(ADDED),
         "after_50_epochs": after_50_epochs(),
         "paper_settings": paper_settings(),
         "samplers": samplers(),
-        "versions": f"torch {first['torch'].partition('+')[0]}, {first['threads']} thread",
+        "versions": versions(kept("ablation/sweep")),
     }
 
 
-def differences(rows: pd.DataFrame, titles: dict[str, str]) -> str:
+def differences(titles: dict[str, str]) -> str:
     """One line per experiment, and whether its MSE and fid_judge are better than those of `ablation/best`."""
-    body = []
-    for name, title in {BEST: "`ablation/best`", **titles}.items():
-        of_name = rows[rows["experiment"] == name]
-        verdicts = ["", ""] if name == BEST else [verdict(rows, key, name) for key in (MSE, FID)]
-        body.append([title, *spreads(of_name, COLUMNS), f"{of_name['fit_seconds'].median():.0f}", *verdicts])
-    return table(["", *TITLES, "training (s)", "for MSE", "for fid_judge"], body)
+    groups = grouped(kept("ablation/sweep"), "experiment", {BEST: "`ablation/best`", **titles})
+    return table_of_groups("", groups, COLUMNS)
 
 
-def verdict(rows: pd.DataFrame, key: str, name: str) -> str:
-    return ("=", "worse", "better")[paired(rows, key, "experiment", name, BEST).sign]
+def verdict(rows: pd.DataFrame, key: str) -> str:
+    """Whether the experiment of the rows is better than `ablation/best`."""
+    name = rows["experiment"].iloc[0]
+    if name == BEST:
+        return ""
+    return ("=", "worse", "better")[paired(kept("ablation/sweep"), key, "experiment", name, BEST).sign]
 
 
 def after_50_epochs() -> str:
     """The metrics that do not depend on the sampler."""
     groups = grouped(kept("best/sweep"), "model", {"cvae": "`experiment=best`"})
     groups |= grouped(kept("ablation/long"), "experiment", AGAINST_OVERFITTING)
-    decimals = {"elbo": 1, "log_likelihood": 1, "kl": 1, "ssim": 4, "mse": 5}
-    return table_of_groups(["", *decimals], groups, {f"val/{key}": num for key, num in decimals.items()})
+    columns = spreads_of("val", {"elbo": 1, "log_likelihood": 1, "kl": 1, "ssim": 4, "mse": 5})
+    return table_of_groups("", groups, columns)
 
 
 def paper_settings() -> str:
     """One line per number of warm-up epochs and free bits."""
-    decimals = {"score": 2, "elbo": 2, "kl": 2, "mse": 4, "fid_judge": 2, "accuracy": 3}
+    columns = spreads_of("val", {"score": 2, "elbo": 2, "kl": 2, "mse": 4, "fid_judge": 2, "accuracy": 3})
     settings = ["bound.warmup_epochs", "bound.free_bits"]
-    body = [
-        [*map("{:g}".format, both), *spreads(runs, {f"val/{key}": num for key, num in decimals.items()})]
-        for both, runs in kept("ablation/paper_settings").groupby(settings)
-    ]
-    return table([f"`{key}`" for key in (*settings, *decimals)], body)
+    groups = kept("ablation/paper_settings").groupby(settings)
+    body = [[*map("{:g}".format, both), *cells(runs, columns)] for both, runs in groups]
+    return table([f"`{key}`" for key in (*settings, *columns)], body)
 
 
 def samplers() -> str:
     """One line per sampler. A run counts once, with the mean of its draws."""
     by_run = kept("ablation/samplers").groupby(["way", "seed"], as_index=False).mean()
-    head = ["latents", "latents of val (nats per image)", "fid_judge", "precision", "recall"]
-    columns = {"nats": 1, "fid_judge": 3, "precision": 3, "recall": 3}
-    return table_of_groups(head, grouped(by_run, "way", SAMPLERS), columns)
+    columns = {
+        "latents of val (nats per image)": spread_of("nats", 1),
+        "fid_judge": spread_of("fid_judge", 3),
+        "precision": spread_of("precision", 3),
+        "recall": spread_of("recall", 3),
+    }
+    return table_of_groups("latents", grouped(by_run, "way", SAMPLERS), columns)
 
 
 def draw() -> Figure:

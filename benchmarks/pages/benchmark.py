@@ -1,6 +1,7 @@
 """docs/benchmark.md and the table of results in README.md: VAE and CVAE, two networks, three data sets."""
 
-from typing import NamedTuple
+from collections.abc import Iterable
+from typing import Any, NamedTuple
 
 import pandas as pd
 from kept import kept
@@ -42,6 +43,7 @@ FAMILIES = [
     Family("CVAE, `best`, Fashion-MNIST", "other_data", "cvae", "fashion_mnist"),
     Family("CVAE, `best`, digits", "other_data", "cvae", "digits"),
 ]
+TITLES = {family.name: family.title for family in FAMILIES}
 DECIMALS = {"ssim": 4, "mse": 5, "mse_pca": 5, "fid_pixel": 2, "score": 2, "score_uncapped": 2}
 DECIMALS |= {"fid_judge": 3, "fid_judge_floor": 3, "kid_judge": 4, "kid_judge_floor": 4}
 DECIMALS |= {"precision": 3, "precision_floor": 3, "recall": 3, "recall_floor": 3}
@@ -56,7 +58,7 @@ def command(sweep: str) -> str:
 
 def values() -> dict[str, str]:
     """What stands for the placeholders of benchmark.md."""
-    pictures = [f"![Samples of {title}](benchmark/{name}.png)\n\n*{title}*" for title, name in named()]
+    pictures = [f"![Samples of {title}](benchmark/{name}.png)\n\n*{title}*" for name, title in TITLES.items()]
     return {
         "commands": "\n".join(map(command, SWEEPS)),
         "cost": cost(),
@@ -66,43 +68,52 @@ def values() -> dict[str, str]:
     }
 
 
-def named() -> list[tuple[str, str]]:
-    return [(family.title, family.name) for family in FAMILIES]
-
-
 def families() -> pd.DataFrame:
     """The kept rows, in the order of the page."""
-    return kept("benchmark/families").set_index("name").loc[[name for _, name in named()]]
+    return kept("benchmark/families").set_index("name").loc[list(TITLES)]
 
 
 def cost() -> str:
     """One line per family: its size, its settings, and how long it trains."""
     settings = ["parameters", "epochs", "latent_dim", "threads"]
-    times = ["median_fit_seconds", "median_images_per_second"]
-    rows = families()[settings + times]
-    body = [[title, *(f"{value:,.0f}" for value in rows.loc[name])] for title, name in named()]
+    rows = families()[[*settings, "median_fit_seconds", "median_images_per_second"]]
+    body = [[TITLES[str(name)], *map("{:,.0f}".format, row)] for name, row in rows.iterrows()]
     return table(["", *settings, "training (s)", "images/s"], body)
 
 
 def metrics(split: str) -> str:
     """One line per metric, one column per family."""
-    rows = families()
-    body = [[f"`{metric}`", *cells(rows, split, metric)] for metric in DECIMALS]
-    return table([split, *(title for title, _ in named())], body)
+    return table([split, *TITLES.values()], by_metric(split, DECIMALS))
 
 
 def results() -> str:
     """One line per family, some of the metrics on test."""
+    head, *body = zip(["test", *TITLES.values()], *by_metric("test", IN_README), strict=True)
+    return table(head, body)
+
+
+def by_metric(split: str, names: Iterable[str]) -> list[list[str]]:
+    rows = [row for _, row in families().iterrows()]
+    return [[f"`{name}`", *(cell(row, f"{split}/{name}", DECIMALS[name]) for row in rows)] for name in names]
+
+
+def three_models() -> str:
+    """The paper's CVAE, its VAE, and `experiment=best`, on test."""
     rows = families()
-    columns = [cells(rows, "test", metric) for metric in IN_README]
-    body = [[title, *line] for (title, _), line in zip(named(), zip(*columns, strict=True), strict=True)]
-    return table(["test", *(f"`{metric}`" for metric in IN_README)], body)
+    body = []
+    for title, family, mse in (
+        ("the paper's CVAE: `experiment=table2/cvae`", "cvae_paper", 4),
+        ("the paper's VAE: `experiment=table2/vae`", "vae_paper", 4),
+        ("`experiment=best`", "cvae_best", 5),
+    ):
+        decimals = {"ssim": 4, "mse": mse, "elbo": 2, "kl": 2, "label_leak": 3}
+        body.append([title, *(cell(rows.loc[family], f"test/{name}", num) for name, num in decimals.items())])
+    return table(["run", "SSIM", "MSE", "ELBO, nats", "KL, nats", "`label_leak`"], body)
 
 
-def cells(rows: pd.DataFrame, split: str, metric: str) -> list[str]:
-    """The mean ± the standard deviation of a metric in each row."""
-    key, decimals = f"{split}/{metric}", DECIMALS[metric]
-    return [mean_and_sd(mean, sd, decimals) for mean, sd in zip(rows[key], rows[f"{key}/sd"], strict=True)]
+def cell(row: Any, key: str, decimals: int) -> str:
+    """The mean ± the standard deviation of a metric in one kept row."""
+    return mean_and_sd(row[key], row[f"{key}/sd"], decimals)
 
 
-TABLES = {"benchmark": results}
+TABLES = {"benchmark": results, "three_models": three_models}

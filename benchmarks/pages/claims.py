@@ -5,8 +5,8 @@ from typing import Any
 import pandas as pd
 from kept import complete, kept
 from matplotlib.figure import Figure
-from pictures import DASHED, colours, dot_panels, legend, means, panels
-from writing import grouped, listed, paired, spreads, table, table_of_groups
+from pictures import DASHED, colours, curves, dot_panels, legend, means, panels
+from writing import Cell, grouped, listed, once, paired, spread, spread_of, table, table_of_groups, versions
 
 from cvae_lightning.reports.plots import ACCENT, GREY, INK, finish
 
@@ -19,8 +19,14 @@ SWEEPS = {
 }
 SCORE, UNITS, LEAK = "test/score", "val/active_units", "val/label_leak"
 LOSSES = ["train/loss", "val/loss"]
-QUALITY = {SCORE: 2, "test/ssim": 4, "test/mse": 4, "test/fid_pixel": 2, "test/elbo": 2}
-TITLES = ["Score, test", "SSIM", "MSE", "fid_pixel", "ELBO"]
+QUALITY = {
+    "Score, test": spread_of(SCORE),
+    "SSIM": spread_of("test/ssim", 4),
+    "MSE": spread_of("test/mse", 4),
+    "fid_pixel": spread_of("test/fid_pixel"),
+    "ELBO": spread_of("test/elbo"),
+}
+IN_USE = {"latents in use": spread_of(UNITS, 1)}
 INJECTIONS = {
     "concatenate": "concatenate",
     "add": "add",
@@ -38,19 +44,17 @@ ESTIMATORS = {
 }
 NEGLIGIBLE = 0.1  # nats, the amount by which the val loss varies from one epoch to the next
 
-Values = dict[str, str]
+Values = dict[str, Any]
 
 
 def values() -> Values:
-    """What stands for the placeholders of claims.md."""
-    commands = {f"command_{name}": f"python -m cvae_lightning -m {overrides}" for name, overrides in SWEEPS.items()}
-    parts = [epochs(), learning_rate(), latent_dim(), overfitting(), label(), gradients(), leak(), network()]
-    return commands | {key: value for part in parts for key, value in part.items()}
-
-
-def numbers(prefix: str, series: pd.Series, form: str) -> Values:
-    """One placeholder per number, named after its index: lr_0_002."""
-    return {f"{prefix}_{key}".replace(".", "_"): form.format(value) for key, value in series.items()}
+    """What stands for the placeholders of claims.md: the values of each section under its name."""
+    sections = (epochs, learning_rate, latent_dim, overfitting, label, gradients, leak, network)
+    return {
+        "command": {name: f"python -m cvae_lightning -m {overrides}" for name, overrides in SWEEPS.items()},
+        "versions": versions(complete("claims/epochs")),
+        **{section.__name__: section() for section in sections},
+    }
 
 
 def grid(by: str) -> pd.DataFrame:
@@ -63,32 +67,31 @@ def epochs() -> Values:
     score = rows.groupby("epochs")[SCORE].mean()
     steps = [(10, 20), (20, 30), (30, 50), (50, 100)]
     gains = [f"{10 * (score[end] - score[start]) / (end - start):.1f} from {start} to {end}" for start, end in steps]
-    three_seeds = [cell for of_num in grouped(rows, "epochs").values() for cell in spreads(of_num, {SCORE: 2})]
-    body = [["0.002, latent_dim 15, three seeds", *three_seeds]]
+    body = [["0.002, latent_dim 15, three seeds", *(spread(runs[SCORE]) for _, runs in rows.groupby("epochs"))]]
     for lr, row in grid("epochs").iterrows():
         body.append([f"{lr}, latent_dim 10 to 40, one seed", *map("{:.2f}".format, row), ""])
-    first = rows.iloc[0]
     return {
-        **numbers("score", score, "{:.1f}"),
+        "score": score,
+        "seconds": rows.groupby("epochs")["fit_seconds"].mean(),
         "gains": listed(gains),
-        "table_epochs": table(["lr", *(f"{num} epochs" for num in score.index)], body),
-        "versions": f"torch {first['torch'].partition('+')[0]}, {first['threads']} thread",
+        "table": table(["lr", *(f"{num} epochs" for num in score.index)], body),
     }
 
 
 def learning_rate() -> Values:
-    rows, started = complete("claims/learning_rate"), kept("claims/learning_rate")
-    body = []
-    for lr, num in started.groupby("lr").size().items():
-        of_lr = rows[rows["lr"] == lr]
-        columns = {SCORE: 2, "val/loss": 2, "val/kl": 1, UNITS: 1}
-        body.append([f"{lr:g}", f"{len(of_lr)} of {num}", *spreads(of_lr, columns)])
-    head = ["lr, 10 epochs", "finished", "Score, test", "val loss", "val KL", "latents in use"]
+    started = kept("claims/learning_rate")
+    columns: dict[str, Cell] = {
+        "finished": lambda rows: f"{(rows['status'] == 'complete').sum()} of {len(rows)}",
+        "Score, test": spread_of(SCORE),
+        "val loss": spread_of("val/loss"),
+        "val KL": spread_of("val/kl", 1),
+        **IN_USE,
+    }
     return {
-        **numbers("lr", rows.groupby("lr")[SCORE].mean(), "{:.1f}"),
-        **numbers("grid", grid("epochs")[50], "{:.2f}"),
-        "diverged": str((started[started["lr"] == 0.1]["status"] == "failed").sum()),
-        "table_learning_rate": table(head, body),
+        "score": started.groupby("lr")[SCORE].mean().rename(str),
+        "score_50": grid("epochs")[50].rename(str),
+        "diverged": (started[started["lr"] == 0.1]["status"] == "failed").sum(),
+        "table": table_of_groups("lr, 10 epochs", grouped(started, "lr"), columns),
     }
 
 
@@ -96,15 +99,13 @@ def latent_dim() -> Values:
     rows = complete("claims/latent_dim")
     score = rows.groupby("latent_dim")[SCORE].mean()
     other: Any = score.drop(15).idxmax()
-    difference = paired(rows, SCORE, "latent_dim", 15, other)
-    head = ["latent_dim", "seeds", *TITLES, "latents in use"]
+    columns: dict[str, Cell] = {"seeds": lambda rows: str(len(rows)), **QUALITY, **IN_USE}
     return {
-        "verdict_latent_dim": difference.verdict,
-        "difference_latent_dim": difference.text,
-        "other_latent_dim": str(other),
-        "other_score": f"{score[other]:.2f}",
-        "score_15": f"{score[15]:.2f}",
-        "table_latent_dim": table_of_groups(head, grouped(rows, "latent_dim"), {"n": 0, **QUALITY, UNITS: 1}),
+        "score": score,
+        "other": other,
+        "other_score": score[other],
+        "difference": paired(rows, SCORE, "latent_dim", 15, other),
+        "table": table_of_groups("latent_dim", grouped(rows, "latent_dim"), columns),
     }
 
 
@@ -117,39 +118,36 @@ def overfitting() -> Values:
     rise = losses["val/loss"].iloc[-1] - losses["val/loss"].min()
     body = [[str(name), *map("{:.2f}".format, line)] for name, line in shown.items()]
     return {
-        "verdict_overfitting": "Wrong" if rise < NEGLIGIBLE else "Holds",
-        **numbers("val", shown["val loss"], "{:.2f}"),
-        **numbers("gap", shown["difference"], "{:.2f}"),
+        "verdict": "Wrong" if rise < NEGLIGIBLE else "Holds",
+        "val": shown["val loss"],
+        "gap": shown["difference"],
         "lowest": listed([str(epoch) for epoch in lowest]),
-        "table_overfitting": table(["nats per image", *(f"{num} epochs" for num in shown.index)], body),
+        "table": table(["nats per image", *(f"{num} epochs" for num in shown.index)], body),
     }
 
 
 def label() -> Values:
     rows = complete("claims/label")
-    difference = paired(rows, SCORE, "experiment", "concatenate", "add")
     groups = grouped(rows, "experiment", in_one_line(CONDITIONAL))
     return {
-        "verdict_concatenate": difference.verdict,
-        "concatenate_add": difference.text,
-        "modulate_concatenate": paired(rows, SCORE, "experiment", "modulate", "concatenate").text,
-        "table_label": table_of_groups(["30 epochs", "parameters", *TITLES], groups, {"parameters": 0, **QUALITY}),
+        "concatenate_add": paired(rows, SCORE, "experiment", "concatenate", "add"),
+        "modulate_concatenate": paired(rows, SCORE, "experiment", "modulate", "concatenate"),
+        "table": table_of_groups("30 epochs", groups, {"parameters": once("parameters"), **QUALITY}),
     }
 
 
-def in_one_line(titles: Values) -> Values:
+def in_one_line(titles: dict[str, str]) -> dict[str, str]:
     return {name: title.replace("\n", " ") for name, title in titles.items()}
 
 
 def gradients() -> Values:
-    body: list[list[str]] = []
-    ratios: Values = {}
-    for num, of_num in variances().groupby("epochs")[list(ESTIMATORS)].mean().iterrows():
-        plain, baseline = (f"1 / {significant(of_num[name] / of_num.iloc[2])}" for name in list(ESTIMATORS)[:2])
-        ratios |= {f"ratio_{num}": plain, f"ratio_baseline_{num}": baseline}
-        body.append([str(num or "untrained"), *map(significant, of_num[::-1]), baseline, plain])
+    variance = variances().groupby("epochs")[["reparameterised", "reinforce_baseline", "reinforce"]].mean()
+    ratios = variance.drop(columns="reparameterised").div(variance["reparameterised"], axis="index")
+    ratios = ratios.map(lambda ratio: f"1 / {significant(ratio)}")
+    both = zip(variance.iterrows(), ratios.to_numpy(), strict=True)
+    body = [[str(num or "untrained"), *map(significant, row), *line] for (num, row), line in both]
     head = ["epochs", "reparameterised", "REINFORCE, baseline", "REINFORCE", "ratio, baseline", "ratio"]
-    return {**ratios, "table_gradients": table(head, body)}
+    return {"ratio": ratios, "table": table(head, body)}
 
 
 def variances() -> pd.DataFrame:
@@ -170,32 +168,29 @@ def leak() -> Values:
     rows = complete("claims/label")
     calibrated = grouped(kept("best/sweep"), "model", {"cvae": "`experiment=best`", "vae": "`experiment=best_vae`"})
     groups = grouped(rows, "experiment", in_one_line(INJECTIONS)) | calibrated
-    head = ["label", "read from z, val", "val KL (nats)", "latents in use"]
+    columns = {"read from z, val": spread_of(LEAK, 3), "val KL (nats)": spread_of("val/kl", 1), **IN_USE}
     return {
-        **numbers("leak", 100 * rows.groupby("experiment")[LEAK].mean(), "{:.0f} %"),
-        "leak_best": f"{100 * calibrated['`experiment=best`'][LEAK].mean():.0f} %",
-        "table_leak": table_of_groups(head, groups, {LEAK: 3, "val/kl": 1, UNITS: 1}),
+        "percent": 100 * rows.groupby("experiment")[LEAK].mean(),
+        "percent_best": 100 * calibrated["`experiment=best`"][LEAK].mean(),
+        "table": table_of_groups("label", groups, columns),
     }
 
 
 def network() -> Values:
-    rows, longer = complete("claims/network"), complete("claims/epochs").groupby("epochs")["fit_seconds"].mean()
+    rows = complete("claims/network")
     seconds = rows.groupby("experiment")["fit_seconds"].mean()
-    difference = paired(rows, SCORE, "experiment", "conv", "mlp")
-    columns = {"parameters": 0, **QUALITY, "images_per_second": 0, "fit_seconds": 0}
-    head = ["10 epochs", "parameters", *TITLES, "images/s", "training (s)"]
+    times = {"images/s": spread_of("images_per_second", 0), "training (s)": spread_of("fit_seconds", 0)}
+    columns = {"parameters": once("parameters"), **QUALITY, **times}
     return {
-        "verdict_conv": difference.verdict,
-        "conv_mlp": difference.text,
-        "slower": f"{seconds['conv'] / seconds['mlp']:.0f}",
-        "seconds_conv": f"{seconds['conv']:.0f}",
-        "seconds_mlp_50": f"{longer[50]:.0f}",
-        "table_network": table_of_groups(head, grouped(rows, "experiment", NETWORKS), columns),
+        "conv_mlp": paired(rows, SCORE, "experiment", "conv", "mlp"),
+        "slower": seconds["conv"] / seconds["mlp"],
+        "seconds": seconds,
+        "table": table_of_groups("10 epochs", grouped(rows, "experiment", NETWORKS), columns),
     }
 
 
 def draw_epochs() -> Figure:
-    figure, (axes,) = panels(1, height=3.4, width=6.4)
+    figure, (axes,) = panels(1, height=3.4)
     rates = grid("lr")
     note: dict[str, Any] = {"xytext": (6, 0), "textcoords": "offset points", "fontsize": 8, "va": "center"}
     for lr, colour in zip(rates, colours(len(rates.columns)), strict=True):
@@ -215,8 +210,7 @@ def draw_learning_rate() -> Figure:
     scores.set_xscale("log")
     finish(scores, "After 10 epochs", "lr", "Score, test")
     lines = kept("claims/learning_rate_curves").groupby(["lr", "epoch"])["val/loss"].mean().unstack("lr")
-    for lr, colour in zip(lines, colours(len(lines.columns)), strict=True):
-        losses.plot(lines.index, lines[lr], color=colour, linewidth=1.4, label=f"lr {lr:g}")
+    curves(losses, lines.rename(columns="lr {:g}".format), colours(len(lines.columns)), linewidth=1.4)
     legend(losses, loc="upper right", bbox_to_anchor=(1, 0.93))
     finish(losses, "Mean over seeds", "epoch", "val loss (nats per image)")
     return figure
@@ -236,8 +230,7 @@ def draw_latent_dim() -> Figure:
 def draw_overfitting() -> Figure:
     figure, (losses, gaps) = panels(2, height=3.2)
     by_epoch = kept("claims/epochs_curves").groupby("epoch")[LOSSES].mean()
-    for key, colour in zip(LOSSES, (GREY, ACCENT), strict=True):
-        losses.plot(by_epoch.index, by_epoch[key], color=colour, linewidth=1.6, label=key.partition("/")[0])
+    curves(losses, by_epoch.rename(columns={"train/loss": "train", "val/loss": "val"}), (GREY, ACCENT), linewidth=1.6)
     legend(losses)
     losses.set_ylim(by_epoch.min().min() - 0.5, by_epoch["val/loss"].loc[5])
     finish(losses, "Mean over three seeds", "epoch", "loss (nats per image)")
@@ -253,7 +246,7 @@ def draw_label() -> Figure:
 
 
 def draw_gradients() -> Figure:
-    figure, (axes,) = panels(1, height=3.4, width=6.4)
+    figure, (axes,) = panels(1, height=3.4)
     for (name, title), colour in zip(ESTIMATORS.items(), (GREY, INK, ACCENT), strict=True):
         means(axes, variances(), "epochs", name, colour, label=title)
     axes.set_yscale("log")

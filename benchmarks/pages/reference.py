@@ -4,7 +4,7 @@ from typing import Any
 
 import pandas as pd
 from kept import kept
-from writing import mean_and_sd, spread, spreads, table
+from writing import cells, spread, spread_of, spreads_of, table
 
 from cvae_lightning.reports.statistics import rank_correlation
 from cvae_lightning.runs.paper import TABLE_2, TABLE_3
@@ -17,8 +17,6 @@ PAPER = {"ssim": 4, "mse": 4, "fid_pixel": 2, "score": 2}
 def beside_the_paper() -> str:
     """Three rows of the paper's Table 3 and the VAE of its Table 2: ours on val and on test, and the paper's number."""
     rows = kept("table3/sweep").set_index(["epochs", "latent_dim", "lr"]).sort_index()
-    vae = TABLE_2["vae"]
-    in_table_2 = [f"{vae['ssim']:g}", f"{vae['mse']:g}", "-", f"{vae['score']:g} (Table 2)"]
     body = []
     for title, key in (
         ("CVAE, `epochs=10 lr=0.002`", (10, 20, 0.002)),
@@ -27,30 +25,19 @@ def beside_the_paper() -> str:
         ("CVAE, the default, Table 1", (10, 20, 0.005)),
     ):
         ours = rows.loc[[key]] if key else table_2("vae", 20)
-        for split, first in (("val", title), ("test", "")):
-            body.append([first, split, *spreads(ours, {f"{split}/{name}": num for name, num in PAPER.items()})])
-        body.append(["", "paper", *(["-", "-", "-", f"{TABLE_3[key]:g} (Table 3)"] if key else in_table_2)])
+        *others, score = of_the_paper({"score": TABLE_3[key]} if key else TABLE_2["vae"])
+        body.append([title, "val", *cells(ours, spreads_of("val", PAPER))])
+        body.append(["", "test", *cells(ours, spreads_of("test", PAPER))])
+        body.append(["", "paper", *others, f"{score} (Table {3 if key else 2})"])
     return table(["run", "", "SSIM", "MSE", "fid_pixel", "Score"], body)
 
 
+def of_the_paper(numbers: dict[str, float]) -> list[str]:
+    return [f"{numbers[key]:g}" if key in numbers else "-" for key in PAPER]
+
+
 def table_2(model: str, latent_dim: int) -> pd.DataFrame:
-    rows = kept("table2/sweep")
-    return rows[(rows["model"] == model) & (rows["latent_dim"] == latent_dim)]
-
-
-def three_models() -> str:
-    """The paper's CVAE, its VAE, and `experiment=best`, on test."""
-    families = kept("benchmark/families").set_index("name")
-    body = []
-    for title, name, in_mse in (
-        ("the paper's CVAE: `experiment=table2/cvae`", "cvae_paper", 4),
-        ("the paper's VAE: `experiment=table2/vae`", "vae_paper", 4),
-        ("`experiment=best`", "cvae_best", 5),
-    ):
-        columns = {"test/ssim": 4, "test/mse": in_mse, "test/elbo": 2, "test/kl": 2, "test/label_leak": 3}
-        row: Any = families.loc[name]
-        body.append([title, *(mean_and_sd(row[key], row[f"{key}/sd"], num) for key, num in columns.items())])
-    return table(["run", "SSIM", "MSE", "ELBO, nats", "KL, nats", "`label_leak`"], body)
+    return kept("table2/sweep").query("model == @model and latent_dim == @latent_dim")
 
 
 def best_conv() -> str:
@@ -68,13 +55,15 @@ def best_conv() -> str:
 
 def likelihood() -> str:
     """One line per preset."""
-    rows = kept("likelihood/sweep")
-    training = {"nll_vae": "30 epochs, 12 min", "nll_cvae": "30 epochs, 12 min", "nll_iwae": "24 epochs, 24 min"}
-    public = {"nll_vae": "86.35", "nll_cvae": "82.32", "nll_iwae": "84.59"}
-    columns = {"val/nll_iw": 2, "test/nll_iw": 2, "test/elbo": 2}
+    rows = kept("likelihood/sweep").set_index("experiment")
+    columns = [spread_of("val/nll_iw"), spread_of("test/nll_iw"), spread_of("test/elbo")]
     body = [
-        [f"`experiment={name}`", training[name], *spreads(rows[rows["experiment"] == name], columns), public[name]]
-        for name in training
+        [f"`experiment={name}`", training, *(cell(rows.loc[[name]]) for cell in columns), public]
+        for name, training, public in (
+            ("nll_vae", "30 epochs, 12 min", "86.35"),
+            ("nll_cvae", "30 epochs, 12 min", "82.32"),
+            ("nll_iwae", "24 epochs, 24 min", "84.59"),
+        )
     ]
     head = ["preset", "training, one core", "`nll_iw`, val", "`nll_iw`, test", "`elbo`, test", "public, test"]
     return table(head, body)
@@ -83,7 +72,7 @@ def likelihood() -> str:
 def rows_of_table_3() -> pd.DataFrame:
     """Our Score in each row of the paper's Table 3, its mean and standard deviation, beside the paper's."""
     groups = kept("table3/sweep").groupby(["epochs", "latent_dim", "lr"])[SCORE]
-    rows = groups.agg(["mean", "std", "count"]).reset_index()
+    rows = groups.agg(["mean", "std"]).reset_index()
     rows["paper"] = [TABLE_3[key] for key in zip(rows["epochs"], rows["latent_dim"], rows["lr"], strict=True)]
     return rows
 
@@ -91,11 +80,10 @@ def rows_of_table_3() -> pd.DataFrame:
 def table_3() -> str:
     """Every row of the paper's Table 3, in the order of the paper's Score, and how well both agree."""
     rows: Any = rows_of_table_3().sort_values("paper", ascending=False)
-    body = [
-        [str(row.epochs), str(row.latent_dim), f"{row.lr:g}", ours, f"{row.paper:g}", f"{row.mean - row.paper:+.2f}"]
-        for row in rows.itertuples()
-        for ours in [f"{row.mean:.2f} ± {row.std:.2f}"]
-    ]
+    body = []
+    for row in rows.itertuples():
+        settings = [str(row.epochs), str(row.latent_dim), f"{row.lr:g}"]
+        body.append([*settings, f"{row.mean:.2f} ± {row.std:.2f}", f"{row.paper:g}", f"{row.mean - row.paper:+.2f}"])
     below = rows[rows["lr"] < 0.005]
     sentences = [
         f"* {title}: mean absolute difference {(part['mean'] - part['paper']).abs().mean():.2f}, "
@@ -109,33 +97,32 @@ def table_3() -> str:
 def both_of_table_2() -> str:
     """The paper's VAE and CVAE, and ours with 15 and with 20 latents, on test."""
     body = []
-    for model, paper in TABLE_2.items():
-        numbers = [f"{paper[key]:g}" if key in paper else "-" for key in PAPER]
-        body.append([f"{model.upper()}, paper", "not stated", *numbers])
+    for model, numbers in TABLE_2.items():
+        body.append([f"{model.upper()}, paper", "not stated", *of_the_paper(numbers)])
         for latent_dim in (15, 20):
-            cells = spreads(table_2(model, latent_dim), {f"test/{key}": num for key, num in PAPER.items()})
-            body.append([model.upper(), str(latent_dim), *cells])
+            ours = cells(table_2(model, latent_dim), spreads_of("test", PAPER))
+            body.append([model.upper(), str(latent_dim), *ours])
     return table(["model", "latent_dim", "SSIM", "MSE", "FID", "Score"], body)
 
 
 def grid_by_rate() -> str:
     """The mean Score over latent_dim at each learning rate and number of epochs."""
     means = kept("grid/sweep").groupby(["lr", "epochs"])[SCORE].mean().unstack("epochs")
-    head = [f"{num} epochs" if place == 0 else str(num) for place, num in enumerate(means.columns)]
-    body = [[f"lr {lr:g}", *(f"{value:.2f}" for value in row)] for lr, row in means.iterrows()]
-    return table(["mean over latent_dim", *head], body)
+    first, *others = map(str, means.columns)
+    body = [[f"lr {lr:g}", *map("{:.2f}".format, row)] for lr, row in means.iterrows()]
+    return table(["mean over latent_dim", f"{first} epochs", *others], body)
 
 
 def grid_by_size() -> str:
     """The Score at each latent_dim, after 50 epochs at learning rate 0.002."""
     scores = kept("grid/sweep").query("lr == 0.002 and epochs == 50").set_index("latent_dim")[SCORE].sort_index()
-    head = [f"latent_dim {size}" if place == 0 else str(size) for place, size in enumerate(scores.index)]
-    return table(["lr 0.002, 50 epochs", *head], [["Score", *(f"{value:.2f}" for value in scores)]])
+    first, *others = map(str, scores.index)
+    head = ["lr 0.002, 50 epochs", f"latent_dim {first}", *others]
+    return table(head, [["Score", *map("{:.2f}".format, scores)]])
 
 
 TABLES = {
     "beside_the_paper": beside_the_paper,
-    "three_models": three_models,
     "best_conv": best_conv,
     "likelihood": likelihood,
     "table_3": table_3,

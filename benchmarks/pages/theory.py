@@ -3,7 +3,6 @@
 import math
 from typing import Any
 
-import pandas as pd
 from kept import REFERENCE, kept
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -30,12 +29,6 @@ WAYS: dict[str, dict[str, Any]] = {
 }
 
 
-def runs() -> pd.DataFrame:
-    """The kept runs. Their weight, 2 * beta * variance, is the squared error that one nat has to save."""
-    rows = kept("theory/sweep")
-    return rows.assign(weight=2 * rows["beta"] * rows["variance"])
-
-
 def linear_model(variances: list[float], level: float) -> tuple[float, float]:
     """The KL and the MSE of the best linear VAE: it keeps the components above `level`, with that error each."""
     encoded = [value for value in variances[:LATENT_DIM] if value > level]
@@ -45,7 +38,7 @@ def linear_model(variances: list[float], level: float) -> tuple[float, float]:
 
 def draw() -> Figure:
     figure, (left, right) = panels(2, height=5, width=8.6, width_ratios=[2.25, 1])
-    draw_frontier(left, runs())
+    draw_frontier(left)
     with Image.open(RECONSTRUCTIONS) as image:
         right.imshow(image.copy(), cmap="gray", vmin=0, vmax=255, interpolation="bicubic")
     names = ["original", *SHOWN.values()]
@@ -57,13 +50,15 @@ def draw() -> Figure:
     return figure
 
 
-def draw_frontier(axes: Axes, rows: pd.DataFrame) -> None:
+def draw_frontier(axes: Axes) -> None:
+    """The MSE and KL of the kept runs, and those of the best linear VAEs."""
     variances = kept("theory/principal_variances")["variance"].to_list()
     levels = [variances[0] * 0.94**step for step in range(105)]
     kl, mse = zip(*(linear_model(variances, level) for level in levels), strict=True)
     axes.plot(kl, mse, **{**DASHED, "linewidth": 1.2}, zorder=1)
     note: dict[str, Any] = {"textcoords": "offset points", "fontsize": 8}
     axes.annotate("the best linear VAE", (kl[60], mse[60]), (6, 6), color=DASHED["color"], **note)
+    rows = kept("theory/sweep")
     line = rows[rows["way"] != "optimal"].sort_values("val/kl")
     axes.plot(line["val/kl"], line["val/mse"], color=INK, alpha=0.12, linewidth=6, zorder=1)
     for way, look in WAYS.items():
@@ -71,7 +66,7 @@ def draw_frontier(axes: Axes, rows: pd.DataFrame) -> None:
         axes.scatter(points["val/kl"], points["val/mse"], zorder=3, **look)
     titles = {1.0: "1, the paper", 784.0: "25 and 784, a mean over pixels:\nnothing is learned"}
     for _, row in rows.iterrows():
-        weight = row["weight"]
+        weight = 2 * row["beta"] * row["variance"]  # the squared error that one nat has to save
         if (row["way"] == "variance" and weight < 20) or weight == 784:
             title = titles.get(round(weight, 4), f"{weight:.2g}")
             axes.annotate(title, (row["val/kl"], row["val/mse"]), (10, 6), color=INK, **note)
