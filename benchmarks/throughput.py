@@ -77,9 +77,9 @@ def bare(data: DataModule, device: torch.device) -> list[float]:
     return [epoch() for _ in range(EPOCHS)]
 
 
-def project(data: DataModule, precision: str, accelerator: str, folder: str) -> list[float]:
+def project(data: DataModule, precision: str, accelerator: str) -> list[float]:
     """Seconds of each epoch of a fresh `fit`."""
-    history = History()
+    history, folder = History(), tempfile.mkdtemp(prefix="throughput-")
     trainer = Trainer(
         max_epochs=EPOCHS,
         accelerator=accelerator,
@@ -96,11 +96,11 @@ def project(data: DataModule, precision: str, accelerator: str, folder: str) -> 
     return [NUM_IMAGES / row["train/images_per_second"] for row in history.rows]
 
 
-def tutorial(data_dir: str, accelerator: str, folder: str) -> list[float]:
+def tutorial(data_dir: str, accelerator: str) -> list[float]:
     """Seconds of each epoch of a fresh `fit`."""
     train = Subset(MNIST(data_dir, train=True, transform=ToTensor()), range(NUM_IMAGES))
     loader = DataLoader(train, batch_size=BATCH_SIZE, shuffle=True)
-    timer = EpochTimer()
+    timer, folder = EpochTimer(), tempfile.mkdtemp(prefix="throughput-")
     with redirect_stdout(StringIO()), redirect_stderr(StringIO()):  # the bar
         trainer = Trainer(
             max_epochs=EPOCHS, accelerator=accelerator, devices=1, callbacks=[timer], default_root_dir=folder
@@ -126,10 +126,6 @@ class EpochTimer(Callback):
         self.seconds.append(time.perf_counter() - self.start)
 
 
-def new_folder() -> str:
-    return tempfile.mkdtemp(prefix="throughput-")
-
-
 def synchronize(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.synchronize(device)
@@ -150,18 +146,17 @@ def main() -> None:
     data.setup("fit")
     device = torch.device("cuda" if arguments.accelerator == "gpu" else "cpu")
     ways: dict[str, Callable[[], list[float]]] = {
-        "bare": lambda: bare(data, device),
-        "project": lambda: project(data, arguments.backward_precision, arguments.accelerator, new_folder()),
-        "tutorial": lambda: tutorial(arguments.data_dir, arguments.accelerator, new_folder()),
+        "bare": partial(bare, data, device),
+        "project": partial(project, data, arguments.backward_precision, arguments.accelerator),
+        "tutorial": partial(tutorial, arguments.data_dir, arguments.accelerator),
     }
     speeds: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(arguments.repeats):
         for name, run in ways.items():
             speeds[name] += [NUM_IMAGES / seconds for seconds in run()[1:]]
 
-    print(
-        f"{device.type}, {torch.get_num_threads()} threads, torch {torch.__version__}, {arguments.backward_precision}"
-    )
+    threads = torch.get_num_threads()
+    print(f"{device.type}, {threads} threads, torch {torch.__version__}, {arguments.backward_precision}")
     print(f"{'':10}{'images/s':>12}{'min':>12}{'max':>12}{'to bare':>10}{'n':>6}")
     medians = {name: statistics.median(values) for name, values in speeds.items()}
     for name, values in speeds.items():
