@@ -3,7 +3,7 @@
     python benchmarks/write_docs.py [<file> ...]
 
 With names, such as docs/claims.md or docs/claims/epochs.png, it writes only these files. Three pages of docs/ come from
-the templates in benchmarks/pages; other pages hold tables between <!-- table: <name> --> and <!-- end -->.
+the templates in benchmarks/pages by `str.format`; others hold tables between <!-- table: <name> --> and <!-- end -->.
 """
 
 import argparse

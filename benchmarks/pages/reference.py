@@ -4,12 +4,12 @@ from typing import Any
 
 import pandas as pd
 from kept import kept
+from pages.claims import SCORE, grid
 from writing import cells, spread, spread_of, spreads_of, table
 
 from cvae_lightning.reports.statistics import rank_correlation
 from cvae_lightning.runs.paper import TABLE_2, TABLE_3
 
-SCORE = "test/score"
 PAPER = {"ssim": 4, "mse": 4, "fid_pixel": 2, "score": 2}
 """The metrics of the paper, and their decimals."""
 
@@ -107,7 +107,7 @@ def both_of_table_2() -> str:
 
 def grid_by_rate() -> str:
     """The mean Score over latent_dim at each learning rate and number of epochs."""
-    means = kept("grid/sweep").groupby(["lr", "epochs"])[SCORE].mean().unstack("epochs")
+    means = grid("epochs")
     first, *others = map(str, means.columns)
     body = [[f"lr {lr:g}", *map("{:.2f}".format, row)] for lr, row in means.iterrows()]
     return table(["mean over latent_dim", f"{first} epochs", *others], body)
