@@ -64,23 +64,22 @@ def main() -> None:
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # threads don't survive a fork
     import cvae_lightning.training.train  # noqa: F401  # once, instead of in each fork
 
-    draw = random.Random(asked.seed)
     with tempfile.TemporaryDirectory() as folder:
         whole = {kind: undisturbed(Path(folder), kind) for kind in COMMANDS}
-        trials = list(trials_of(asked, Path(folder), whole, draw))
+        trials = list(trials_of(asked, Path(folder), whole))
     print(table(trials))
     print(f"\nSeed {asked.seed}; {platform.platform()}, {os.cpu_count()} CPUs, Python {platform.python_version()}.")
-    for trial in trials:
-        for problem in trial.problems:
-            print(f"{trial.kind}, {trial.phase}: {problem}", file=sys.stderr)
-    sys.exit(any(trial.problems for trial in trials))
+    problems = [f"{trial.kind}, {trial.phase}: {problem}" for trial in trials for problem in trial.problems]
+    for problem in problems:
+        print(problem, file=sys.stderr)
+    sys.exit(bool(problems))
 
 
 def undisturbed(folder: Path, kind: str) -> Undisturbed:
     """The result of a fork, which has the bits of a fresh process."""
     results = []
     for fresh in (True, False):
-        place = new_folder(folder)
+        place = Path(tempfile.mkdtemp(dir=folder))
         start = time.monotonic()
         status = status_of(begin(COMMANDS[kind], place, fresh))
         seconds = time.monotonic() - start
@@ -93,10 +92,9 @@ def undisturbed(folder: Path, kind: str) -> Undisturbed:
     return Undisturbed(results[0], seconds, size)
 
 
-def trials_of(
-    asked: argparse.Namespace, folder: Path, whole: dict[str, Undisturbed], draw: random.Random
-) -> Iterator[Trial]:
+def trials_of(asked: argparse.Namespace, folder: Path, whole: dict[str, Undisturbed]) -> Iterator[Trial]:
     """All trials, one after another, each in its own folder."""
+    draw = random.Random(asked.seed)
     ends = [signal.SIGKILL] * asked.kills + [signal.SIGTERM, signal.SIGINT] * (asked.signals // 2)
     for number, signum in enumerate(ends):
         kind = "sweep" if number % 4 == 3 else "run"
@@ -114,7 +112,7 @@ def signalled(
     fresh, aimed = number % FRESH_EVERY == FRESH_EVERY - 1, signum == signal.SIGKILL and number % 3 == 0
     earliest = 0.0 if signum == signal.SIGKILL else 0.5  # until Python has the handlers
     while True:
-        place = new_folder(folder)
+        place = Path(tempfile.mkdtemp(dir=folder))
         process = begin(COMMANDS[kind], place, fresh)
         instant = time.monotonic() + draw.uniform(earliest, 1.1 * whole.seconds)
         while time.monotonic() < instant or (aimed and time.monotonic() < instant + 1 and not writing(place / "out")):
@@ -134,7 +132,7 @@ def signalled(
 
 def filled(folder: Path, whole: Undisturbed, draw: random.Random, number: int) -> Trial:
     """A trial whose disk is full from a random moment on, or with limited files where no disk can be mounted."""
-    place = new_folder(folder)
+    place = Path(tempfile.mkdtemp(dir=folder))
     (place / "out").mkdir()
     mounted = mount(place / "out", f"size={whole.size + ROOM}")
     process = begin(COMMANDS["run"], place, False, None if mounted else draw.randrange(5_000, whole.size // 4))
@@ -241,29 +239,19 @@ def is_whole(file: Path, content: bytes) -> bool:
 
 def writing(out: Path) -> bool:
     """Whether a file is being written at this moment."""
-    return any(
-        part.name.endswith(".part") for folder in (out, out / "checkpoints", out / "0") for part in files(folder)
-    )
-
-
-def files(folder: Path) -> Iterator[Path]:
-    try:
-        yield from folder.iterdir()
-    except OSError:
-        return
+    return any(list(folder.glob("*.part")) for folder in (out, out / "checkpoints", out / "0"))
 
 
 def phase_of(out: Path, kind: str) -> str:
     """How far the process got, judging by its files."""
-    runs = [out] if kind == "run" else [out / "0", out / "1"]
-    for run in runs:
+    for run in [out] if kind == "run" else [out / "0", out / "1"]:
         if not (run / "metrics.json").exists():
             if next(run.rglob("*.part"), None):
                 return "a file"
             if not (run / "checkpoints" / "last.ckpt").exists():
                 return "start"
-            history = (run / "train.log").read_text() if (run / "train.log").exists() else ""
-            return "evaluation" if re.search(r"epoch (\d+)/\1 ", history) else "an epoch"
+            trained = any(re.search(r"epoch (\d+)/\1 ", log.read_text()) for log in run.glob("train.log"))
+            return "evaluation" if trained else "an epoch"
     return "end" if kind == "run" else "report"
 
 
@@ -273,7 +261,7 @@ def table(trials: list[Trial]) -> str:
     passed = Counter((trial.kind, trial.phase) for trial in trials if not trial.problems)
     rows = [f"| {kind} | {phase} | {counts[kind, phase]} | {passed[kind, phase]} |" for kind, phase in sorted(counts)]
     total = f"| all | | {len(trials)} | {sum(passed.values())} |"
-    return "\n".join(["| ended by | during | trials | identical |", "|---|---|---:|---:|", *rows, total])
+    return "\n".join(["| ended by | during | trials | passed |", "|---|---|---:|---:|", *rows, total])
 
 
 def mount(folder: Path, options: str) -> bool:
@@ -287,10 +275,6 @@ def fill(file: Path) -> None:
     with suppress(OSError), file.open("wb", buffering=0) as whole:
         while True:
             whole.write(bytes(4096))
-
-
-def new_folder(folder: Path) -> Path:
-    return Path(tempfile.mkdtemp(dir=folder))
 
 
 def output_of(place: Path) -> Path:
