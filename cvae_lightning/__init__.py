@@ -1,4 +1,4 @@
-"""Variational autoencoders and conditional ones: trained, swept, measured and drawn from.
+"""Variational autoencoders, conditional on a label or not: training, sweeps, evaluation and drawing.
 
 The names below are the public API. Each is imported when it is first used, so that `import cvae_lightning` is quick.
 
