@@ -60,7 +60,7 @@ def bare(data: DataModule, device: torch.device) -> list[float]:
     """Seconds of each epoch."""
     model = new_model().to(device)
     optimizer = model.optimizer(model.parameters())
-    images, labels = data.splits["train"].to(device)
+    images, labels, _ = data.splits["train"].to(device)
 
     def epoch() -> float:
         start = time.perf_counter()

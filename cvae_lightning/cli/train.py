@@ -33,6 +33,8 @@ def train(config: DictConfig) -> float | None:
     path = _relative(Path(hydra.runtime.output_dir))
     if config.data_dir:  # whoever reads the run later may be in another working directory
         config.data_dir = str(Path(str(config.data_dir)).absolute())
+    if config.data.get("path"):
+        config.data.path = str(Path(str(config.data.path)).absolute())
     with locked(path, "hydra.run.dir", wait=in_sweep):
         run = Run.begin(path, config, hydra.overrides.task, OmegaConf.create({"hydra": hydra}))
         if run.raw_config.data.name != config.data.name:

@@ -66,5 +66,12 @@ def check_fraction(key: str, value: Any, remedy: str) -> float:
     return float(value)
 
 
+def check_share(key: str, value: Any, remedy: str) -> float:
+    """`value`, if it is a number of at least 0 and below 1. Raises UserError otherwise."""
+    if not _is_finite_number(value) or not 0 <= value < 1:
+        refuse("a number of at least 0 and below 1", key, value, remedy)
+    return float(value)
+
+
 def _is_finite_number(value: Any) -> bool:
     return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)

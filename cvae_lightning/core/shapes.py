@@ -18,17 +18,19 @@ Images: TypeAlias = Float[Tensor, "batch channels height width"]
 """Pixels are in [0, 1]."""
 ByteImages: TypeAlias = UInt8[Tensor, "batch channels height width"]
 Labels: TypeAlias = Int64[Tensor, " batch"]
+Conditions: TypeAlias = Int64[Tensor, " batch"] | Float[Tensor, "batch values"]
+"""What is known of each image: its class, or one or more values; see core/conditions.py."""
 Latents: TypeAlias = Float[Tensor, "batch latent"]
 Context: TypeAlias = Float[Tensor, "batch context"]
 Features: TypeAlias = Float[Tensor, "batch features"]
 Logits: TypeAlias = Float[Tensor, "batch classes"]
 PerImage: TypeAlias = Float[Tensor, " batch"]
-Batch: TypeAlias = tuple[Images, Labels]
+Batch: TypeAlias = tuple[Images, Conditions]
 
 AnyImages: TypeAlias = Tensor | npt.NDArray[Any]
 """Images (batch, channels, height, width), or one (channels, height, width): floats in [0, 1], bytes or booleans."""
-AnyLabels: TypeAlias = int | Sequence[int] | Tensor | npt.NDArray[Any]
-"""One label (an int, or of 0 dimensions) or one label per image (a list, or of 1 dimension)."""
+AnyLabels: TypeAlias = int | str | Sequence[int | str | None] | Tensor | npt.NDArray[Any]
+"""One label (a number, a name, or of 0 dimensions) or one label per image (a list, or of 1 dimension)."""
 
 
 def as_images(x: AnyImages, shape: Sequence[int], device: torch.device) -> Images:
@@ -58,15 +60,20 @@ def as_images(x: AnyImages, shape: Sequence[int], device: torch.device) -> Image
 
 
 def as_labels(
-    y: AnyLabels, num: int | None = None, num_classes: int | None = None, device: torch.device | None = None
+    y: AnyLabels,
+    num: int | None = None,
+    num_classes: int | None = None,
+    device: torch.device | None = None,
+    unknown: bool = False,
 ) -> Labels:
     """`y` as a batch of labels (B,) on `device`, int64; one label stands for all `num` images.
 
     >>> as_labels(7, num=3)
     tensor([7, 7, 7])
 
-    Raises UserError if `y` is neither one label nor `num` labels, or not in 0..num_classes-1. Values are not checked if
-    both `y` and `device` are on a GPU, because reading them would stall its queue.
+    Raises UserError if `y` is neither one label nor `num` labels, or not in 0..num_classes-1; -1 is also allowed if a
+    label may be `unknown`. Values are not checked if both `y` and `device` are on a GPU, because reading them would
+    stall its queue.
     """
     labels = y if isinstance(y, Tensor) else _integers(y)
     if labels is None or labels.dtype == torch.bool or labels.is_floating_point() or labels.is_complex():
@@ -83,7 +90,7 @@ def as_labels(
     moved = labels.to(device)
     if num_classes is not None and (found := _extremes(labels, moved)):
         low, high = found
-        if low < 0 or high >= num_classes:
+        if low < -unknown or high >= num_classes:
             refuse(f"labels in 0..{num_classes - 1}", "labels", low if low < 0 else high, "Leave that label out.")
     return moved
 

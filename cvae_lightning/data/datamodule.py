@@ -1,25 +1,27 @@
 """The data module that all models share."""
 
 import hashlib
+from collections.abc import Sequence
 
 import torch
 from pytorch_lightning import LightningDataModule
 
-from cvae_lightning.core.errors import check_integer, check_seed, refuse
+from cvae_lightning.core.errors import check_boolean, check_integer, check_seed, refuse
 from cvae_lightning.data.binarize import DYNAMIC, binarized, check_binarize
 from cvae_lightning.data.description import DataDescription
-from cvae_lightning.data.loader import Loader
+from cvae_lightning.data.loader import Loader, check_flip, flipped_axes
 from cvae_lightning.data.sources import Source
 from cvae_lightning.data.splits import Split
 
 EVALUATION_BATCH_SIZE = 1000
-SIDE = 28  # pixels
+MOST_OF_A_GPU = 0.5  # of its free memory, which a split may take
 
 
 class DataModule(LightningDataModule):
     """The train, val and test splits of a source, each as one uint8 tensor on the device that trains.
 
-    Fitting reads train and val, never test. `seed` and the epoch determine the order of the training images.
+    Images that are too many for the memory of a GPU stay where they are, and go to it batch by batch. Fitting reads
+    train and val, never test. `seed` and the epoch determine the order of the training images.
 
     If `binarize` is static-threshold (x >= 0.5) or dynamic (drawn), all splits have black and white pixels only, and so
     do the images that metrics compare with. With dynamic, the training images are drawn anew in each epoch; val, test
@@ -34,6 +36,9 @@ class DataModule(LightningDataModule):
         passes_per_epoch: int = 1,
         binarize: str | None = None,
         max_shift: int = 0,
+        flip: str | None = None,
+        balance: bool = False,
+        image_shape: Sequence[int] = (1, 28, 28),
     ) -> None:
         super().__init__()
         self.source = source
@@ -42,8 +47,13 @@ class DataModule(LightningDataModule):
         self.passes_per_epoch = check_integer("data.passes_per_epoch", passes_per_epoch, 1, "1 is the usual epoch.")
         self.binarize = check_binarize(binarize)
         self.max_shift = check_integer("data.max_shift", max_shift, 0, "0 moves no image; 1 is enough for 28x28.")
-        if max_shift >= SIDE:
-            refuse(f"fewer than {SIDE} pixels", "data.max_shift", max_shift, "1 is enough for 28x28.")
+        side = min(image_shape[1:])
+        if max_shift >= side:
+            refuse(f"fewer than {side} pixels", "data.max_shift", max_shift, "1 is enough for 28x28.")
+        self.flip = check_flip(flip)
+        self.balance = check_boolean(
+            "data.balance", balance, "true draws training images of all classes equally often."
+        )
         self.splits: dict[str, Split] = {}
         self._loader_state = {"epoch": 0}
 
@@ -62,19 +72,29 @@ class DataModule(LightningDataModule):
             return
         splits = (self.source.test_split(),) if stage == "test" else self.source.fit_splits()
         for name, split in zip(wanted, splits, strict=True):
-            self.splits[name] = binarized(split, self.binarize, name).to(self._device())
+            self.splits[name] = self._placed(binarized(split, self.binarize, name))
 
     def train_dataloader(self) -> Loader:
         split, draw_seed = self.splits["train"], None
         if self.binarize == DYNAMIC:
-            split, draw_seed = self.source.fit_splits()[0].to(self._device()), self.seed
-        self._loader = Loader(split, self.batch_size, self.seed, self.passes_per_epoch, draw_seed, self.max_shift)
+            split, draw_seed = self._placed(self.source.fit_splits()[0]), self.seed
+        self._loader = Loader(
+            split,
+            self.batch_size,
+            self.seed,
+            self.passes_per_epoch,
+            draw_seed,
+            self.max_shift,
+            flips=flipped_axes(self.flip),
+            balance=self.balance,
+            device=self._device(),
+        )
         self._loader.load_state_dict(self._loader_state)
         return self._loader
 
     def batches(self, split: str) -> Loader:
         """A loader of the images of train, val or test, each once and in their own order."""
-        return Loader(self.splits[split], EVALUATION_BATCH_SIZE)
+        return Loader(self.splits[split], EVALUATION_BATCH_SIZE, device=self._device())
 
     def val_dataloader(self) -> Loader:
         return self.batches("val")
@@ -93,7 +113,8 @@ class DataModule(LightningDataModule):
         """The name, digests and sizes of the data set, once all three splits have been read."""
         lines = "".join(f"{digest}  {name}\n" for name, digest in sorted(self.source.digests.items()))
         train, val, test = (len(self.splits[name].labels) for name in ("train", "val", "test"))
-        return {
+        condition = self.splits["train"].condition
+        description: DataDescription = {
             "name": self.source.name,
             "sha256": hashlib.sha256(lines.encode()).hexdigest(),
             "files": self.source.digests,
@@ -101,6 +122,16 @@ class DataModule(LightningDataModule):
             "val": val,
             "test": test,
         }
+        if condition is not None:
+            description["condition"] = condition.described()
+        return description
+
+    def _placed(self, split: Split) -> Split:
+        """The split on the device, or where it is if the images would take too much of a GPU's memory."""
+        device = self._device()
+        if device.type == "cuda" and split.images.nbytes > MOST_OF_A_GPU * torch.cuda.mem_get_info(device)[0]:
+            return split
+        return split.to(device)
 
     def _device(self) -> torch.device:
         return torch.device("cpu") if self.trainer is None else self.trainer.strategy.root_device

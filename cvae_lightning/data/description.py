@@ -1,6 +1,6 @@
 """What metrics.json says about the data of a run."""
 
-from typing import TypedDict
+from typing import Any, NotRequired, TypedDict
 
 
 class DataDescription(TypedDict):
@@ -14,3 +14,5 @@ class DataDescription(TypedDict):
     train: int
     val: int
     test: int
+    condition: NotRequired[dict[str, Any]]
+    """The names and units of the labels, as core/conditions.py describes them; missing for classes without names."""

@@ -3,19 +3,29 @@
 import functools
 import json
 from functools import cached_property
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from omegaconf import DictConfig, OmegaConf
 
 from cvae_lightning.core.build import build
+from cvae_lightning.core.conditions import Condition
 from cvae_lightning.data.splits import Split
+
+
+class Facts(NamedTuple):
+    """What a data set says about itself before its images are read, for a configuration that leaves it open."""
+
+    image_shape: tuple[int, int, int]
+    """Channels, height and width."""
+    condition: Condition
 
 
 class Source(Protocol):
     """A data set and its split into train, val and test, 5:1:1.
 
     A source whose files may have to be downloaded also has a method `available`, which returns whether all of them are
-    on this machine.
+    on this machine. A source that finds out the shape and the condition of its images has a method `facts`; it may list
+    files and read their headers, and is called after `prepare`.
     """
 
     name: str
@@ -48,11 +58,25 @@ class ReadOnce:
         """Whether all files are on this machine."""
         return getattr(self.source, "available", lambda: True)()
 
+    @property
+    def has_facts(self) -> bool:
+        """Whether the source finds out the shape and the condition of its images itself."""
+        return hasattr(self.source, "facts")
+
+    def facts(self) -> Facts:
+        """The shape and the condition of the images, for a configuration that does not state them."""
+        return self._facts
+
     def fit_splits(self) -> tuple[Split, Split]:
         return self._fit
 
     def test_split(self) -> Split:
         return self._test
+
+    @cached_property
+    def _facts(self) -> Facts:
+        found: Facts = self.source.facts()  # type: ignore[attr-defined]  # a source of a fixed shape has none
+        return found
 
     @cached_property
     def _fit(self) -> tuple[Split, Split]:

@@ -1,25 +1,34 @@
-"""A split of a data set: a tensor of images and one of labels; and splitting at random."""
+"""A split of a data set: a tensor of images, one of labels, and what these mean; and splitting at random."""
 
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from cvae_lightning.core.shapes import ByteImages, Labels
+from cvae_lightning.core.conditions import Condition
+from cvae_lightning.core.shapes import ByteImages, Conditions, Labels
 
 
 class Split(NamedTuple):
-    """Images (N, C, H, W) as bytes, and their labels (N,)."""
+    """Images (N, C, H, W) as bytes, and their labels: classes (N,), or what `condition` describes."""
 
     images: ByteImages
-    labels: Labels
+    labels: Conditions
+    condition: Condition | None = None
+    """What the labels mean; None for the classes 0, 1, ..."""
+
+    @property
+    def classes(self) -> Labels:
+        """The class of each image, (N,) int64, in the first column of classes; -1 if it is unknown or there is none."""
+        return self.labels if self.condition is None else self.condition.classes(self.labels)
 
     def take(self, index: Tensor) -> "Split":
         """The images and labels at the positions `index`."""
-        return Split(self.images.index_select(0, index), self.labels.index_select(0, index))  # faster than [index]
+        images, labels = (part.index_select(0, index) for part in (self.images, self.labels))  # faster than [index]
+        return self._replace(images=images, labels=labels)
 
     def to(self, device: torch.device) -> "Split":
-        return Split(self.images.to(device), self.labels.to(device))
+        return self._replace(images=self.images.to(device), labels=self.labels.to(device))
 
 
 def split_off(split: Split, fraction: float, seed: int, stratified: bool = False) -> tuple[Split, Split]:
@@ -30,7 +39,7 @@ def split_off(split: Split, fraction: float, seed: int, stratified: bool = False
     generator = torch.Generator().manual_seed(seed)
     groups = [torch.arange(len(split.labels))]
     if stratified:
-        groups = [(split.labels == label).nonzero()[:, 0] for label in split.labels.unique()]
+        groups = [(split.classes == label).nonzero()[:, 0] for label in split.classes.unique()]
     rest, part = [], []
     for group in groups:
         shuffled = group[torch.randperm(len(group), generator=generator)]

@@ -45,7 +45,7 @@ def chosen_images(request: Request, model: VAE, num: int) -> Batch:
     check_boolean("invert", keys.invert, "true is for images that are dark on light.")
     if keys.images is not None:
         return _own_images(request, model)
-    images, labels = split_of(request.run, keys.split, keys.data_dir)
+    images, labels, _ = split_of(request.run, keys.split, keys.data_dir)
     if keys.index is not None:
         chosen = torch.as_tensor(_integers("index", keys.index))
         if chosen.min() < 0 or chosen.max() >= len(labels):

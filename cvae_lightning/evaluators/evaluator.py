@@ -69,7 +69,7 @@ def finite(value: float | Absent) -> float | Absent:
 
 def classes_without_images(labels: Labels, num_classes: int) -> list[int]:
     """The classes 0, ..., num_classes - 1 that do not occur among `labels`."""
-    return (labels.bincount(minlength=num_classes)[:num_classes] == 0).nonzero()[:, 0].tolist()
+    return (labels[labels >= 0].bincount(minlength=num_classes)[:num_classes] == 0).nonzero()[:, 0].tolist()
 
 
 def no_images_of(classes: list[int], where: str) -> Absent:

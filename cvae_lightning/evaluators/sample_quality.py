@@ -61,7 +61,7 @@ class SampleQuality(Evaluator):
         self.num_samples = check_integer("evaluators.judged.num_samples", num_samples, 10, "10000 is usual.")
 
     def evaluate(self, model: Generative, batches: Iterable[Batch], train: Split) -> Measured:
-        judge = judge_for(*train, self.folder)
+        judge = judge_for(train, self.folder)
         split = whole(batches)
         num_samples = min(self.num_samples, len(split.labels), len(train.labels))
         chosen = some(split, num_samples)

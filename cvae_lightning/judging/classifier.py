@@ -9,6 +9,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from cvae_lightning.core.random_streams import random_stream, seed_of
 from cvae_lightning.core.shapes import ByteImages, Features, Images, Labels, Logits
+from cvae_lightning.data.splits import Split
 
 NUM_FEATURES = 96
 EPOCHS = 20
@@ -75,14 +76,13 @@ class Classifier(nn.Module):
 
 
 def fit(
-    images: ByteImages,
-    labels: Labels,
+    train: Split,
     epochs: int = EPOCHS,
     seed: int = 0,
     distortion: float = DISTORTION,
     mirrored: bool = False,
 ) -> Classifier:
-    """Train a classifier of `labels` on `images`, and return it ready for evaluation.
+    """Train a classifier of the classes of `train`, and return it ready for evaluation.
 
     Training images are slightly rotated, sheared, scaled and shifted; `distortion` is the largest deviation of their
     linear map from the identity. If `mirrored`, half of them are mirrored left to right, which suits clothes but not
@@ -92,6 +92,7 @@ def fit(
     weights are rounded to float16, as they are stored. Random numbers come from a stream of `seed`; the caller's stream
     is untouched, and the caller may be in inference mode.
     """
+    images, labels = train.images, train.classes
     with torch.inference_mode(False), torch.enable_grad(), random_stream(seed, seed_of(epochs)):
         classifier = Classifier(images.shape[1], int(labels.max()) + 1)
         classifier = classifier.to(images.device).to(memory_format=torch.channels_last)

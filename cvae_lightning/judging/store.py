@@ -12,7 +12,7 @@ from safetensors.torch import load, save
 from cvae_lightning.core.errors import UserError
 from cvae_lightning.core.files import listed_digests, sha256_of, write_whole
 from cvae_lightning.core.random_streams import random_stream
-from cvae_lightning.core.shapes import ByteImages, Labels
+from cvae_lightning.data.splits import Split
 from cvae_lightning.judging.classifier import EPOCHS, Classifier, fit
 
 log = logging.getLogger(__name__)
@@ -23,23 +23,23 @@ SUMS = "SHA256SUMS"
 _in_use: dict[str, Classifier] = {}
 
 
-def judge_for(images: ByteImages, labels: Labels, folder: Path) -> Classifier:
-    """Return the judge that was fitted to exactly these images and labels, a train split, on their device.
+def judge_for(train: Split, folder: Path) -> Classifier:
+    """Return the judge that was fitted to exactly these images and their classes, a train split, on their device.
 
     The judge comes with the package or is in `folder`. Otherwise it is trained now, and stored in `folder` if that is
     writable. Judges are found by the content of the tensors, so a judge never evaluates images that it was fitted to,
     however the splits are drawn. Raises UserError for a file that differs from the SHA256SUMS beside it.
     """
-    digest = digest_of(images, labels)
+    digest = digest_of(train)
     if digest not in _in_use:
-        _in_use[digest] = find(SHIPPED, digest) or find(folder, digest) or _trained(images, labels, folder, digest)
-    return _in_use[digest].to(images.device)
+        _in_use[digest] = find(SHIPPED, digest) or find(folder, digest) or _trained(train, folder, digest)
+    return _in_use[digest].to(train.images.device)
 
 
-def digest_of(images: ByteImages, labels: Labels) -> str:
-    """The SHA-256 of the bytes of both tensors."""
-    sha256 = hashlib.sha256(images.cpu().contiguous().numpy().data)
-    sha256.update(labels.cpu().contiguous().numpy().data)
+def digest_of(train: Split) -> str:
+    """The SHA-256 of the bytes of the images and of their classes."""
+    sha256 = hashlib.sha256(train.images.cpu().contiguous().numpy().data)
+    sha256.update(train.classes.cpu().contiguous().numpy().data)
     return sha256.hexdigest()
 
 
@@ -63,7 +63,7 @@ def keep(judge: Classifier, folder: Path, name: str, digest: str) -> Path:
     return path
 
 
-def _trained(images: ByteImages, labels: Labels, folder: Path, digest: str) -> Classifier:
+def _trained(train: Split, folder: Path, digest: str) -> Classifier:
     """Train a judge and store it; processes that need the same judge at the same time wait for the first of them."""
     judge = None
     try:
@@ -71,17 +71,17 @@ def _trained(images: ByteImages, labels: Labels, folder: Path, digest: str) -> C
         with FileLock(folder / ".lock"):
             if judge := find(folder, digest):
                 return judge
-            judge = _fitted(images, labels)
+            judge = _fitted(train)
             log.info("The judge was stored as %s.", keep(judge, folder, digest[:16], digest))
     except OSError as error:
         log.warning("The judge cannot be stored in %s (%s): the next process trains it again.", folder, error.strerror)
-    return judge or _fitted(images, labels)
+    return judge or _fitted(train)
 
 
-def _fitted(images: ByteImages, labels: Labels) -> Classifier:
-    log.info("Training a judge on %d images, once for this train split (%d epochs) ...", len(labels), EPOCHS)
+def _fitted(train: Split) -> Classifier:
+    log.info("Training a judge on %d images, once for this train split (%d epochs) ...", len(train.labels), EPOCHS)
     start = time.perf_counter()
-    judge = fit(images, labels)
+    judge = fit(train)
     log.info("... done in %.0f s.", time.perf_counter() - start)
     return judge
 

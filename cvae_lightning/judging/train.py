@@ -33,8 +33,8 @@ def train_judge(config: DictConfig) -> None:
         refuse("at least one training image", "data", source.name, "Choose another data set.")
     log.info("Training a judge of %s on %d images for %d epochs.", source.name, len(train.labels), config.epochs)
     start = time.perf_counter()
-    judge = fit(*train, config.epochs, config.seed, config.distortion, config.mirrored)
-    path = keep(judge, Path(config.out), source.name, digest_of(*train))
+    judge = fit(train, config.epochs, config.seed, config.distortion, config.mirrored)
+    path = keep(judge, Path(config.out), source.name, digest_of(train))
     log.info("Stored as %s after %.0f s.", path, time.perf_counter() - start)
     for name, split in (("val", val), ("test", source.test_split())):
         if not len(split.labels):

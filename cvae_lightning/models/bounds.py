@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from cvae_lightning.core.errors import check_boolean, check_integer, check_not_negative, refuse
-from cvae_lightning.core.shapes import Images, Labels, Latents, PerImage
+from cvae_lightning.core.shapes import Conditions, Images, Latents, PerImage
 from cvae_lightning.models.latents import DiagonalGaussian, FactorisedDistribution
 from cvae_lightning.models.priors import Prior
 from cvae_lightning.models.protocols import LatentVariableModel
@@ -20,7 +20,7 @@ class ELBO(NamedTuple):
     kl: PerImage  # exact; if the prior is a mixture, estimated without bias at the same sample
 
     @classmethod
-    def at_a_draw(cls, model: LatentVariableModel, q: DiagonalGaussian, x: Images, y: Labels) -> "ELBO":
+    def at_a_draw(cls, model: LatentVariableModel, q: DiagonalGaussian, x: Images, y: Conditions) -> "ELBO":
         """The ELBO at one z per image, drawn from its posterior `q`."""
         z = q.rsample()
         return cls(model.likelihood(z, y).log_prob(x), model.prior(y).kl(q, z))
@@ -45,7 +45,7 @@ class Bound(Protocol):
 
     beta: float
 
-    def loss(self, model: LatentVariableModel, x: Images, y: Labels, epoch: int) -> tuple[Tensor, ELBO]:
+    def loss(self, model: LatentVariableModel, x: Images, y: Conditions, epoch: int) -> tuple[Tensor, ELBO]:
         """The loss of a batch in `epoch` (the first is 0), nats per image, and the ELBO at the same draws."""
         ...
 
@@ -70,7 +70,7 @@ class ELBOBound:
             remedy = "Or use prior.num_components=1: the KL to a mixture is not a sum over latents."
             refuse("0 with a prior that is a mixture", "bound.free_bits", self.free_bits, remedy)
 
-    def loss(self, model: LatentVariableModel, x: Images, y: Labels, epoch: int) -> tuple[Tensor, ELBO]:
+    def loss(self, model: LatentVariableModel, x: Images, y: Conditions, epoch: int) -> tuple[Tensor, ELBO]:
         q = model.posterior(x, y)
         elbo = ELBO.at_a_draw(model, q, x, y)
         counted = elbo
@@ -101,7 +101,7 @@ class IWAEBound:
         if beta != 1:
             refuse("1, as importance weights have no KL term", "beta", beta, "Use bound=elbo.")
 
-    def loss(self, model: LatentVariableModel, x: Images, y: Labels, epoch: int) -> tuple[Tensor, ELBO]:
+    def loss(self, model: LatentVariableModel, x: Images, y: Conditions, epoch: int) -> tuple[Tensor, ELBO]:
         q = model.posterior(x, y)
         draws = weighted_draws(model, q, x, y, self.num_samples, self.dreg)
         if self.dreg:
@@ -119,7 +119,7 @@ class WeightedDraws(NamedTuple):
 
 
 def weighted_draws(
-    model: LatentVariableModel, q: DiagonalGaussian, x: Images, y: Labels, num_samples: int, through_z: bool = False
+    model: LatentVariableModel, q: DiagonalGaussian, x: Images, y: Conditions, num_samples: int, through_z: bool = False
 ) -> WeightedDraws:
     """`num_samples` draws from the posterior `q` of each image.
 

@@ -11,9 +11,10 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from cvae_lightning.core.conditions import AnyCondition, Condition
 from cvae_lightning.core.errors import check_integer, check_not_negative, check_seed, refuse
 from cvae_lightning.core.random_streams import random_stream
-from cvae_lightning.core.shapes import AnyImages, AnyLabels, Images, Labels, Latents, as_images, as_labels
+from cvae_lightning.core.shapes import AnyImages, AnyLabels, Conditions, Images, Latents, as_images
 from cvae_lightning.models.latents import DiagonalGaussian
 from cvae_lightning.models.priors import Prior
 from cvae_lightning.models.protocols import LatentVariableModel
@@ -27,7 +28,7 @@ NUM_IMAGES = 2000  # drawn by the model itself, to estimate the KL of each laten
 class Model(LatentVariableModel, Protocol):
     """A latent-variable model that has a sampler."""
 
-    num_classes: int
+    condition: Condition
     prior_net: Prior
 
     @property
@@ -36,20 +37,20 @@ class Model(LatentVariableModel, Protocol):
     @property
     def device(self) -> torch.device: ...
 
-    def sample_latents(self, y: Labels, temperature: float | None = None) -> Latents: ...
+    def sample_latents(self, y: Conditions, temperature: float | None = None) -> Latents: ...
 
 
 class Sample(NamedTuple):
     """Images with their labels, and the latents that they were decoded from."""
 
     images: Images
-    labels: Labels
+    labels: Conditions
     latents: Latents
 
 
 def sample(
     model: Model,
-    labels: AnyLabels | None = None,
+    labels: AnyLabels | AnyCondition | None = None,
     *,
     num: int | None = None,
     temperature: float | None = None,
@@ -57,13 +58,15 @@ def sample(
 ) -> Sample:
     """One image per label: the mean of p(x | z, y) at one z from the sampler.
 
-    A conditional model needs `labels`; with `num`, one label stands for that many images. An unconditional model needs
-    `num`, and refuses labels. `temperature` multiplies the standard deviations of the sampler; None is its own. Raises
-    UserError for any other combination, an unknown label, a negative temperature or an invalid seed.
+    A conditional model needs `labels`, as `Condition.parse` reads them; with `num`, one label stands for that many
+    images. Without labels, a model that was trained with some of them unknown draws `num` images of any kind. An
+    unconditional model needs `num`, and refuses labels. `temperature` multiplies the standard deviations of the
+    sampler; None is its own. Raises UserError for any other combination, an unknown label, a negative temperature or an
+    invalid seed.
     """
     if num is not None:
         num = check_integer("num", num, 1, "It is the number of images.")
-    if not model.num_classes and labels is not None:
+    if not model.condition and labels is not None:
         refuse("no labels, as this model is unconditional", "labels", labels, "Pass num, for example num=3.")
     y = _conditions(model, labels, num)
     if temperature is not None:
@@ -72,7 +75,7 @@ def sample(
     return Sample(decode(model, z, y), y, z)
 
 
-def encode(model: Model, x: AnyImages, labels: AnyLabels | None = None) -> DiagonalGaussian:
+def encode(model: Model, x: AnyImages, labels: AnyLabels | AnyCondition | None = None) -> DiagonalGaussian:
     """q(z | x, y). An unconditional model ignores `labels`.
 
     Raises UserError for images of another shape or outside [0, 1], and for missing or unknown labels.
@@ -80,7 +83,7 @@ def encode(model: Model, x: AnyImages, labels: AnyLabels | None = None) -> Diago
     return _posterior(model, *_images_and_conditions(model, x, labels))
 
 
-def reconstruct(model: Model, x: AnyImages, labels: AnyLabels | None = None, seed: int = 0) -> Images:
+def reconstruct(model: Model, x: AnyImages, labels: AnyLabels | AnyCondition | None = None, seed: int = 0) -> Images:
     """The mean of p(x | z, y) at one draw of z from the posterior of each image. Raises UserError as `encode` does."""
     seed = check_seed("seed", seed)
     images, y = _images_and_conditions(model, x, labels)
@@ -91,18 +94,18 @@ def reconstruct(model: Model, x: AnyImages, labels: AnyLabels | None = None, see
 
 
 @torch.no_grad()
-def sample_latents(model: Model, y: Labels, temperature: float | None = None, seed: int = 0) -> Latents:
+def sample_latents(model: Model, y: Conditions, temperature: float | None = None, seed: int = 0) -> Latents:
     """One z per label from the sampler, all from one random stream."""
     with random_stream(seed):
-        return torch.cat([model.sample_latents(part, temperature) for part in y.split(DRAWS)])
+        return torch.cat([model.sample_latents(part, temperature) for part in torch.split(y, DRAWS)])
 
 
-def decode(model: Model, z: Latents, y: Labels) -> Images:
+def decode(model: Model, z: Latents, y: Conditions) -> Images:
     """The mean of p(x | z, y)."""
     return torch.cat(list(decoded(model, z, y)))
 
 
-def decoded(model: Model, z: Latents, y: Labels) -> Iterator[Images]:
+def decoded(model: Model, z: Latents, y: Conditions) -> Iterator[Images]:
     """The mean of p(x | z, y), batch by batch."""
     for part in _in_batches(z, y):
         with torch.no_grad():
@@ -110,9 +113,9 @@ def decoded(model: Model, z: Latents, y: Labels) -> Iterator[Images]:
         yield image
 
 
-def draws(model: Model, num: int) -> tuple[Labels, Latents]:
-    """`num` draws from the sampler with labels of all classes in turn; the same at each call."""
-    labels = torch.arange(num, device=model.device) % max(model.num_classes, 1)
+def draws(model: Model, num: int) -> tuple[Conditions, Latents]:
+    """`num` draws from the sampler with labels that cover the condition, all classes in turn; the same at each call."""
+    labels = model.condition.spread(num).to(model.device)
     return labels, sample_latents(model, labels)
 
 
@@ -126,31 +129,37 @@ def kl_by_latent(model: Model) -> Tensor:
     """
     labels, z = draws(model, NUM_IMAGES)
     q = model.posterior(model.likelihood(z, labels).mean, labels)
-    moments = model.prior_net.mixtures().by_class(model.num_classes).moments()
-    return DiagonalGaussian(*(values[labels] for values in moments)).kl_by_latent(q).mean(0)
+    moments = model.prior_net.mixtures().by_class(model.condition.num_groups).moments()
+    groups = model.condition.groups(labels)
+    return DiagonalGaussian(*(values[groups] for values in moments)).kl_by_latent(q).mean(0)
 
 
-def _images_and_conditions(model: Model, x: AnyImages, labels: AnyLabels | None) -> tuple[Images, Labels]:
+def _images_and_conditions(
+    model: Model, x: AnyImages, labels: AnyLabels | AnyCondition | None
+) -> tuple[Images, Conditions]:
     images = as_images(x, model.image_shape, model.device)
     return images, _conditions(model, labels, len(images))
 
 
-def _conditions(model: Model, labels: AnyLabels | None, num: int | None) -> Labels:
-    """Labels as the model takes them: (B,) int64 on its device, one per image; all 0 for an unconditional model."""
-    if not model.num_classes:
+def _conditions(model: Model, labels: AnyLabels | AnyCondition | None, num: int | None) -> Conditions:
+    """Labels as the model takes them on its device, one per image; all 0 for an unconditional model."""
+    condition = model.condition
+    if not condition:
         if num is None:
             refuse("the number of images", "num", num, "This model is unconditional: pass for example num=3.")
-        return torch.zeros(num, dtype=torch.long, device=model.device)
+        return condition.unknown(num, model.device)
     if labels is None:
+        if condition.may_be_unknown and num is not None:
+            return condition.parse({}, num, model.device)
         refuse("labels, as this model is conditional", "labels", labels, "Pass for example [2, 7, 9].")
-    y = as_labels(labels, num, model.num_classes, model.device)
+    y = condition.parse(labels, num, model.device)
     if not len(y):
         refuse("at least one label", "labels", "none", "Pass for example [2, 7, 9].")
     return y
 
 
 @torch.no_grad()
-def _posterior(model: Model, x: Images, y: Labels) -> DiagonalGaussian:
+def _posterior(model: Model, x: Images, y: Conditions) -> DiagonalGaussian:
     means, log_vars = zip(*(model.posterior(*part) for part in _in_batches(x, y)), strict=True)
     return DiagonalGaussian(torch.cat(means), torch.cat(log_vars))
 

@@ -78,4 +78,4 @@ class LearnedPrior(nn.Module):
 
 
 PriorFactory: TypeAlias = Callable[[int, int], Prior]
-"""(latent_dim, num_classes) -> a prior; the model passes its sizes."""
+"""(latent_dim, num_classes) -> a prior; the model passes its sizes, and counts an unknown class as one more."""

@@ -3,25 +3,27 @@
 from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
-from cvae_lightning.core.shapes import Images, Labels, Latents
+from cvae_lightning.core.shapes import Conditions, Images, Latents
 from cvae_lightning.models.latents import DiagonalGaussian, LatentDistribution
 from cvae_lightning.models.likelihoods import PixelDistribution
 
 
 class Generative(Protocol):
-    """A model of images. If `num_classes` is 0 it is unconditional: only the number of labels matters to it."""
+    """A model of images. If `num_classes` is 0, it is not conditioned on a class."""
 
-    num_classes: int
     latent_dim: int
+
+    @property
+    def num_classes(self) -> int: ...
 
     @property
     def image_shape(self) -> Sequence[int]: ...
 
-    def reconstruct(self, x: Images, y: Labels) -> Images:
+    def reconstruct(self, x: Images, y: Conditions) -> Images:
         """The reconstruction of each image, in [0, 1]."""
         ...
 
-    def sample(self, y: Labels) -> Images:
+    def sample(self, y: Conditions) -> Images:
         """One new image per label, in [0, 1]."""
         ...
 
@@ -30,8 +32,8 @@ class Generative(Protocol):
 class LatentVariableModel(Protocol):
     """p(x, z | y) = p(z | y) p(x | z, y), and an approximate posterior q(z | x, y)."""
 
-    def prior(self, y: Labels) -> LatentDistribution: ...
+    def prior(self, y: Conditions) -> LatentDistribution: ...
 
-    def posterior(self, x: Images, y: Labels) -> DiagonalGaussian: ...
+    def posterior(self, x: Images, y: Conditions) -> DiagonalGaussian: ...
 
-    def likelihood(self, z: Latents, y: Labels) -> PixelDistribution: ...
+    def likelihood(self, z: Latents, y: Conditions) -> PixelDistribution: ...

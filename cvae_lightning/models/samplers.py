@@ -112,4 +112,4 @@ class MixtureSampler(nn.Module):
 
 
 SamplerFactory: TypeAlias = Callable[[int, int], Sampler]
-"""(latent_dim, num_classes) -> a sampler; the model passes its sizes."""
+"""(latent_dim, num_classes) -> a sampler; the model passes its sizes, and counts an unknown class as one more."""

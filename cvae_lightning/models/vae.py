@@ -1,16 +1,17 @@
 """The unconditional VAE, as a LightningModule; the conditional one changes one method (cvae.py)."""
 
-from collections.abc import Iterable, Sequence
-from typing import Protocol, runtime_checkable
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from pytorch_lightning import LightningModule
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 
+from cvae_lightning.core.conditions import Condition
 from cvae_lightning.core.errors import NonFiniteLoss, check_integer, refuse
 from cvae_lightning.core.random_streams import random_stream
-from cvae_lightning.core.shapes import Batch, Context, Images, Labels, Latents
+from cvae_lightning.core.shapes import Batch, Conditions, Context, Images, Labels, Latents
 from cvae_lightning.models.bounds import ELBO, Bound, ELBOBound
 from cvae_lightning.models.latents import DiagonalGaussian, LatentDistribution
 from cvae_lightning.models.likelihoods import PixelDistribution
@@ -36,16 +37,14 @@ LISTED = "docs/extending.md lists what a part has to be."
 class VAE(LightningModule):
     """p(x, z) = p(z) p(x | z) with a Gaussian posterior, Kingma & Welling 2014; p(z) is N(0, I) unless it is learned.
 
-    All methods take labels `y` as (B,) int64 on the model's device, one per image, and don't check them; this model
-    uses only their number. `inference` takes labels and images in any form, and checks them.
+    All methods take labels `y` on the model's device, one per image, in the form of core/conditions.py, and don't check
+    them; this model uses only their number. `inference` takes labels and images in any form, and checks them.
 
     >>> model = VAE(MLP(), Gaussian(), adam(lr=0.005), latent_dim=20)
     >>> Trainer(max_epochs=10).fit(model, datamodule=DataModule(Digits(), batch_size=64))
     >>> inference.sample(model, num=3).images.shape
     torch.Size([3, 1, 28, 28])
     """
-
-    MIN_CLASSES = 0
 
     def __init__(
         self,
@@ -59,14 +58,15 @@ class VAE(LightningModule):
         schedule: Schedule | None = None,
         sampler: SamplerFactory = PriorSampler,
         prior: PriorFactory = StandardGaussianPrior,
+        condition: Condition | Mapping[str, Any] | None = None,
     ) -> None:
-        """`num_classes` is the width of the context; 0 is a model that ignores labels.
+        """`condition` describes the labels that the model is conditioned on; `num_classes` is short for one class.
 
-        Raises UserError for invalid sizes, and for parts that don't fit together.
+        Without either, the model ignores labels. Raises UserError for invalid sizes, and for parts that don't fit
+        together.
         """
         super().__init__()
-        remedy = "MNIST has 10; model=vae needs no labels."
-        self.num_classes = check_integer("data.num_classes", num_classes, self.MIN_CLASSES, remedy)
+        self.condition = self._condition(condition, num_classes)
         if not isinstance(image_shape, list | tuple) or len(image_shape) != 3:
             refuse("channels, height and width", "data.image_shape", image_shape, "MNIST has [1,28,28].")
         sizes = (check_integer("data.image_shape", size, 1, "MNIST has [1,28,28].") for size in image_shape)
@@ -75,11 +75,11 @@ class VAE(LightningModule):
         self.optimizer = optimizer
         self.schedule = schedule or constant()
         self.bound = bound
-        self.encoder = network.encoder(image_shape, num_classes, 2 * latent_dim)
-        self.decoder = network.decoder(latent_dim, num_classes, image_shape)
+        self.encoder = network.encoder(image_shape, self.condition.width, 2 * latent_dim)
+        self.decoder = network.decoder(latent_dim, self.condition.width, image_shape)
         self.likelihood_head = likelihood
-        self.prior_net = prior(latent_dim, num_classes)
-        self.sampler = sampler(latent_dim, num_classes)
+        self.prior_net = prior(latent_dim, self.condition.num_groups)
+        self.sampler = sampler(latent_dim, self.condition.num_groups)
         if not isinstance(self.prior_net, Prior):
             refuse("a module with mixtures()", "prior", type(self.prior_net).__name__, LISTED)
         if not isinstance(self.sampler, Sampler):
@@ -88,51 +88,72 @@ class VAE(LightningModule):
             check(self.prior_net)
         self.train_means, self.val_means, self.test_means = (MeanELBO(bound.beta) for _ in range(3))
 
-    def context(self, y: Labels) -> Context:
+    @property
+    def num_classes(self) -> int:
+        """The number of classes that the model is conditioned on, alone or beside other labels; 0 if there are none."""
+        return self.condition.num_classes
+
+    def context(self, y: Conditions) -> Context:
         """What both networks see of the labels: here nothing, of width 0."""
         return torch.empty(len(y), 0, device=y.device)
 
-    def prior(self, y: Labels) -> LatentDistribution:
-        """p(z | y)."""
-        return self.prior_net(y)
+    def prior(self, y: Conditions) -> LatentDistribution:
+        """p(z | y), which depends on the class only."""
+        return self.prior_net(self.condition.groups(y))
 
-    def posterior(self, x: Images, y: Labels) -> DiagonalGaussian:
+    def posterior(self, x: Images, y: Conditions) -> DiagonalGaussian:
         """q(z | x, y)."""
         mean, log_var = self.encoder(x, self.context(y)).float().chunk(2, dim=1)
         return DiagonalGaussian(mean, log_var)
 
-    def likelihood(self, z: Latents, y: Labels) -> PixelDistribution:
+    def likelihood(self, z: Latents, y: Conditions) -> PixelDistribution:
         """p(x | z, y)."""
         return self.likelihood_head(self.decoder(z, self.context(y)).float())
 
-    def likelihood_between(self, z: Latents, first: Labels, last: Labels, share: float) -> PixelDistribution:
+    def likelihood_between(self, z: Latents, first: Conditions, last: Conditions, share: float) -> PixelDistribution:
         """p(x | z, y) where the context is `share` of the way from that of the first label to that of the last."""
         start, end = self.context(first), self.context(last)
         return self.likelihood_head(self.decoder(z, torch.lerp(start, end, share)).float())
 
-    def elbo(self, x: Images, y: Labels) -> ELBO:
+    def elbo(self, x: Images, y: Conditions) -> ELBO:
         """The ELBO of each image at one draw of z from its posterior."""
         return ELBO.at_a_draw(self, self.posterior(x, y), x, y)
 
     @torch.no_grad()
-    def reconstruct(self, x: Images, y: Labels) -> Images:
+    def reconstruct(self, x: Images, y: Conditions) -> Images:
         """The mean of p(x | z, y) at one draw of z from the posterior of each image."""
         return self.likelihood(self.posterior(x, y).rsample(), y).mean
 
     @torch.no_grad()
-    def sample(self, y: Labels) -> Images:
+    def sample(self, y: Conditions) -> Images:
         """The mean of p(x | z, y) at one draw of z from the sampler: one image per label."""
         return self.likelihood(self.sample_latents(y), y).mean
 
     @torch.no_grad()
-    def sample_latents(self, y: Labels, temperature: float | None = None) -> Latents:
+    def sample_latents(self, y: Conditions, temperature: float | None = None) -> Latents:
         """One draw of z per label from the sampler; None is the sampler's own temperature."""
-        return self.sampler(y, self.prior(y), temperature)
+        return self.sampler(self.condition.groups(y), self.prior(y), temperature)
 
     @torch.no_grad()
     def fit_sampler(self, batches: Iterable[Batch]) -> None:
-        """Fit the sampler to one draw from the posterior of each training image."""
-        self.sampler.fit((self.posterior(x, y).rsample(), y) for x, y in batches)
+        """Fit the sampler to one draw from the posterior of each training image.
+
+        Where the class may be unknown, each image is encoded without it too, for the density of an unknown class.
+        """
+        self.sampler.fit(self._encoded(batches))
+
+    def _encoded(self, batches: Iterable[Batch]) -> Iterator[tuple[Latents, Labels]]:
+        """Draws from the posteriors, batch by batch, with the groups that they belong to."""
+        for x, y in batches:
+            yield self.posterior(x, y).rsample(), self.condition.groups(y)
+            if self.condition.num_groups > self.condition.num_classes:
+                unknown = self.condition.unknown(len(y), y.device)
+                yield self.posterior(x, unknown).rsample(), self.condition.groups(unknown)
+
+    def _condition(self, condition: Condition | Mapping[str, Any] | None, num_classes: int) -> Condition:
+        """The condition that the constructor's arguments describe: here none."""
+        check_integer("num_classes", num_classes, 0, "0 is a model that ignores labels.")
+        return Condition()
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         loss, elbo = self.bound.loss(self, *batch, epoch=self.current_epoch)

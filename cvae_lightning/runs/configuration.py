@@ -2,7 +2,7 @@
 
 import functools
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from cvae_lightning.core.build import CONF
 from cvae_lightning.core.errors import UserError, refuse
 
 KEY = re.compile(r"\$\{[^${}:\\]*\}")  # ${key}, which only points to another value of the same configuration
-KEPT_IN_FALLBACK = ("binarize", "max_shift")  # of `data`, when a run falls back to another data set
+KEPT_IN_FALLBACK = ("binarize", "max_shift", "flip", "balance")  # of `data`, when a run falls back to another data set
 
 SCHEMA = 2
 """The number of the layout of run directories. It rises when runs of an earlier version can no longer be read."""
@@ -85,20 +85,48 @@ def _of_conf() -> dict[str, Any]:
     return dict(_leaves(OmegaConf.to_container(OmegaConf.load(CONF / "config.yaml"), resolve=False)))
 
 
+def is_described(condition: Any) -> bool:
+    """Whether `data.condition` describes all its columns, and does not leave some to the data set.
+
+    null leaves everything to it, a list of names says which columns are meant, and a mapping may have the mere kind of
+    a column, as in {angle: number}.
+    """
+    return isinstance(condition, Mapping) and not any(isinstance(column, str | None) for column in condition.values())
+
+
+def is_open(config: DictConfig) -> bool:
+    """Whether the configuration leaves the shape or the labels of the images to the data set."""
+    return config.data.get("image_shape") is None or not is_described(config.data.get("condition"))
+
+
 def difference(asked: DictConfig, begun: DictConfig) -> str | None:
     """How the run that was begun differs from the configuration `asked` for, such as "lr=0.005, not lr=0.5".
 
     The shortest key that differs is named; None if there is none. A data set that the run fell back to
-    counts as the one that was asked for.
+    counts as the one that was asked for, and so does what the data set said of its images where nothing else was asked.
     """
     if asked.data.fallback == begun.data.name:
         asked = OmegaConf.merge(asked, {})  # type: ignore[assignment]  # a copy
         asked.data = OmegaConf.merge(begun.data, {key: asked.data.get(key) for key in KEPT_IN_FALLBACK})
+    asked = _closed_like(asked, begun)
     theirs, ours = (dict(_settings(OmegaConf.to_container(config, resolve=True))) for config in (begun, asked))
     for key in sorted(theirs | ours, key=lambda key: key.count(".")):
         if theirs.get(key) != ours.get(key):
             return f"{key}={theirs.get(key)}, not {key}={ours.get(key)}"
     return None
+
+
+def _closed_like(asked: DictConfig, begun: DictConfig) -> DictConfig:
+    """`asked`, with the shape and the labels that the data set of `begun` gave, where it leaves them open."""
+    shape, condition = asked.data.get("image_shape"), asked.data.get("condition")
+    theirs = begun.data.get("condition")
+    closed = OmegaConf.merge(asked, {})
+    if shape is None:
+        closed.data.image_shape = begun.data.get("image_shape")
+    if not is_described(condition) and (condition is None or list(condition) == list(theirs or ())):
+        closed.data.condition = theirs
+    assert isinstance(closed, DictConfig)
+    return closed
 
 
 def _settings(node: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:

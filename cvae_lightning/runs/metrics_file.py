@@ -124,6 +124,7 @@ KINDS: dict[Any, tuple[str, Callable[[object], bool]]] = {
     int: ("an integer", lambda value: isinstance(value, int) and not isinstance(value, bool)),
     float: ("a number", _is_number),
     float | None: ("a number or null", lambda value: value is None or _is_number(value)),
+    Any: ("anything", lambda value: True),
     str: ("text", lambda value: isinstance(value, str)),
     str | None: ("text or null", lambda value: value is None or isinstance(value, str)),
     Setting: ("a number, text or null", lambda value: value is None or isinstance(value, str) or _is_number(value)),
@@ -145,7 +146,10 @@ def _mismatches(key: str, value: object, expected: Any) -> Iterator[tuple[str, o
             yield key, value, "an object"
             return
         types = get_type_hints(expected) if is_typeddict(expected) else dict.fromkeys(value, get_args(expected)[1])
+        optional: frozenset[str] = getattr(expected, "__optional_keys__", frozenset())
         for name, inner in types.items():
+            if name in optional and name not in value:
+                continue
             yield from _mismatches(f"{key}/{name}".lstrip("/"), value.get(name, Missing()), inner)
         return
     kind, is_one = KINDS[expected]

@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 
+from cvae_lightning.core.conditions import Condition
 from cvae_lightning.core.markdown import code, escaped, fenced
 from cvae_lightning.evaluators.sample_quality import SAMPLES_PER_CLASS
 from cvae_lightning.metrics.catalog import BESIDE, CATALOG, Metric, describe
@@ -84,7 +85,7 @@ def model_card(
     metrics: Metrics, config: dict[str, Any], overrides: Sequence[str] = (), pictures: Collection[str] = ()
 ) -> str:
     """Markdown with a hub's metadata, from a run's metrics.json, configuration, and `pictures` in figures/."""
-    num_classes = config["model"].get("num_classes", 0)
+    num_classes = _condition(config["model"]).num_classes
     shown = {name: f"![{title}](figures/{name}.png)" for name, title in PICTURES.items() if name in pictures}
     return CARD.format(
         **{key: metrics["dataset"][key] for key in ("train", "val", "test")},
@@ -112,6 +113,13 @@ def _metadata(metrics: Metrics) -> str:
     model, data = (" ".join(text.split()) for text in (metrics["model"], metrics["dataset"]["name"]))
     tags = {"library_name": "cvae_lightning", "tags": [model, "image-generation"], "datasets": [data]}
     return yaml.safe_dump(tags, sort_keys=False, allow_unicode=True, width=float("inf"))
+
+
+def _condition(model: dict[str, Any]) -> Condition:
+    """What the model is conditioned on; a run of an earlier version states a number of classes instead."""
+    if "condition" in model:
+        return Condition.from_config(model["condition"])
+    return Condition.of_classes(model["num_classes"]) if "num_classes" in model else Condition()
 
 
 def _description(metrics: Metrics, num_classes: int) -> str:

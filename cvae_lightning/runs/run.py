@@ -16,6 +16,7 @@ from cvae_lightning.core.shell import command_line, path_argument
 from cvae_lightning.runs.configuration import (
     KEPT_IN_FALLBACK,
     difference,
+    is_described,
     read_config,
     with_values,
 )
@@ -271,6 +272,15 @@ class Run:
         if data_dir is not None:
             moved.raw_config.data_dir = str(data_dir)
         return moved
+
+    def note_facts(self, image_shape: Sequence[int], condition: dict[str, Any]) -> None:
+        """State in the configuration, in its directory too, what it left to the data set."""
+        data = self.raw_config.data
+        if data.get("image_shape") is None:
+            data.image_shape = list(image_shape)
+        if not is_described(data.get("condition")):
+            data.condition = condition
+        write_whole(self.path / CONFIG, OmegaConf.to_yaml(self.raw_config))
 
     def fall_back(self) -> str:
         """Change the run's data set to the one that `data.fallback` names, in its directory too; return its name."""

@@ -26,6 +26,7 @@ from cvae_lightning.data.sources import source_of
 from cvae_lightning.evaluators.evaluator import Evaluator
 from cvae_lightning.models import mean_elbo
 from cvae_lightning.models.vae import VAE
+from cvae_lightning.runs.configuration import is_open
 from cvae_lightning.runs.run import Run
 from cvae_lightning.runs.sweep import sweep_of
 from cvae_lightning.training.callbacks.checkpoint import LastCheckpoint, last_checkpoint
@@ -64,12 +65,14 @@ class Parts:
 def training_parts(run: Run) -> Parts:
     """The parts of the training that the configuration of `run` describes, with the global random stream seeded.
 
-    Nothing is read or written. Raises UserError for a configuration that cannot be trained.
+    No image is read, and nothing is written but what `describe_data` does. Raises UserError for a configuration that
+    cannot be trained.
     """
     config = run.raw_config
     check_integer("epochs", config.epochs, 1, "The paper uses 10 to 50.")
     check_seed("seed", config.seed)
     _check_fallback(config)
+    describe_data(run)
     check_model_fits(config)
     torch.manual_seed(config.seed)  # from here on, only the weights and the training draw from the global stream
     parts = Parts(
@@ -103,6 +106,23 @@ def evaluation_parts(run: Run, changes: dict[str, Any]) -> Parts:
         evaluators=build_evaluators(config),
         trainer=build_trainer(config, [], logger=False, enable_checkpointing=False, default_root_dir=root),
     )
+
+
+def describe_data(run: Run) -> None:
+    """State in the run's configuration the shape and the labels of the images, if it leaves them to the data set.
+
+    Raises UserError for a data set of a fixed shape, whose configuration has to state it, and DataUnavailable.
+    """
+    config = run.raw_config
+    if not is_open(config):
+        return
+    source = source_of(config)
+    if not source.has_facts:
+        key = "image_shape" if config.data.get("image_shape") is None else "condition"
+        refuse("a value", f"data.{key}", config.data.get(key), f"{source.name} does not find it out itself.")
+    source.prepare()
+    facts = source.facts()
+    run.note_facts(facts.image_shape, facts.condition.described())
 
 
 def available_data(run: Run, data: DataModule) -> DataModule:

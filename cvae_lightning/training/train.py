@@ -80,10 +80,10 @@ def check_data(data: DataModule, model: VAE) -> None:
             f"There are {len(train.labels)} images to train on and {len(val.labels)} to validate with (data); a "
             "training needs at least one of each. A sixth of the training files' images are val: add more images."
         )
-    known = model.num_classes  # 0 for a model that ignores labels
-    if known and (largest := int(max(train.labels.max(), val.labels.max()))) >= known:
-        refuse(f"labels in 0..{known - 1}", "data.num_classes", largest, "Set it to the number of classes.")
-    if missing := classes_without_images(train.labels, known):
+    known = model.num_classes  # 0 for a model that is not conditioned on a class
+    if known and (largest := int(max(train.classes.max(), val.classes.max()))) >= known:
+        refuse(f"labels in 0..{known - 1}", "data.condition", largest, "State the number of classes.")
+    if missing := classes_without_images(train.classes, known):
         log.warning("There is %s: samples of such a class are meaningless.", no_images_of(missing, "train").reason)
 
 

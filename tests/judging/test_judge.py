@@ -99,21 +99,21 @@ def test_shipped_judges_are_small_and_listed(file: Path) -> None:
 
 
 def test_the_judge_of_digits_reads_them(digits: tuple[Split, Split]) -> None:
-    judge, test = find(SHIPPED, digest_of(*digits[0])), Digits().test_split()
+    judge, test = find(SHIPPED, digest_of(digits[0])), Digits().test_split()
     assert judge
     assert (judge.read(test.images)[1] == test.labels).double().mean() > 0.97
 
 
 def test_the_judge_of_mnist_reads_995_of_1000(mnist_dir: Path) -> None:
     source = IdxSource("mnist", "MNIST", str(mnist_dir))
-    judge, test = find(SHIPPED, digest_of(*source.fit_splits()[0])), source.test_split()
+    judge, test = find(SHIPPED, digest_of(source.fit_splits()[0])), source.test_split()
     assert judge
     assert (judge.read(test.images)[1] == test.labels).double().mean() >= 0.995
 
 
 def test_the_judge_of_fashion_mnist_reads_93_of_100(fashion_mnist_dir: Path) -> None:
     source = IdxSource("fashion_mnist", "FashionMNIST", str(fashion_mnist_dir))
-    judge, test = find(SHIPPED, digest_of(*source.fit_splits()[0])), source.test_split()
+    judge, test = find(SHIPPED, digest_of(source.fit_splits()[0])), source.test_split()
     assert judge
     assert (judge.read(test.images)[1] == test.labels).double().mean() >= 0.93
 
@@ -121,10 +121,10 @@ def test_the_judge_of_fashion_mnist_reads_93_of_100(fashion_mnist_dir: Path) -> 
 @pytest.mark.usefixtures("_new_process")
 def test_a_judge_is_trained_once_and_kept_beside_the_data(blobs: IdxSource, tmp_path: Path) -> None:
     train, val = blobs.fit_splits()
-    first = judge_for(*train, tmp_path)
+    first = judge_for(train, tmp_path)
     files = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     judge_files._in_use.clear()
-    again = judge_for(*train, tmp_path)
+    again = judge_for(train, tmp_path)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == files
     assert len(files) == 3, "weights, SHA256SUMS and the lock"
     for mine, other in zip(first.read(val.images), again.read(val.images), strict=True):
@@ -135,10 +135,10 @@ def test_a_judge_is_trained_once_and_kept_beside_the_data(blobs: IdxSource, tmp_
 def test_a_judge_serves_the_split_that_it_was_fitted_to_alone(blobs: IdxSource, idx_dir: Path, tmp_path: Path) -> None:
     """However the splits are drawn, an image of val was never used to train the judge that evaluates val."""
     others = IdxSource("mnist", "MNIST", str(idx_dir), split_seed=1).fit_splits()[0]
-    judge_for(*blobs.fit_splits()[0], tmp_path)
-    assert find(tmp_path, digest_of(*blobs.fit_splits()[0]))
-    assert not find(tmp_path, digest_of(*others))
-    judge_for(*others, tmp_path)
+    judge_for(blobs.fit_splits()[0], tmp_path)
+    assert find(tmp_path, digest_of(blobs.fit_splits()[0]))
+    assert not find(tmp_path, digest_of(others))
+    judge_for(others, tmp_path)
     assert len(listed_digests(tmp_path / SUMS)) == 2
 
 
@@ -148,9 +148,9 @@ def test_a_judge_that_cannot_be_stored_serves_the_process(
 ) -> None:
     (tmp_path / "file").touch()
     train, _ = blobs.fit_splits()
-    judge = judge_for(*train, tmp_path / "file" / "judges")
+    judge = judge_for(train, tmp_path / "file" / "judges")
     assert "cannot be stored" in caplog.text
-    assert judge_for(*train, tmp_path / "file" / "judges") is judge
+    assert judge_for(train, tmp_path / "file" / "judges") is judge
 
 
 def test_a_damaged_judge_is_refused(tmp_path: Path) -> None:
@@ -165,13 +165,13 @@ def test_a_damaged_judge_is_refused(tmp_path: Path) -> None:
 def test_fitting_is_repeatable_and_leaves_the_callers_draws_alone(blobs: IdxSource) -> None:
     train, _ = blobs.fit_splits()
     state = torch.get_rng_state()
-    first = fit(*train, epochs=1)
+    first = fit(train, epochs=1)
     assert torch.equal(torch.get_rng_state(), state)
     with torch.inference_mode():  # as in Trainer.validate
-        again = fit(*train, epochs=1)
+        again = fit(train, epochs=1)
     assert all(torch.equal(a, b) for a, b in zip(first.parameters(), again.parameters(), strict=True))
     for change in ({"seed": 1}, {"distortion": 0.07}, {"mirrored": True}):
-        other = fit(*train, epochs=1, **change)
+        other = fit(train, epochs=1, **change)
         assert not torch.equal(first.head.weight, other.head.weight)
 
 

@@ -38,7 +38,7 @@ def test_ssim_is_scikit_images_on_noise() -> None:
 
 
 def test_ssim_is_scikit_images_on_real_images(mnist_dir: Path) -> None:
-    images, _ = IdxSource("mnist", "MNIST", str(mnist_dir)).test_split()
+    images = IdxSource("mnist", "MNIST", str(mnist_dir)).test_split().images
     x = images[:500].float() / 255
     for other in (blurred(x), x.roll(1, 0), torch.zeros_like(x)):
         expected = reference_ssim(x, other)
@@ -94,7 +94,7 @@ def test_pixel_fid_of_pixels_that_never_change_is_the_distance_of_their_means() 
 def test_pixel_fid_cannot_tell_digits_from_noise(mnist_dir: Path) -> None:
     """Both real digits and shuffled pixels are about 1.2 from the rest, so a Score is never reported alone."""
     source = IdxSource("mnist", "MNIST", str(mnist_dir))
-    real, (images, labels) = source.test_split(), source.fit_splits()[1]
+    real, (images, labels, _) = source.test_split(), source.fit_splits()[1]
     generator = torch.Generator().manual_seed(0)
     order = torch.randperm(len(labels), generator=generator)
     hundreds = torch.cat([order[labels[order] == label][:100] for label in range(10)])
