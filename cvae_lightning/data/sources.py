@@ -52,7 +52,9 @@ class ReadOnce:
         self.source = source
         self.name = source.name
         self.digests = source.digests
-        self.prepare = source.prepare
+
+    def prepare(self) -> None:
+        self.source.prepare()
 
     def available(self) -> bool:
         """Whether all files are on this machine."""
