@@ -121,6 +121,7 @@ class DataModule(LightningDataModule):
             "train": train,
             "val": val,
             "test": test,
+            "image_shape": list(self.splits["train"].images.shape[1:]),
         }
         if condition is not None:
             description["condition"] = condition.described()

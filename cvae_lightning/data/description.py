@@ -14,5 +14,7 @@ class DataDescription(TypedDict):
     train: int
     val: int
     test: int
+    image_shape: NotRequired[list[int]]
+    """Channels, height and width."""
     condition: NotRequired[dict[str, Any]]
     """The names and units of the labels, as core/conditions.py describes them; missing for classes without names."""

@@ -8,7 +8,7 @@ import json
 import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, TypeAlias, TypedDict, cast, get_args, get_origin, get_type_hints, is_typeddict
+from typing import Any, NotRequired, TypeAlias, TypedDict, cast, get_args, get_origin, get_type_hints, is_typeddict
 
 from cvae_lightning.core.errors import refuse
 from cvae_lightning.core.files import read_json, write_whole
@@ -23,7 +23,10 @@ Setting: TypeAlias = float | str | None
 
 
 class Settings(TypedDict):
-    """The settings of a run, under the same keys for every model; choices by the names of their files in conf/."""
+    """The settings of a run, under the same keys for every model; choices by the names of their files in conf/.
+
+    Runs of earlier versions lack the keys that are not required.
+    """
 
     model: str
     network: str
@@ -53,6 +56,9 @@ class Settings(TypedDict):
     averaging: str
     averaging_decay: Setting
     max_shift: int
+    flip: NotRequired[Setting]
+    balance: NotRequired[Setting]
+    label_dropout: NotRequired[Setting]
     precision: Setting
     backward_precision: str
 
@@ -125,6 +131,7 @@ KINDS: dict[Any, tuple[str, Callable[[object], bool]]] = {
     float: ("a number", _is_number),
     float | None: ("a number or null", lambda value: value is None or _is_number(value)),
     Any: ("anything", lambda value: True),
+    list[int]: ("a list", lambda value: isinstance(value, list)),
     str: ("text", lambda value: isinstance(value, str)),
     str | None: ("text or null", lambda value: value is None or isinstance(value, str)),
     Setting: ("a number, text or null", lambda value: value is None or isinstance(value, str) or _is_number(value)),

@@ -17,7 +17,7 @@ from pytorch_lightning import Callback, Trainer
 from pytorch_lightning.loggers import TensorBoardLogger
 from torch.utils.tensorboard.writer import SummaryWriter
 
-from cvae_lightning.core.build import CONF, build, load_group
+from cvae_lightning.core.build import build
 from cvae_lightning.core.capacity import check_memory
 from cvae_lightning.core.errors import DataUnavailable, UserError, check_integer, check_seed, refuse
 from cvae_lightning.core.files import is_inside
@@ -34,6 +34,7 @@ from cvae_lightning.training.callbacks.history import History
 
 log = logging.getLogger(__name__)
 
+EMBEDDED = "digits"  # the data set that needs no files
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
 
 for library in ("pytorch_lightning", "lightning_fabric"):  # which advertise other products and list the devices
@@ -246,11 +247,9 @@ def _without_defaults_from_the_environment() -> Iterator[None]:
 
 
 def _check_fallback(config: DictConfig) -> None:
-    """Raises UserError if the data set to fall back to is not an embedded one."""
-    data = {path.stem: load_group("data", path.stem) for path in sorted((CONF / "data").glob("*.yaml"))}
-    embedded = [name for name, part in data.items() if part.get("fallback", name) is None]  # needs none itself
-    if config.data.fallback not in (None, *embedded):
-        refuse(f"null or {' or '.join(embedded)}", "data.fallback", config.data.fallback, "digits needs no files.")
+    """Raises UserError if the data set to fall back to is not the embedded one."""
+    if config.data.fallback not in (None, EMBEDDED):
+        refuse(f"null or {EMBEDDED}", "data.fallback", config.data.fallback, f"{EMBEDDED} needs no files.")
 
 
 def _trains_on_cpu(config: DictConfig) -> bool:

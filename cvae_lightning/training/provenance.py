@@ -50,6 +50,9 @@ def settings(run: Run, model: VAE) -> Settings:
         "averaging": choice(run, "averaging"),
         "averaging_decay": OmegaConf.select(config, "callbacks.averaging.decay"),
         "max_shift": config.data.get("max_shift", 0),
+        "flip": config.data.get("flip"),
+        "balance": "classes" if config.data.get("balance") else None,
+        "label_dropout": config.model.get("label_dropout"),
         "precision": config.trainer.get("precision", "32-true"),
         "backward_precision": config.backward_precision,
     }

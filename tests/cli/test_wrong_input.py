@@ -67,7 +67,7 @@ TRAINING = {
     "data.binarize": "3 yes [dynamic]",
     "data.max_shift": "-1 28 null a 1.5",
     "data.name": "null 3 ''",
-    "data.condition": "null 3 a [label] {label:0} {label:-1} {label:1.5} {label:a} {label:true} {label:[]} {}",
+    "data.condition": "null 3 a [label] {label:0} {label:-1} {label:1.5} {label:a} {label:true} {label:[]}",
     "data.image_shape": "null 3 [28,28] [1,0,28] [1,28,28,1] [a,b,c] [1,-28,28] [1.5,28,28] ''",
     "data.fallback": "3 cifar [digits]",
     "data.module": "null 3 []",

@@ -58,7 +58,13 @@ class InMemory:
 @functools.cache
 def configured(*overrides: str) -> Any:
     """Every evaluator, for little work."""
-    small = ["epochs=1", "latent_dim=2", "network.hidden=[8]", f"data.num_classes={NUM_CLASSES}", "accelerator=cpu"]
+    small = [
+        "epochs=1",
+        "latent_dim=2",
+        "network.hidden=[8]",
+        f"data.condition={{label:{NUM_CLASSES}}}",
+        "accelerator=cpu",
+    ]
     quick = ["evaluators.judged.num_samples=20", "evaluators.nll.num_samples=3"]
     config = composed("evaluators=full", *small, *quick, *overrides)
     OmegaConf.set_struct(config, False)
