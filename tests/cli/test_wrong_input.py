@@ -47,6 +47,7 @@ TRAINING = {
     "network._target_": "null 3 os.system",
     "network=conv network.channels": NO_COUNT,
     "network=conv network.hidden": "null 0 [3]",
+    **dict.fromkeys((f"network={name} network.levels" for name in ("conv", "residual")), "-1 6 1.5 true [2] a"),
     "network=residual network.blocks": "-1 null 1.5 [1] true",
     "network.channels": "4",
     "likelihood.variance": f"0 {NO_WEIGHT}",

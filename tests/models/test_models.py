@@ -194,12 +194,6 @@ def test_widths_that_are_none_are_refused() -> None:
         Residual(blocks=-1)
 
 
-@pytest.mark.parametrize("network", [Conv, Residual])
-def test_convolutions_refuse_images_that_they_can_not_halve_twice(network: Any) -> None:
-    with pytest.raises(UserError, match=r"image sides divisible by 4 .* got \[1, 30, 30\]"):
-        new(VAE, network(), image_shape=[1, 30, 30])
-
-
 @pytest.mark.parametrize("likelihood", [Bernoulli, ContinuousBernoulli, GaussianLearned, GaussianOptimal])
 def test_any_likelihood_goes_with_any_model(likelihood: Any) -> None:
     model = CVAE(MLP(), likelihood(), adam(lr=0.002), num_classes=10)
