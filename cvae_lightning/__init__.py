@@ -10,6 +10,7 @@ The names below are the public API. Each is imported when it is first used, so t
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from cvae_lightning.core.plugins import trust
     from cvae_lightning.data.datamodule import DataModule
     from cvae_lightning.models.cvae import CVAE
     from cvae_lightning.models.vae import VAE
@@ -24,6 +25,7 @@ else:
         "DataModule": "cvae_lightning.data.datamodule",
         "Run": "cvae_lightning.runs.run",
         "Sweep": "cvae_lightning.runs.sweep",
+        "trust": "cvae_lightning.core.plugins",
     }
 
     def __getattr__(name):  # noqa: ANN001, ANN202 # type checkers read the imports above
@@ -35,4 +37,4 @@ else:
         return sorted([*globals(), *_HOMES])
 
 
-__all__ = ["CVAE", "VAE", "DataModule", "Run", "Sweep"]
+__all__ = ["CVAE", "VAE", "DataModule", "Run", "Sweep", "trust"]

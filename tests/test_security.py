@@ -29,10 +29,11 @@ from omegaconf import OmegaConf
 from cvae_lightning.cli.escape import Escape
 from cvae_lightning.cli.multirun import Multirun, SweepInProgress
 from cvae_lightning.cli.train import resume
-from cvae_lightning.core.build import CONF, PACKAGE, PLUGINS, build, load_group, part_named, trust
+from cvae_lightning.core.build import CONF, PACKAGE, build, load_group, part_named
 from cvae_lightning.core.errors import UserError
 from cvae_lightning.core.files import sha256_of
 from cvae_lightning.core.markdown import code, escaped, fenced
+from cvae_lightning.core.plugins import PLUGINS, trust
 from cvae_lightning.drawing.commands import embed, interpolate, reconstruct, sample, traverse
 from cvae_lightning.exporters.export import export
 from cvae_lightning.reports.report import report
@@ -112,27 +113,40 @@ def my_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         "from subprocess import run\nfrom torch import nn\n\nclass Gelu(nn.GELU): ...\n\ndef gelu(): return nn.GELU\n"
     )
     monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.delenv(PLUGINS, raising=False)
+    monkeypatch.setenv(PLUGINS, "")
     yield
     sys.modules.pop("my_parts", None)
 
 
 @pytest.mark.usefixtures("my_parts")
 def test_a_plug_in_is_what_the_person_names_and_what_it_defines(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(UserError, match=rf"my_parts\.Gelu.*{PLUGINS}=my_parts"):
+    with pytest.raises(
+        UserError, match=r"my_parts\.Gelu.*If you trust that code, add plugins=\[my_parts\] to this command"
+    ):
         part_named("my_parts.Gelu")
     assert "my_parts" not in sys.modules
     monkeypatch.setenv(PLUGINS, "another")
     trust("my_parts")
-    assert os.environ[PLUGINS] == "another,my_parts", "the processes of a sweep inherit it"
+    assert os.environ[PLUGINS] == "another,my_parts", "child processes inherit it"
     assert part_named("my_parts.Gelu").__name__ == "Gelu"
     assert build(OmegaConf.create({"_target_": "my_parts.gelu"})) is torch.nn.GELU
     for imported in ("run", "nn", "__loader__", "missing"):
-        with pytest.raises(UserError, match=f"my_parts.{imported}"):
+        with pytest.raises(UserError, match=f"my_parts.{imported}'.*my_parts is trusted, but does not define it"):
             part_named(f"my_parts.{imported}")
     for elsewhere in ("my_parts.nn.Linear", "my_parts.Gelu.forward", "my_parts_evil.run"):
-        with pytest.raises(UserError, match=elsewhere):
+        with pytest.raises(UserError, match=elsewhere.rpartition(".")[0]):
             part_named(elsewhere)
+
+
+@pytest.mark.usefixtures("my_parts")
+@pytest.mark.parametrize("recorded", [["my_parts"], "my_parts", ["my_parts", "os", 3], {"my_parts": 1}, "${oc.env:X}"])
+def test_what_a_run_records_is_shown_and_never_trusted(recorded: Any) -> None:
+    config = OmegaConf.create({"model": {"_target_": "my_parts.Gelu"}, "plugins": recorded})
+    shown = "It was trained with plugins=[my_parts]: if you" if isinstance(recorded, list) else "If you"
+    with pytest.raises(UserError, match=rf"got 'my_parts\.Gelu'\. {re.escape(shown)} trust that code"):
+        build(config.model)
+    assert "my_parts" not in sys.modules
+    assert not os.environ[PLUGINS]
 
 
 def test_a_preset_is_a_file_of_conf(tmp_path: Path) -> None:
@@ -328,6 +342,25 @@ def targets(canary: Path, folder: Path) -> dict[str, dict[str, Any]]:
         },
         "a name that is interpolated": {"_target_": "${name}.mknod", "path": str(canary)},
     }
+
+
+@pytest.mark.parametrize("command", BUILDING)
+def test_no_command_trusts_what_a_run_records(
+    theirs: Path, canary: Path, command: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not even if the directory, in which the command is given, looks like an installed package that trusts itself."""
+    part = targets(canary, theirs)["a module in the working directory"]
+    package = theirs / "theirs-1.0.dist-info"
+    package.mkdir()
+    (package / "METADATA").write_text("Metadata-Version: 2.1\nName: theirs\nVersion: 1.0\n")
+    (package / "entry_points.txt").write_text("[cvae_lightning.plugins]\ntheirs = theirs\n")
+    monkeypatch.chdir(theirs)
+    for first in ("", str(theirs), str(theirs / "0" / "..")):
+        monkeypatch.syspath_prepend(first)
+    changed_config(theirs, model=part, plugins=["theirs"])
+    with pytest.raises(UserError, match=r"It was trained with plugins=\[theirs\]: if you trust that code, add it"):
+        COMMANDS[command](theirs)
+    assert "theirs" not in sys.modules
 
 
 @pytest.mark.parametrize("command", BUILDING)

@@ -52,6 +52,11 @@ def check_options(words: Sequence[str], config_name: str) -> None:
         raise UserError(f"-m, --cfg and --info exclude each other, got {' '.join(words)!r}. Keep one.")
 
 
+def shows_configuration(words: Sequence[str]) -> bool:
+    """Whether `words`, which `check_options` has accepted, ask for the configuration itself, with --cfg."""
+    return bool(get_args_parser().parse_known_args(words)[0].cfg)
+
+
 def check_added_keys(overrides: Sequence[str], config_name: str) -> None:
     """Raises UserError for a new key, +key=value, that nothing reads. New keys of a part are refused by the part."""
     known = {*map(str, OmegaConf.load(CONF / f"{config_name}.yaml")), *(path.name for path in CONF.iterdir())}

@@ -16,8 +16,8 @@ from hydra.core.plugins import Plugins
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from cvae_lightning.cli import completion
-from cvae_lightning.cli.checks import check_added_keys, check_parts, check_words
+from cvae_lightning.cli import completion, plugins
+from cvae_lightning.cli.checks import check_added_keys, check_parts, check_words, shows_configuration
 from cvae_lightning.cli.commands import task_of
 from cvae_lightning.cli.escape import errors_unwrapped, errors_wrapped
 from cvae_lightning.cli.mistakes import is_mistake, sentence
@@ -26,7 +26,8 @@ from cvae_lightning.cli.rewriting import rewritten
 from cvae_lightning.cli.signals import Interrupted
 from cvae_lightning.core.build import CONF
 from cvae_lightning.core.errors import UserError
-from cvae_lightning.core.shell import command_line
+from cvae_lightning.core.plugins import named, word
+from cvae_lightning.core.shell import program
 
 FULL_ERROR = "HYDRA_FULL_ERROR"
 
@@ -50,20 +51,23 @@ class Invocation:
 
         A mistake becomes one sentence on stderr. Any other error is raised; with HYDRA_FULL_ERROR=1, every error is.
         """
-        try:
-            with self.sweep:
-                return self._answer()
-        except Interrupted as interruption:
-            message, status = f"{interruption}{self.sweep.how_to_continue()}", 128 + interruption.signum
-        except Exception as error:
-            if self.shows_tracebacks or not is_mistake(error):
-                raise
-            message, status = sentence(error, self.config_name), 1
+        with plugins.left_as_it_was():
+            try:
+                with self.sweep:
+                    return self._answer()
+            except Interrupted as interruption:
+                message, status = f"{interruption}{self.sweep.how_to_continue()}", 128 + interruption.signum
+            except Exception as error:
+                if self.shows_tracebacks or not is_mistake(error):
+                    raise
+                message, status = sentence(error, self.config_name), 1
         print(message, file=sys.stderr)
         return status
 
     def _answer(self) -> int:
-        words = rewritten(self.words, self.config_name)
+        modules, words = plugins.split(self.words)
+        plugins.trust(modules)
+        words = rewritten(words, self.config_name)
         if completion.asked(words):
             print(completion.answer(words, self.config_name))
             return 0
@@ -87,28 +91,34 @@ class Invocation:
         """Let Hydra compose the configuration and call the task: once, once for each run of a sweep, or not at all."""
         prefer_our_presets()
         start = hydra.main(version_base="1.3", config_path=str(CONF), config_name=self.config_name)
+        if shows_configuration(words):  # a Job, which notes the plug-ins otherwise, is not called
+            words = [*words, word(named())]
         with errors_unwrapped(), _process_for_hydra(words), suppress(SystemExit):  # --help ends with SystemExit
-            start(Job(self.config_name))()
+            start(Job(self.config_name, tuple(named())))()
 
     def _print_help(self, words: list[str]) -> None:
         """Print the help of the command, which names commands in the form in which this process was started."""
         with redirect_stdout(StringIO()) as text:
             self._start_hydra(words)
         as_started = re.compile(r"python -m cvae_lightning(?:\.(\w+))?")
-        print(as_started.sub(lambda found: command_line(found[1] or "train"), text.getvalue()), end="")
+        print(as_started.sub(lambda found: program(found[1] or "train"), text.getvalue()), end="")
 
 
 @dataclass(frozen=True)
 class Job:
-    """What Hydra calls with each configuration. Launchers pickle it for other processes, so it holds only a name."""
+    """What Hydra calls with each configuration. Launchers pickle it for other processes, so it holds only names."""
 
     config_name: str
+    modules: tuple[str, ...] = ()
+    """The plug-ins that the person named at this command: a worker may not inherit the environment."""
 
     def __call__(self, config: DictConfig) -> Any:
         """Check what was composed, then do the work of the command."""
         hydra_config = HydraConfig.get()
         with nullcontext() if hydra_config.mode == RunMode.MULTIRUN else errors_wrapped():
             check_added_keys(hydra_config.overrides.task, self.config_name)
+            plugins.trust(self.modules)
+            plugins.note(config)
             check_parts(config, self.config_name)
             return task_of(self.config_name)(config)
 

@@ -10,6 +10,8 @@ import hydra
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf
 
+from cvae_lightning.cli.plugins import conf_folders
+from cvae_lightning.core import plugins
 from cvae_lightning.core.build import CONF
 
 
@@ -44,15 +46,19 @@ class Keys:
 
     def _values(self, key: str, begun: str) -> list[str]:
         """The files of a group, or the default of the key; if none of them begins with `begun`, paths on the disk."""
+        if key == plugins.KEY:
+            return _modules(begun)
         missing = OmegaConf.is_missing(self._config, key)
         known = self._files.get(key) or [str("" if missing else OmegaConf.select(self._config, key) or "")]
         return [value for value in known if value and value.startswith(begun)] or _on_disk(begun)
 
 
 def files_of(group: str) -> list[str]:
-    """The names of the files in conf/<group>; a file in a folder of it is called folder/name."""
-    folder = CONF / group
-    return sorted(str(file.relative_to(folder).with_suffix("")) for file in folder.rglob("*.yaml"))
+    """The names of the files in conf/<group>, plug-ins' included; a file in a folder of it is called folder/name."""
+    folders = [folder / group for folder in conf_folders()]
+    return sorted(
+        {str(file.relative_to(folder).with_suffix("")) for folder in folders for file in folder.rglob("*.yaml")}
+    )
 
 
 def choices_of(group: str) -> list[str]:
@@ -67,6 +73,14 @@ def _paths(node: Any, prefix: str = "") -> Iterator[str]:
         return
     for key in (key for key in map(str, node) if not key.startswith("_")):
         yield from _paths(node._get_node(key), f"{prefix}.{key}" if prefix else key)
+
+
+def _modules(begun: str) -> list[str]:
+    """The modules and packages in the working directory, as values of plugins=, with the bracket that was typed."""
+    bracket, name = begun[: begun.startswith("[")], begun.removeprefix("[")
+    packages = (path.parent for path in Path().glob("*/__init__.py"))
+    found = sorted({path.stem for path in (*Path().glob("*.py"), *packages)})
+    return [f"{bracket}{module}" for module in found if module.startswith(name) and plugins.may_be_plugin(module)]
 
 
 def _on_disk(begun: str) -> list[str]:

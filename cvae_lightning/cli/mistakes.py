@@ -25,6 +25,7 @@ from cvae_lightning.cli.foreign_messages import (
 from cvae_lightning.cli.keys import Keys, choices_of, files_of
 from cvae_lightning.core.build import CONF
 from cvae_lightning.core.errors import UserError
+from cvae_lightning.core.plugins import trusted
 
 MISTAKES = (UserError, HydraException, OmegaConfBaseException, yaml.YAMLError, OSError, MemoryError)
 OTHER_NAMES = {"learning_rate": "lr", "max_epochs": "epochs", "dataset": "data", "z_dim": "latent_dim"}
@@ -90,7 +91,10 @@ def _unknown_file(file: str, options: list[str]) -> str:
     folder, slash, _ = choice.rpartition("/")
     inside = [name for name in files if slash and name.startswith(f"{folder}/")]
     shown = inside or (options if parts == 2 else choices_of(group))
-    return f"Expected one of {', '.join(shown)} ({group}), got {choice!r}. Choose one of these."
+    remedy = (
+        "Choose one of these." if trusted() else "Choose one of these, or add plugins=[<module>] if a plug-in has it."
+    )
+    return f"Expected one of {', '.join(shown)} ({group}), got {choice!r}. {remedy}"
 
 
 def _unknown_key(key: str, config_name: str) -> str:

@@ -16,6 +16,8 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf, read_write
 
 from cvae_lightning.cli.escape import Escape, errors_wrapped
+from cvae_lightning.cli.plugins import conf_folders
+from cvae_lightning.core import plugins
 from cvae_lightning.core.build import CONF
 from cvae_lightning.core.errors import UserError
 from cvae_lightning.core.files import refuse_links_out_of, write_whole
@@ -89,6 +91,8 @@ class Multirun(Callback):
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Called before Hydra composes the configurations of the runs."""
         with errors_wrapped():
+            for module in plugins.named():  # a plug-in that is broken is reported once, and not for each run
+                plugins.imported(module)
             _claim(config, "sweep")
             _current.get().begin(config)
 
@@ -161,7 +165,11 @@ def _jobs(config: DictConfig) -> list[list[str]] | None:
 
 def _digest(config: DictConfig) -> str:
     """The SHA-256 of everything that the configurations of the runs are composed from, except the overrides."""
-    files = {str(path.relative_to(CONF)): path.read_text(encoding="utf-8") for path in sorted(CONF.rglob("*.yaml"))}
+    files = [
+        (str(path.relative_to(folder)), path.read_text(encoding="utf-8"))
+        for folder in conf_folders()
+        for path in sorted(folder.rglob("*.yaml"))
+    ]
     task = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
     shared = OmegaConf.to_container(task, resolve=True)
     return hashlib.sha256(json.dumps([files, shared], sort_keys=True).encode()).hexdigest()

@@ -2,9 +2,8 @@
 
 import functools
 import inspect
-import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 import yaml
 from omegaconf import DictConfig, OmegaConf
 
+from cvae_lightning.core import plugins
 from cvae_lightning.core.errors import UserError, refuse
 
 PACKAGE = Path(__file__).parent.parent
@@ -19,18 +19,6 @@ CONF = next(path for path in (PACKAGE / "conf", PACKAGE.parent / "conf") if path
 
 MOVED: dict[str, str] = {}
 """The present `_target_` of each class or function that was moved, by the one in older run directories."""
-
-PLUGINS = "CVAE_LIGHTNING_PLUGINS"
-
-
-def trust(*modules: str) -> None:
-    """Allow configurations to build what these modules or packages define, in this process and its child processes.
-
-    >>> trust("my_parts")
-
-    The environment variable CVAE_LIGHTNING_PLUGINS=my_parts does the same for a command.
-    """
-    os.environ[PLUGINS] = ",".join(dict.fromkeys([*_plugins(), *modules]))
 
 
 def build(config: DictConfig, **arguments: Any) -> Any:
@@ -40,31 +28,40 @@ def build(config: DictConfig, **arguments: Any) -> Any:
     target that `part_named` refuses, so that a configuration from somebody else's run cannot execute code of its own,
     and for arguments that a constructor refuses.
     """
-    return _built(OmegaConf.to_container(config, resolve=True, throw_on_missing=True), **arguments)
+    recorded = plugins.recorded_in(config._get_root())  # type: ignore[arg-type]  # a DictConfig, as every configuration
+    content = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    return _built(content, recorded, **arguments)
 
 
-def part_named(target: Any) -> Callable[..., Any]:
+def part_named(target: Any, recorded: Sequence[str] = ()) -> Callable[..., Any]:
     """The class or function that `_target_: <target>` names.
 
     It is either one that conf/ names, compared by identity, or one that a plug-in defines. Raises UserError for any
-    other target. Only modules that conf/ names and plug-ins are ever imported here; for any other target, no module is
-    imported and no attribute is read.
+    other target; the message says which plug-ins to name, by those that the run has `recorded`, if it has. Only modules
+    that conf/ names and plug-ins are ever imported here; for any other target, no module is imported and no attribute
+    is read.
     """
     module, _, name = MOVED.get(str(target), str(target)).rpartition(".")
-    plugin = next((plugin for plugin in _plugins() if f"{module}.".startswith(f"{plugin}.")), None)
+    plugin = plugins.plugin_of(module)
     part = None
-    if plugin or module in _modules_of_conf():
+    if plugin:
+        part = getattr(plugins.imported(module), name, None)
+    elif module in _modules_of_conf():
         try:
             part = getattr(import_module(module), name, None)
         except ImportError as error:
             raise UserError(f"Expected the module {module} ({target}), got: {error}. Is it on PYTHONPATH?") from error
     if part is None or not (_is_of_conf(part) or (plugin and _is_defined_in(part, plugin))):
-        root = str(target).partition(".")[0]
-        remedy = f"If you wrote it, set {PLUGINS}={root}; if it came with somebody else's files, it may run any code."
-        if root == PACKAGE.name:  # not to be trusted as a whole, because some of it writes and deletes files
-            remedy = "A part of this package is built where a file of conf/ names it."
+        remedy = _remedy(module, plugin, recorded)
         refuse("a class or function that conf/ names or that a plug-in defines", "_target_", target, remedy)
     return part
+
+
+def plugins_to_record(config: DictConfig) -> list[str]:
+    """The plug-ins that were named, and the installed ones that `config` uses: a run says that it needs these."""
+    targets = list(map(str, _targets(OmegaConf.to_container(config, resolve=True))))
+    used = (plugin for plugin in plugins.installed() if any(plugins.is_within(target, plugin) for target in targets))
+    return list(dict.fromkeys([*plugins.named(), *used]))
 
 
 def load_group(group: str, name: str) -> DictConfig:
@@ -83,15 +80,15 @@ def _files_of(group: str) -> dict[str, Path]:
     return {str(file.relative_to(folder).with_suffix("")): file for file in folder.rglob("*.yaml")}
 
 
-def _built(node: Any, **arguments: Any) -> Any:
+def _built(node: Any, recorded: Sequence[str], **arguments: Any) -> Any:
     if isinstance(node, list):
-        return [_built(child) for child in node]
+        return [_built(child, recorded) for child in node]
     if not isinstance(node, dict):
         return node
     if "_target_" not in node:
-        return {key: _built(child) for key, child in node.items()}
-    part = part_named(node["_target_"])
-    own = {key: _built(child) for key, child in node.items() if key not in ("_target_", "_partial_")}
+        return {key: _built(child, recorded) for key, child in node.items()}
+    part = part_named(node["_target_"], recorded)
+    own = {key: _built(child, recorded) for key, child in node.items() if key not in ("_target_", "_partial_")}
     arguments = {**own, **arguments}
     try:
         return functools.partial(part, **arguments) if node.get("_partial_") else part(**arguments)
@@ -101,8 +98,20 @@ def _built(node: Any, **arguments: Any) -> Any:
         ) from error
 
 
-def _plugins() -> list[str]:
-    return [name.strip() for name in os.environ.get(PLUGINS, "").split(",") if name.strip()]
+def _remedy(module: str, plugin: str | None, recorded: Sequence[str]) -> str:
+    """What to do about a target in `module` that is not built."""
+    root = module.partition(".")[0]
+    if root == PACKAGE.name:  # not to be trusted as a whole, because some of it writes and deletes files
+        return "A part of this package is built where a file of conf/ names it."
+    if plugin:
+        return f"{plugin} is trusted, but does not define it: what a plug-in merely imports is not built."
+    if not plugins.may_be_plugin(root):
+        return "If it came with somebody else's files, it may run any code."
+    if any(plugins.is_within(module, name) for name in recorded):
+        named, add = list(recorded), f"It was trained with {plugins.word(recorded)}: if you trust that code, add it"
+    else:
+        named, add = [root], f"If you trust that code, add {plugins.word([root])}"
+    return f"{add} to this command, or call {plugins.call(named)} in Python."
 
 
 def _is_defined_in(part: Any, plugin: str) -> bool:

@@ -9,6 +9,7 @@ import pandas as pd
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from cvae_lightning.core import plugins
 from cvae_lightning.core.build import load_group
 from cvae_lightning.core.errors import refuse
 from cvae_lightning.runs.choices import choice
@@ -108,10 +109,13 @@ def _paper_score(run: Run) -> float | None:
 
 
 def _but_for_the_seed(run: Run) -> str:
-    """The configuration without the seed, as text. Interpolations are kept, since many keys take the seed."""
+    """The configuration without the seed and the plug-ins, as text.
+
+    Interpolations are kept, since many keys take the seed.
+    """
     config = OmegaConf.to_container(run.raw_config, resolve=False)
     assert isinstance(config, dict)
-    return json.dumps({key: value for key, value in config.items() if key != "seed"}, sort_keys=True)
+    return json.dumps({key: value for key, value in config.items() if key not in ("seed", plugins.KEY)}, sort_keys=True)
 
 
 def _configured(run: Run, key: str, otherwise: Any) -> Any:

@@ -8,6 +8,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from cvae_lightning.core import plugins
 from cvae_lightning.core.build import CONF
 from cvae_lightning.core.errors import UserError, refuse
 
@@ -104,6 +105,7 @@ def difference(asked: DictConfig, begun: DictConfig) -> str | None:
 
     The shortest key that differs is named; None if there is none. A data set that the run fell back to
     counts as the one that was asked for, and so does what the data set said of its images where nothing else was asked.
+    Plug-ins are not compared: a command may name one more or less.
     """
     if asked.data.fallback == begun.data.name:
         asked = OmegaConf.merge(asked, {})  # type: ignore[assignment]  # a copy
@@ -111,7 +113,7 @@ def difference(asked: DictConfig, begun: DictConfig) -> str | None:
     asked = _closed_like(asked, begun)
     theirs, ours = (dict(_settings(OmegaConf.to_container(config, resolve=True))) for config in (begun, asked))
     for key in sorted(theirs | ours, key=lambda key: key.count(".")):
-        if theirs.get(key) != ours.get(key):
+        if key != plugins.KEY and theirs.get(key) != ours.get(key):
             return f"{key}={theirs.get(key)}, not {key}={ours.get(key)}"
     return None
 

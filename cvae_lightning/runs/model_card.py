@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 
+from cvae_lightning.core import plugins
 from cvae_lightning.core.conditions import Condition
 from cvae_lightning.core.markdown import code, escaped, fenced
 from cvae_lightning.evaluators.sample_quality import SAMPLES_PER_CLASS
@@ -61,9 +62,9 @@ Trained in {seconds} s on {device} with torch {torch} and pytorch_lightning {pyt
 ## How to load it
 
 ```python
-from cvae_lightning import Run
+from cvae_lightning import Run{imported}
 
-run = Run("path/to/this/folder")
+{trust}run = Run("path/to/this/folder")
 images = run.sample({labels})  # (3, 1, 28, 28) in [0, 1]
 model = run.model()  # checks the weights; no code in the folder is executed
 ```
@@ -71,8 +72,8 @@ model = run.model()  # checks the weights; no code in the folder is executed
 Without the package, the weights by name: `safetensors.torch.load_file("model.safetensors")`. In a shell:
 
 ```
-python -m cvae_lightning.sample run=path/to/this/folder {labels_in_a_shell}
-python -m cvae_lightning.evaluate run=path/to/this/folder
+python -m cvae_lightning.sample run=path/to/this/folder {labels_in_a_shell}{word}
+python -m cvae_lightning.evaluate run=path/to/this/folder{word}
 ```
 
 ## Limitations
@@ -86,6 +87,8 @@ def model_card(
 ) -> str:
     """Markdown with a hub's metadata, from a run's metrics.json, configuration, and `pictures` in figures/."""
     num_classes = _condition(config["model"]).num_classes
+    modules = plugins.recorded_in(config)
+    word = [plugins.word(modules)] if modules else []
     shown = {name: f"![{title}](figures/{name}.png)" for name, title in PICTURES.items() if name in pictures}
     return CARD.format(
         **{key: metrics["dataset"][key] for key in ("train", "val", "test")},
@@ -98,12 +101,15 @@ def model_card(
         samples=shown.pop("samples", ""),
         table="\n".join([*_table(metrics, config), *_absences(metrics)]),
         pictures="\n\n".join(shown.values()),
-        command=fenced(_command(overrides)),
+        command=fenced(_command([*overrides, *word])),
         settings=fenced("\n".join(_settings(metrics)), "yaml"),
         seconds=f"{metrics['time']['fit_seconds']:,.0f}",
         commit=escaped(str(metrics["environment"]["commit"] or "unknown")),
         labels="[2, 7, 9]" if num_classes else "num=3",
         labels_in_a_shell="'labels=[2,7,9]'" if num_classes else "num=3",
+        word="".join(f" {shlex.quote(part)}" for part in word),
+        imported=", trust" if modules else "",
+        trust=f"{plugins.call(modules)}  # parts of the model are defined there\n" if modules else "",
         limits="\n".join(f"* {limit}" for limit in limits(metrics, num_classes)),
     )
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig, OmegaConf
 from safetensors import SafetensorError
 
-from cvae_lightning.core.build import build, load_group
+from cvae_lightning.core import plugins
+from cvae_lightning.core.build import build, load_group, plugins_to_record
 from cvae_lightning.core.errors import UserError, refuse
 from cvae_lightning.core.files import refuse_links_out_of, sha256_of, write_whole
 from cvae_lightning.core.locks import holder
@@ -68,7 +69,9 @@ class Run:
         if (path / "README.md").exists():
             refuse("a folder without README.md", "hydra.run.dir", str(path), "The run writes its own. Name another.")
         (path / ".hydra").mkdir(parents=True, exist_ok=True)
-        contents = {"hydra": hydra, "overrides": OmegaConf.create(list(overrides)), "config": with_values(config)}
+        values = with_values(config)
+        values[plugins.KEY] = plugins_to_record(values)
+        contents = {"hydra": hydra, "overrides": OmegaConf.create(list(overrides)), "config": values}
         for name, content in contents.items():
             if content is not None:
                 write_whole(path / ".hydra" / f"{name}.yaml", OmegaConf.to_yaml(content))
@@ -126,13 +129,14 @@ class Run:
 
     @property
     def family(self) -> dict[str, Any]:
-        """The configuration without its number of epochs.
+        """The configuration without its number of epochs, and without the plug-ins, which are named for each command.
 
         A shorter run of the same family is a prefix of this one. Whatever depends on the total length, such as a
         learning-rate schedule, refers to ${epochs}, so that its configuration differs.
         """
         config = self.config
         del config["epochs"], config["trainer"]["max_epochs"]
+        config.pop(plugins.KEY, None)
         return config
 
     @cached_property

@@ -26,7 +26,7 @@ SENTENCES = {
     ("sample", "seed=1,2"): "Expected one value (seed), got '1,2'. Give one.",
     ("config", "hydra.sweep=3"): "Expected another kind of value (hydra.sweep), got '3'. --cfg job shows the default.",
     ("config", "experiment=table2/gan"): "Expected one of table2/cvae, table2/vae (experiment), got 'table2/gan'. "
-    "Choose one of these.",
+    "Choose one of these, or add plugins=[<module>] if a plug-in has it.",
     ("config", "latent_dim=${x}"): "model.latent_dim has no value: Interpolation key 'x' not found. "
     "--cfg job shows the configuration.",
     ("resume", "lr=0.1"): "A run continues with its own 'lr'. If its data has moved, set data_dir=<folder>.",

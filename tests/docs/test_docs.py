@@ -2,21 +2,30 @@
 
 import ast
 import functools
+import math
 import re
 import shlex
 import sys
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import pytest
-from helpers import composed
-from hydra import compose, initialize_config_dir
+from helpers import composed, execute
+from pytorch_lightning import Trainer
 
+from cvae_lightning import DataModule
 from cvae_lightning.cli.rewriting import with_files
-from cvae_lightning.core.build import CONF, PACKAGE, PLUGINS
-from cvae_lightning.core.errors import UserError
+from cvae_lightning.core.build import PACKAGE
+from cvae_lightning.models import inference
+from cvae_lightning.models.bounds import ELBOBound
+from cvae_lightning.models.likelihoods import Gaussian
+from cvae_lightning.models.optimizers import adam
 from cvae_lightning.runs.run import Run
-from cvae_lightning.training.train import train
+from cvae_lightning.runs.sweep import Sweep
+from cvae_lightning.training.parts import Parts
+from cvae_lightning.training.train import measure
 
 ROOT = PACKAGE.parent
 PAGES = sorted((ROOT / "docs").glob("*.md"))
@@ -113,7 +122,7 @@ def test_formulas_survive_markdown(page: Path) -> None:
 def overrides(page: Path) -> Iterator[str]:
     """key=value of all training commands in blocks of their own, lists taken apart, but for what Hydra expands."""
     code = "\n".join(blocks(page, "", "bash")).replace("\\\n", " ")
-    for arguments in re.findall(r"^python -m cvae_lightning(?: --config-dir=conf)? +(.+?)(?: +#.*)?$", code, re.M):
+    for arguments in re.findall(r"^python -m cvae_lightning +(.+?)(?: +#.*)?$", code, re.M):
         for word in map(with_files, shlex.split(arguments)):
             key, _, values = word.partition("=")
             if values and "(" not in values and not key.startswith(("hydra", "resume")):
@@ -136,43 +145,76 @@ def test_the_code_of_the_pages_runs(page: Path, monkeypatch: pytest.MonkeyPatch,
 
 @pytest.fixture
 def extended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A folder with the files of docs/extending.md, whose module may be imported."""
-    for code in blocks(ROOT / "docs" / "extending.md", "python", "yaml"):
-        name = re.match(r"# (\S+\.(?:py|yaml))\n", code)
-        if name:
-            file = tmp_path / name[1]
+    """A folder with the files of docs/extending.md, as the working directory."""
+    for block in blocks(ROOT / "docs" / "extending.md", "python", "yaml"):
+        for name, content in re.findall(
+            r"^# (\S+\.(?:py|yaml))\n(.*?)(?=^# \S+\.(?:py|yaml)\n|\Z)", block, re.M | re.S
+        ):
+            file = tmp_path / name
             file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_text(code)
-    monkeypatch.syspath_prepend(str(tmp_path))
+            file.write_text(content)
     monkeypatch.chdir(tmp_path)
     yield tmp_path
     sys.modules.pop("my_parts", None)
 
 
-def test_the_parts_of_the_page_are_trained_in_python(extended: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    namespace: dict[str, object] = {}
-    for code in blocks(ROOT / "docs" / "extending.md", "python"):
-        if not re.match(r"# \S+\.py\n", code):
-            exec(compile(code, "docs/extending.md", "exec"), namespace)
-    assert namespace["images"].shape == (3, 1, 28, 28)  # type: ignore[attr-defined]
-    elbo, brightness = map(float, capsys.readouterr().out.split())
-    assert elbo > -2000
-    assert 0.3 < brightness < 3
+def test_the_parts_of_the_page_need_no_configuration_in_python(extended: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(extended))
+    parts = import_module("my_parts")
+    names: dict[str, Any] = {**vars(parts), **{part.__name__: part for part in (DataModule, Gaussian, ELBOBound, adam)}}
+    page = (ROOT / "docs" / "extending.md").read_text()
+    model, data = (eval(code, names) for code in re.findall(r"`((?:ParityVAE|DataModule)\(.+\))`", page))
+    quiet: dict[str, Any] = {
+        "logger": False,
+        "enable_checkpointing": False,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+    }
+    trainer = Trainer(max_epochs=2, accelerator="cpu", **quiet)
+    trainer.fit(model, datamodule=data)
+    results = measure(Parts(model, data, [parts.Brightness()], trainer), data)
+    assert (results.val["elbo"] or -math.inf) > -2000
+    assert 0.3 < (results.val["brightness"] or 0) < 3
+    assert inference.sample(model, [0, 1, 2]).images.shape == (3, 1, 28, 28)
 
 
-def test_the_parts_of_the_page_are_trained_by_their_names_once_they_are_trusted(
-    extended: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    given = set(overrides(ROOT / "docs" / "extending.md")) - {"network.hidden=128"}
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        search = f"hydra.searchpath=[file://{extended / 'conf'}]"
-        config = compose("config", overrides=[*sorted(given), search, "accelerator=cpu", "latent_dim=3"])
-    run = Run.begin(extended / "run", config)
-    with pytest.raises(UserError, match=rf"\(_target_\), got 'my_parts\..*{PLUGINS}=my_parts"):
-        train(run)
-    assert "my_parts" not in sys.modules
-    monkeypatch.setenv(PLUGINS, "my_parts")
-    metrics = train(run)
-    assert (metrics["val"]["brightness"] or 0) > 0
-    assert (metrics["model"], metrics["network"], metrics["likelihood"]) == ("parity_vae", "gelu", "laplace")
-    assert run.sample([0, 1]).shape == (2, 1, 28, 28)
+TRAINED_WITH = "It was trained with plugins=[my_parts]: if you trust that code, add it to this command"
+
+
+def test_the_commands_of_the_page_work_where_they_name_the_plug_in(extended: Path) -> None:
+    commands = re.findall(r"^python -m (\S+) (.+)$", "\n".join(blocks(ROOT / "docs" / "extending.md", "")), re.M)
+    assert len(commands) == 3
+    small = {
+        "train": ["accelerator=cpu", "latent_dim=3", "hydra.run.dir=run", "hydra.sweep.dir=sweep"],
+        "sample": ["num=1"],
+    }
+    for module, text in commands:
+        words = shlex.split(text.replace("<run directory>", "run"))
+        answer = execute(*words, *small[module.partition(".")[2] or "train"], cwd=extended, module=module)
+        assert answer.returncode == 0, answer.stderr
+        unnamed = [word for word in words if not word.startswith("plugins=")]
+        answer = execute(*unnamed, cwd=extended, module=module)
+        assert answer.returncode == 1
+        assert ("add plugins=[<module>]" if "data=stripes" in words else TRAINED_WITH) in answer.stderr
+    run = Run(extended / "run")
+    assert (run.metrics["val"]["brightness"] or 0) > 0
+    assert (run.metrics["model"], run.metrics["network"], run.config["data"]["name"]) == ("parity", "gelu", "stripes")
+    assert [run.config["network"]["hidden"] for run in Sweep(extended / "sweep").runs] == [64, 128]
+
+
+def test_a_file_beside_its_yaml_files_is_a_plug_in_too(extended: Path) -> None:
+    (extended / "my_parts" / "__init__.py").rename(extended / "parts.py")
+    (extended / "my_parts" / "conf").rename(extended / "conf")
+    for file in (extended / "conf").rglob("*.yaml"):
+        file.write_text(file.read_text().replace("my_parts.", "parts."))
+    words = [
+        "data=stripes",
+        "network=gelu",
+        "epochs=1",
+        "accelerator=cpu",
+        "hydra.run.dir=run",
+        "callbacks.figures=null",
+    ]
+    answer = execute("plugins=parts", "--config-dir=conf", *words, cwd=extended)
+    assert answer.returncode == 0, answer.stderr
+    assert Run(extended / "run").metrics["network"] == "gelu"

@@ -15,8 +15,9 @@ from omegaconf import OmegaConf
 from PIL import Image
 from torch import Tensor
 
-from cvae_lightning.core.build import CONF, PLUGINS
+from cvae_lightning.core.build import CONF
 from cvae_lightning.core.errors import UserError
+from cvae_lightning.core.plugins import PLUGINS
 from cvae_lightning.data.image_files import read_images
 from cvae_lightning.drawing.commands import embed, interpolate, reconstruct, sample, traverse
 from cvae_lightning.drawing.maps import map_of

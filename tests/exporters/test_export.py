@@ -18,8 +18,9 @@ from helpers import composed, metrics_of_a_run, randomised, untrained_model
 from omegaconf import OmegaConf
 from torch import Tensor, nn
 
-from cvae_lightning.core.build import PACKAGE, PLUGINS
+from cvae_lightning.core.build import PACKAGE
 from cvae_lightning.core.errors import UserError
+from cvae_lightning.core.plugins import PLUGINS
 from cvae_lightning.exporters import onnx_models
 from cvae_lightning.exporters.explorer import explorer_page
 from cvae_lightning.exporters.export import export
