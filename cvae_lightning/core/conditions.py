@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, TypeAlias
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 
@@ -19,6 +20,7 @@ from cvae_lightning.core.shapes import AnyLabels, Conditions, Context, Labels, a
 
 UNKNOWN = "any"
 """The name of an unknown value, as pictures and pages show it."""
+NEVER_UNKNOWN = "Each image that the model has seen has one: model.label_dropout=0.1 trains a model that needs none."
 GOLDEN = 0.6180339887498949  # multiples of it, modulo 1, fill an interval evenly
 
 Described: TypeAlias = dict[str, dict[str, Any]]
@@ -60,6 +62,10 @@ class Classes:
         """The classes in turn, (num, 1)."""
         return (torch.arange(num) % self.width)[:, None].float()
 
+    def steps(self, num: int) -> torch.Tensor:
+        """All classes, (classes, 1), whatever `num` is."""
+        return torch.arange(self.width)[:, None].float()
+
     def typical(self) -> list[float]:
         """The value that stands for the column where none is given: the first class."""
         return [0.0]
@@ -100,6 +106,10 @@ class Number:
         """Numbers from `low` to `high` that cover the interval evenly, however many are taken: (num, 1)."""
         share = (torch.arange(num, dtype=torch.float64)[:, None] + 0.5) * GOLDEN % 1
         return (self.low + share * (self.high - self.low)).float()
+
+    def steps(self, num: int) -> torch.Tensor:
+        """`num` numbers from `low` to `high` in equal steps, (num, 1)."""
+        return torch.linspace(self.low, self.high, num)[:, None]
 
     def typical(self) -> list[float]:
         """The mean."""
@@ -143,6 +153,10 @@ class Flags:
     def spread(self, num: int) -> torch.Tensor:
         """All combinations in turn, (num, flags)."""
         return (torch.arange(num)[:, None] >> torch.arange(len(self.names)) & 1).float()
+
+    def steps(self, num: int) -> torch.Tensor:
+        """Each flag alone, (flags, flags), whatever `num` is."""
+        return torch.eye(self.width)
 
     def typical(self) -> list[float]:
         """No flag is set."""
@@ -204,6 +218,11 @@ class Condition:
         return sum(column.num_values for column in self.columns)
 
     @property
+    def value_names(self) -> list[str]:
+        """The names of these values: that of the column, or "tags: red" for each of its flags."""
+        return [name for column in self.columns for name in _value_names(column)]
+
+    @property
     def width(self) -> int:
         """The width of the context: that of each column, and one more for each that may be unknown."""
         return sum(column.width + column.optional for column in self.columns)
@@ -246,11 +265,18 @@ class Condition:
                 return F.one_hot(y, column.width).float()
             return F.one_hot(torch.where(y < 0, column.width, y), column.width + 1).float()
         parts: list[torch.Tensor] = []
-        for column, values in zip(self.columns, self._by_column(y), strict=True):
+        for column, values in self.by_column(y):
             parts.append(column.context(values))
             if column.optional:
                 parts.append(values.isnan().any(1, keepdim=True).float())
         return torch.cat(parts, 1)
+
+    def by_column(self, y: Conditions) -> list[tuple[Column, torch.Tensor]]:
+        """Each column with its values (B, values) in `y`, float32; nan is unknown."""
+        if self.is_one_class:
+            return [(column, torch.where(y < 0, torch.nan, y.float())[:, None]) for column in self.columns]
+        values = torch.split(y, [column.num_values for column in self.columns], 1)
+        return list(zip(self.columns, values, strict=True))
 
     def classes(self, y: Conditions) -> Labels:
         """The class of each image in the main column, (B,) int64; -1 where it is unknown, or if there is no class."""
@@ -258,7 +284,7 @@ class Condition:
             return torch.full((len(y),), -1, device=y.device)
         if self.is_one_class:
             return y
-        values = dict(zip(self.columns, self._by_column(y), strict=True))[self.main]
+        values = dict(self.by_column(y))[self.main]
         return values[:, 0].nan_to_num(-1).long()
 
     def groups(self, y: Conditions) -> Labels:
@@ -298,13 +324,7 @@ class Condition:
         if not self.columns:
             return torch.zeros(1, dtype=torch.long)
         leading = self.main or next((column for column in self.columns if isinstance(column, Number)), self.columns[0])
-        match leading:
-            case Classes():
-                values = torch.arange(leading.width)[:, None].float()
-            case Number():
-                values = torch.linspace(leading.low, leading.high, num)[:, None]
-            case Flags():
-                values = torch.eye(leading.width)
+        values = leading.steps(num)
         parts = (
             values if column is leading else torch.tensor(column.typical()).expand(len(values), -1)
             for column in self.columns
@@ -336,8 +356,8 @@ class Condition:
 
     def written(self, y: Conditions) -> list[str]:
         """Each label as a person reads it: the name of its class, or "digit 3, angle 30" for several columns."""
-        by_column = [part.tolist() for part in self._by_column(y)]
-        return [", ".join(map(self._written, self.columns, (part[row] for part in by_column))) for row in range(len(y))]
+        by_column = [(column, values.tolist()) for column, values in self.by_column(y)]
+        return [", ".join(self._written(column, rows[row]) for column, rows in by_column) for row in range(len(y))]
 
     def _written(self, column: Column, values: list[float]) -> str:
         alone = len(self.columns) == 1
@@ -353,6 +373,8 @@ class Condition:
 
     def _numbers(self, given: Any) -> Any:
         """`given` with the names of classes replaced by their numbers, and None by -1."""
+        if isinstance(given, np.ndarray) and given.dtype.kind in "UO":
+            given = given.tolist()
         if isinstance(given, str) or given is None:
             given = [given]
         if not isinstance(given, list | tuple) or all(type(value) is int for value in given):
@@ -364,10 +386,13 @@ class Condition:
         return [self._number(value) for value in given]
 
     def _number(self, value: Any) -> Any:
+        column = self.columns[0]
         if value is None:
+            if not column.optional:
+                refuse("a class", column.name, "none", NEVER_UNKNOWN)
             return -1
         named = isinstance(value, str) or str(value) in self.class_names
-        return int(self.columns[0].read(value)[0]) if named else value
+        return int(column.read(value)[0]) if named else value
 
     def _from_mapping(self, given: Mapping[str, Any], num: int | None, device: torch.device | None) -> Conditions:
         known = [column.name for column in self.columns]
@@ -392,20 +417,13 @@ class Condition:
         if not rows:
             refuse("at least one value", column.name, "none", self._example)
         if any(value is None for value in rows) and not column.optional:
-            remedy = "The model has not learned images without it: model.label_dropout=0.1 trains such a model."
-            refuse("a value", column.name, "none", remedy)
+            refuse("a value", column.name, "none", f"{self._example} {NEVER_UNKNOWN}")
         return [[float("nan")] * column.num_values if value is None else column.read(value) for value in rows]
 
     def _expanded(self, y: torch.Tensor, num: int | None) -> torch.Tensor:
         if y.shape[1] != self.num_values or (num is not None and len(y) not in (1, num)):
             refuse(f"the shape ({num or 'batch'}, {self.num_values})", "condition", tuple(y.shape), self._example)
         return y if num is None else y.expand(num, -1)
-
-    def _by_column(self, y: Conditions) -> tuple[torch.Tensor, ...]:
-        """The values of each column, (B, values) with nan for unknown."""
-        if self.is_one_class:
-            return (torch.where(y < 0, torch.nan, y.float())[:, None],)[: len(self.columns)]
-        return torch.split(y, [column.num_values for column in self.columns], 1)
 
 
 AnyCondition: TypeAlias = Mapping[str, Any]
@@ -435,6 +453,10 @@ def _classes(name: str, names: Any) -> Classes:
     if not isinstance(column, Classes):
         raise UserError(f"Expected a number or a list (data.condition.{name}.classes), got {names!r}.")
     return column
+
+
+def _value_names(column: Column) -> list[str]:
+    return [f"{column.name}: {flag}" for flag in column.names] if isinstance(column, Flags) else [column.name]
 
 
 def _example_of(column: Column) -> str:

@@ -7,6 +7,9 @@ from typing import Any
 
 import torch
 from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
@@ -18,6 +21,7 @@ from cvae_lightning.core.shapes import Images, Labels
 INK, GREY, ACCENT = "#1a1a2e", "#8a8a99", "#d1495b"
 MAX_IN_LEGEND = 30  # a legend of more labels is taller than the figure
 MAX_ROWS = MAX_COLUMNS = 100  # of a table of images
+POINTS: dict[str, Any] = {"s": 5, "alpha": 0.5, "linewidths": 0}
 
 
 def write_png(figure: Figure, path: Path) -> None:
@@ -91,25 +95,55 @@ def curves(lines: Mapping[str, Sequence[float]], x_name: str, y_name: str, title
     return figure
 
 
-def scatter(points: Tensor, labels: Labels, title: str) -> Figure:
-    """A plot of points (batch, 2), coloured by their labels (batch,); each label stands at the median of its points."""
-    figure = Figure(figsize=(6.4, 6), dpi=160, layout="constrained")
-    axes = figure.add_subplot()
+def scatter(points: Tensor, labels: Labels, title: str, names: Sequence[str] = ()) -> Figure:
+    """A plot of points (batch, 2), coloured by their labels (batch,); each label stands at the median of its points.
+
+    `names` are those of the labels 0, 1, ..., which are shown as numbers without them. Unknown labels, -1, are grey.
+    """
+    figure, axes = _map(title)
     num_colours = max(10, 1 + int(labels.max()))
     colours = colormaps["tab10" if num_colours == 10 else "nipy_spectral"].resampled(num_colours)
-    for label in labels.unique().tolist():
+    shown = {label: names[label] if names else str(label) for label in labels.unique().tolist() if label >= 0}
+    for label, name in {-1: "unknown", **shown}.items():
         of_label = points[labels == label].cpu()
-        look: dict[str, Any] = {"s": 5, "alpha": 0.5, "linewidths": 0, "color": colours(label), "label": str(label)}
-        axes.scatter(of_label[:, 0].numpy(), of_label[:, 1].numpy(), **look)
-        x, y = of_label.median(0).values.tolist()
-        outline = [withStroke(linewidth=2.5, foreground="white")]
-        axes.text(
-            x, y, str(label), fontsize=13, weight="bold", color=INK, ha="center", va="center", path_effects=outline
-        )
-    if num_colours <= MAX_IN_LEGEND:
+        look: dict[str, Any] = {**POINTS, "color": colours(label) if label >= 0 else GREY, "label": shortened(name)}
+        if len(of_label):
+            axes.scatter(of_label[:, 0].numpy(), of_label[:, 1].numpy(), **look)
+    size = 13 if max(map(len, shown.values()), default=0) < 4 and len(shown) <= MAX_IN_LEGEND else 8
+    look = {"fontsize": size, "weight": "bold", "color": INK, "ha": "center", "va": "center"}
+    for label, name in shown.items():
+        x, y = points[labels == label].median(0).values.tolist()
+        axes.text(x, y, shortened(name), path_effects=[withStroke(linewidth=2.5, foreground="white")], **look)
+    if num_colours <= MAX_IN_LEGEND and any(shown.values()):
         axes.legend(frameon=False, fontsize=8, markerscale=2.5, loc="center left", bbox_to_anchor=(1, 0.5))
+    return figure
+
+
+def scatter_by_number(points: Tensor, numbers: Tensor, title: str, name: str) -> Figure:
+    """A plot of points (batch, 2), coloured by numbers (batch,), with a colour bar; grey where a number is nan."""
+    figure, axes = _map(title)
+    known = ~numbers.isnan()
+    low, high = (float(end) for end in numbers[known].aminmax()) if known.any() else (0.0, 1.0)
+    scale = ScalarMappable(Normalize(low, high), "viridis")
+    for chosen, colour in ((~known, GREY), (known, scale.to_rgba(numbers[known].cpu().numpy()))):
+        x, y = points[chosen].cpu().numpy().T
+        axes.scatter(x, y, c=colour, **POINTS)
+    bar = figure.colorbar(scale, ax=axes, shrink=0.7, label=shortened(name))
+    bar.ax.tick_params(labelsize=8)
+    return figure
+
+
+def shortened(name: str, most: int = 24) -> str:
+    """A name as a picture has room for it."""
+    return name if len(name) <= most else f"{name[: most - 1]}\N{HORIZONTAL ELLIPSIS}"
+
+
+def _map(title: str) -> tuple[Figure, Axes]:
+    """A plot of points without any."""
+    figure = Figure(figsize=(6.4, 6), dpi=160, layout="constrained")
+    axes = figure.add_subplot()
     axes.set_title(title, fontsize=10, color=INK, loc="left")
     axes.set_aspect("equal", adjustable="datalim")
     axes.tick_params(labelsize=8)
     axes.spines[["top", "right"]].set_visible(False)
-    return figure
+    return figure, axes

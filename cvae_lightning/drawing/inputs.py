@@ -1,62 +1,59 @@
-"""The labels and images that a drawing starts from."""
+"""The images that a drawing starts from."""
 
-import logging
 from typing import Any
 
 import torch
-from omegaconf import ListConfig
+from torch import Tensor
 
 from cvae_lightning.core.errors import check_boolean, refuse
-from cvae_lightning.core.shapes import Batch, as_labels
-from cvae_lightning.data.image_files import read_images
+from cvae_lightning.core.shapes import Batch
+from cvae_lightning.data.image_files import BRIGHT, border, read_images
 from cvae_lightning.data.splits import Split
+from cvae_lightning.drawing.labels import given_labels, has_labels, listed
 from cvae_lightning.drawing.request import Request
+from cvae_lightning.models import inference
 from cvae_lightning.models.vae import VAE
 from cvae_lightning.runs.data_record import warn_of_other_data
 from cvae_lightning.runs.run import Run
 from cvae_lightning.training.parts import local_data
 
-log = logging.getLogger(__name__)
-
-
-def chosen_labels(request: Request, model: VAE) -> list[int]:
-    """The key `labels` as a list: all classes if it is null, none for a model without classes.
-
-    Raises UserError for a label that the model does not know. A model without classes ignores labels, with a warning.
-    """
-    labels = request.keys.labels
-    if not model.num_classes:
-        if labels is not None:
-            log.warning("This model is not conditioned on the label: labels=%s is ignored.", labels)
-        return []
-    if labels is None:
-        return list(range(model.num_classes))
-    return as_labels(_integers("labels", labels), num_classes=model.num_classes).tolist()
+NUM_SAMPLES = 100  # whose borders say whether a model draws light on dark
 
 
 def chosen_images(request: Request, model: VAE, num: int) -> Batch:
     """Images in [0, 1] and their labels, from the user's own files or from a split.
 
-    The key `images` names files, and `labels` then says what they show. Otherwise the images come from `split`: those
-    with the numbers in `index`, or `num` images drawn with the seed, only of the classes in `labels` if it is given.
-    Raises UserError for an invalid value of a key, or if there is no such image.
+    The key `images` names files, and `labels` or `condition` then says what they show. Otherwise the images come from
+    `split`: those with the numbers in `index`, or `num` images drawn with the seed, only of the given labels if there
+    are any. Raises UserError for an invalid value of a key, or if there is no such image.
     """
     keys = request.keys
     check_boolean("invert", keys.invert, "true is for images that are dark on light.")
     if keys.images is not None:
         return _own_images(request, model)
-    images, labels, _ = split_of(request.run, keys.split, keys.data_dir)
+    split = split_of(request.run, keys.split, keys.data_dir)
     if keys.index is not None:
         chosen = torch.as_tensor(_integers("index", keys.index))
-        if chosen.min() < 0 or chosen.max() >= len(labels):
-            refuse(f"numbers in 0..{len(labels) - 1}", "index", keys.index, f"{keys.split} has {len(labels)} images.")
-        return images[chosen] / 255, labels[chosen]
-    order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(request.seed))
-    if keys.labels is not None and model.num_classes:
-        order = order[torch.isin(labels[order], torch.tensor(chosen_labels(request, model)))]
+        if chosen.min() < 0 or chosen.max() >= len(split.labels):
+            what = f"numbers in 0..{len(split.labels) - 1}"
+            refuse(what, "index", keys.index, f"{keys.split} has {len(split.labels)} images.")
+    else:
+        chosen = _drawn(request, split)[:num]
+    images, labels, _ = split.take(chosen)
+    return images / 255, labels
+
+
+def _drawn(request: Request, split: Split) -> Tensor:
+    """The positions of the images of the split that have the given labels, in an order drawn with the seed."""
+    order = torch.randperm(len(split.labels), generator=torch.Generator().manual_seed(request.seed))
+    condition = request.run.data_condition if split.condition is None else split.condition
+    given = given_labels(request, condition)
+    if given is not None:
+        order = order[has_labels(split, given, condition)[order]]
     if not len(order):
-        refuse(f"labels that occur in {keys.split}", "labels", keys.labels, "None of its images has one of these.")
-    return images[order[:num]] / 255, labels[order[:num]]
+        key = "condition" if isinstance(given, dict) else "labels"
+        refuse(f"labels that occur in {request.keys.split}", key, given, "None of its images has one of these.")
+    return order
 
 
 def split_of(run: Run, split: str, data_dir: str | None) -> Split:
@@ -74,24 +71,22 @@ def split_of(run: Run, split: str, data_dir: str | None) -> Split:
 
 def _own_images(request: Request, model: VAE) -> Batch:
     keys = request.keys
-    if not _listed(keys.images):
+    if not listed(keys.images):
         refuse("a file or a list of files", "images", [], "null takes images of the split.")
-    height, width = model.image_shape[1:]
-    x = read_images(_listed(keys.images), (height, width), keys.invert)
-    if not model.num_classes:
-        return x, as_labels(0, len(x))
-    if keys.labels is None:
-        what = "the label that the images show, one for all or one per image"
+    given = given_labels(request, model.condition)
+    y, z = inference.draws(model, NUM_SAMPLES)
+    dark = float(border(inference.decode(model, z, y)).mean()) < BRIGHT
+    x = read_images(listed(keys.images), model.image_shape, keys.invert, light_on_dark=dark)
+    if given is not None:
+        return x, model.condition.parse(given, len(x))
+    if not all(column.optional for column in model.condition.columns):
+        what = "what the images show, one label for all or one per image"
         refuse(what, "labels", None, "This model is conditioned on the label.")
-    return x, as_labels(_integers("labels", keys.labels), len(x), model.num_classes)
+    return x, model.condition.unknown(len(x))
 
 
 def _integers(key: str, value: Any) -> list[int]:
-    given = _listed(value)
+    given = listed(value)
     if not given or not all(type(number) is int and abs(number) < 2**63 for number in given):
         refuse("an integer or a list of integers", key, value, f"For example {key}=[2,7,9].")
     return given
-
-
-def _listed(value: Any) -> list[Any]:
-    return list(value) if isinstance(value, ListConfig) else [value]

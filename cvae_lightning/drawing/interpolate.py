@@ -7,8 +7,9 @@ import torch
 
 from cvae_lightning.core.errors import UserError, check_integer, refuse
 from cvae_lightning.core.pictures import series_table
-from cvae_lightning.core.shapes import Labels, Latents
-from cvae_lightning.drawing.inputs import chosen_images, chosen_labels
+from cvae_lightning.core.shapes import Conditions, Latents
+from cvae_lightning.drawing.inputs import chosen_images
+from cvae_lightning.drawing.labels import chosen_labels, label_arrays, plain
 from cvae_lightning.drawing.paths import spherical
 from cvae_lightning.drawing.picture import Picture
 from cvae_lightning.drawing.request import Request
@@ -17,16 +18,16 @@ from cvae_lightning.models.vae import VAE
 
 
 def pictures(request: Request) -> Iterator[Picture]:
-    """One picture with a row per pair, and the arrays images (pair, step, 1, height, width), labels, latents.
+    """One picture with a row per pair, and arrays: images (pair, step, channels, height, width), labels, latents.
 
-    The latents go along an arc from the first of a pair to the last in `steps` steps, while the conditioning changes
-    from one label to the other.
+    The labels are those of `label_arrays`. The latents go along an arc from the first of a pair to the last in `steps`
+    steps, while the conditioning changes from one label to the other; that of a number takes the numbers between.
     """
     steps = check_integer("steps", request.keys.steps, 2, "12 is the default.")
     num = check_integer("num", request.keys.num, 1, "8 is the default.")
     model = request.run.model()
     z, y = _ends(request, model, num)
-    (first, last), (start, end) = z.unflatten(0, (2, -1)), y.unflatten(0, (2, -1))
+    (first, last), (start, end) = z.chunk(2), y.chunk(2)
     size = 4 * len(first) * steps * prod(model.image_shape)
     request.check_capacity(f"steps={steps}", size, 2 * size)
 
@@ -39,13 +40,14 @@ def pictures(request: Request) -> Iterator[Picture]:
     images = torch.stack(columns, 1)
 
     pairs = torch.stack([start, end], 1)
-    names = [f"{a} to {b}" if a != b else str(a) for a, b in pairs.tolist()] if model.num_classes else [""] * len(pairs)
+    ends = zip(*map(model.condition.written, (start, end)), strict=True)
+    names = [f"{a} to {b}" if a != b else a for a, b in ends]
     figure = series_table(images, names, "Interpolation along the arc between two latents")
-    labels = {"labels": pairs} if model.num_classes else {}
+    labels = label_arrays(model.condition, pairs)
     yield Picture("interpolations", figure, {"images": images, **labels, "latents": latents})
 
 
-def _ends(request: Request, model: VAE, num: int) -> tuple[Latents, Labels]:
+def _ends(request: Request, model: VAE, num: int) -> tuple[Latents, Conditions]:
     """Latents and labels of `num` pairs, (2 * num, ...): the first of each pair, then the last of each.
 
     They come from the sampler or are the posterior means of images, as the key `between` says.
@@ -54,11 +56,12 @@ def _ends(request: Request, model: VAE, num: int) -> tuple[Latents, Labels]:
     if keys.between == "samples":
         size = 4 * num * prod(model.image_shape)  # bytes of one image per pair, which has at least two
         request.check_capacity(f"num={num}", 2 * size, 4 * size)
-        labels = chosen_labels(request, model) or [0]
-        if keys.labels is not None and len(labels) > num + 1:
-            refuse(f"at most {num + 1} labels for num={num}", "labels", labels, "Leave some out, or raise num.")
-        in_turn = [labels[(pair + end) % len(labels)] for end in (0, 1) for pair in range(num)]
-        y = torch.tensor(in_turn)
+        labels = chosen_labels(request, model.condition)
+        asked = "labels" if keys.condition is None else "condition"
+        if keys[asked] is not None and len(labels) > num + 1:
+            got = plain(keys[asked])
+            refuse(f"at most {num + 1} labels for num={num}", asked, got, "Leave some out, or raise num.")
+        y = labels[[(pair + end) % len(labels) for end in (0, 1) for pair in range(num)]]
         return inference.sample_latents(model, y, seed=request.seed), y
     if keys.between != "images":
         refuse("images or samples", "between", keys.between, "images is the default.")

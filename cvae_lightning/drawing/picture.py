@@ -3,8 +3,9 @@
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
+import numpy as np
 import numpy.typing as npt
 from matplotlib.figure import Figure
 from torch import Tensor
@@ -15,13 +16,16 @@ from cvae_lightning.core.pictures import write_png
 
 log = logging.getLogger(__name__)
 
+Arrays: TypeAlias = Mapping[str, Tensor | npt.NDArray[np.str_] | Parts]
+"""The arrays of a picture by their names."""
+
 
 class Picture(NamedTuple):
     """A figure and the arrays behind it, which hold all images even if the figure has room only for the first."""
 
     name: str
     figure: Figure
-    arrays: Mapping[str, Tensor | Parts]
+    arrays: Arrays
 
     def write(self, folder: Path, formats: Sequence[str]) -> None:
         """Write <name>.png and <name>.npz, or the one that `formats` has, and log their paths.
@@ -42,5 +46,5 @@ class Picture(NamedTuple):
             raise UserError(f"Expected a folder to write to (out), got {got}. Name another.") from error
 
 
-def _in_numpy(array: Tensor | Parts) -> npt.NDArray[Any] | Parts:
+def _in_numpy(array: Tensor | npt.NDArray[Any] | Parts) -> npt.NDArray[Any] | Parts:
     return array.numpy() if isinstance(array, Tensor) else array

@@ -9,10 +9,10 @@ from typing import Any
 import yaml
 
 from cvae_lightning.core import plugins
-from cvae_lightning.core.conditions import Condition
 from cvae_lightning.core.markdown import code, escaped, fenced
 from cvae_lightning.evaluators.sample_quality import SAMPLES_PER_CLASS
 from cvae_lightning.metrics.catalog import BESIDE, CATALOG, Metric, describe
+from cvae_lightning.runs.conditions import condition_of_model
 from cvae_lightning.runs.metrics_file import Metrics
 from cvae_lightning.runs.summary import absences, cell, title_of
 
@@ -86,7 +86,7 @@ def model_card(
     metrics: Metrics, config: dict[str, Any], overrides: Sequence[str] = (), pictures: Collection[str] = ()
 ) -> str:
     """Markdown with a hub's metadata, from a run's metrics.json, configuration, and `pictures` in figures/."""
-    num_classes = _condition(config["model"]).num_classes
+    num_classes = condition_of_model(config["model"]).num_classes
     modules = plugins.recorded_in(config)
     word = [plugins.word(modules)] if modules else []
     shown = {name: f"![{title}](figures/{name}.png)" for name, title in PICTURES.items() if name in pictures}
@@ -119,13 +119,6 @@ def _metadata(metrics: Metrics) -> str:
     model, data = (" ".join(text.split()) for text in (metrics["model"], metrics["dataset"]["name"]))
     tags = {"library_name": "cvae_lightning", "tags": [model, "image-generation"], "datasets": [data]}
     return yaml.safe_dump(tags, sort_keys=False, allow_unicode=True, width=float("inf"))
-
-
-def _condition(model: dict[str, Any]) -> Condition:
-    """What the model is conditioned on; a run of an earlier version states a number of classes instead."""
-    if "condition" in model:
-        return Condition.from_config(model["condition"])
-    return Condition.of_classes(model["num_classes"]) if "num_classes" in model else Condition()
 
 
 def _description(metrics: Metrics, num_classes: int) -> str:

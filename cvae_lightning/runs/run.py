@@ -26,6 +26,7 @@ from cvae_lightning.runs.metrics_file import Metrics, StoredMetrics, read_metric
 if TYPE_CHECKING:  # a run directory is read without waiting for torch
     from torch import Tensor
 
+    from cvae_lightning.core.conditions import AnyCondition, Condition
     from cvae_lightning.core.shapes import AnyImages, AnyLabels, Images, Latents
     from cvae_lightning.models.vae import VAE
 
@@ -171,6 +172,26 @@ class Run:
         """The value of the val metric that the configuration names; None if it does not exist for this run."""
         return self.metrics["val"].get(str(self.raw_config.objective).removeprefix("val/"))
 
+    @property
+    def condition(self) -> "Condition":
+        """What the model is conditioned on: columns of classes, numbers and flags, by their names.
+
+        It is empty, and false, for an unconditional model.
+
+        >>> Run("path/to/a/cvae").condition.class_names
+        ('cat', 'dog')
+        """
+        from cvae_lightning.runs.conditions import condition_of_model
+
+        return condition_of_model(self.config["model"])
+
+    @property
+    def data_condition(self) -> "Condition":
+        """What the images of the data set are labelled with, even if the model is unconditional; empty if nothing."""
+        from cvae_lightning.runs.conditions import condition_of_data
+
+        return condition_of_data(self.config["data"])
+
     @cached_property
     def _model(self) -> "VAE":
         return self.model()
@@ -208,7 +229,7 @@ class Run:
 
     def sample(
         self,
-        labels: "AnyLabels | None" = None,
+        labels: "AnyLabels | AnyCondition | None" = None,
         *,
         num: int | None = None,
         temperature: float | None = None,
@@ -216,30 +237,41 @@ class Run:
     ) -> "Images":
         """New images from the run's sampler: (B, C, H, W), float32 in [0, 1], on the CPU.
 
-        >>> Run("path/to/a/cvae").sample([2, 7, 9])  # one image per label
-        >>> Run("path/to/a/cvae").sample(7, num=20)  # twenty sevens
+        >>> Run("path/to/a/cvae").sample([2, 7, 9])  # one image per class
+        >>> Run("path/to/a/cvae").sample(["cat", "dog"])  # classes by their names
+        >>> Run("path/to/a/cvae").sample("cat", num=20)  # twenty cats
+        >>> Run("path/to/a/cvae").sample({"digit": 3, "angle": 30}, num=8)  # a value for each column
+        >>> Run("path/to/a/cvae").sample({"digit": 3, "angle": [0, 30, 60]})  # one image per angle
         >>> Run("path/to/a/vae").sample(num=3)  # an unconditional model has no labels
 
-        `labels` are integers: one, a list, or a tensor or array of 0 or 1 dimensions. The images are the same for the
-        same `seed`. A `temperature` below 1 makes them more typical and less diverse; None is the sampler's own. Raises
-        UserError for anything else.
+        `labels` are classes, by number or by name: one, a list, or a tensor or array of 0 or 1 dimensions. For a
+        condition of several columns, of numbers or of flags, they are a mapping from columns to values or lists of
+        values, or a tensor (B, values) as `condition` reads it. `num` images are drawn of a single label. None is an
+        unknown label, for a model that was trained with some labels unknown; such a model needs no labels at all. The
+        images are the same for the same `seed`. A `temperature` below 1 makes them more typical and less diverse; None
+        is the sampler's own. Raises UserError for anything else.
         """
         from cvae_lightning.models import inference
 
         return inference.sample(self._model, labels, num=num, temperature=temperature, seed=seed).images
 
-    def reconstruct(self, images: "AnyImages", labels: "AnyLabels | None" = None, seed: int = 0) -> "Images":
+    def reconstruct(
+        self, images: "AnyImages", labels: "AnyLabels | AnyCondition | None" = None, seed: int = 0
+    ) -> "Images":
         """Reconstructions of `images`, at one draw of z each: (B, C, H, W), float32 in [0, 1], on the CPU.
 
         `images` are a tensor or an array (B, C, H, W), or one image (C, H, W): floats of any precision in [0, 1],
         bytes, which are divided by 255, or booleans. `labels` are as in `sample`, one for all images or one for each;
-        an unconditional model ignores them. Raises UserError for anything else.
+        an unconditional model ignores them, and they may be missing where `sample` needs none. Raises UserError for
+        anything else.
+
+        >>> Run("path/to/a/cvae").reconstruct(images, ["cat", "dog", "dog"])
         """
         from cvae_lightning.models import inference
 
         return inference.reconstruct(self._model, images, labels, seed)
 
-    def encode(self, images: "AnyImages", labels: "AnyLabels | None" = None) -> "Latents":
+    def encode(self, images: "AnyImages", labels: "AnyLabels | AnyCondition | None" = None) -> "Latents":
         """The means of q(z | x, y): (B, latent_dim), float32, on the CPU.
 
         `images` and `labels` are as in `reconstruct`.

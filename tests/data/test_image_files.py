@@ -19,6 +19,7 @@ from cvae_lightning.data import image_files
 from cvae_lightning.data.image_files import read_images
 
 SIZE = (28, 28)
+SHAPE = (1, 28, 28)
 GREY = np.pad(np.arange(1, 145, dtype="u1").reshape(12, 12) + 100, 8)  # no symmetry shows it as it is
 GREYS = np.stack([GREY, GREY.T, GREY // 2])
 X = torch.from_numpy(GREYS)[:, None] / 255
@@ -106,7 +107,7 @@ IMAGES: dict[str, tuple[bytes, torch.Tensor]] = {
 def test_a_file_is_read_as_what_it_holds_whatever_its_name(tmp_path: Path, name: str, file_name: str) -> None:
     content, expected = IMAGES[name]
     (tmp_path / file_name).write_bytes(content)
-    images = read_images([tmp_path / file_name], SIZE)
+    images = read_images([tmp_path / file_name], SHAPE)
     torch.testing.assert_close(images, expected, atol=0 if "photo" not in name else 0.02, rtol=0)
 
 
@@ -151,29 +152,29 @@ def test_a_file_of_anything_else_is_named_with_the_reason(tmp_path: Path, name: 
     content, reason = NO_IMAGES[name]
     (tmp_path / file_name).write_bytes(content)
     with pytest.raises(UserError, match=rf"^Expected .*{tmp_path / file_name}") as caught:
-        read_images([tmp_path / file_name], SIZE)
+        read_images([tmp_path / file_name], SHAPE)
     assert caught.match(reason)
     assert "\n" not in str(caught.value)
 
 
 def test_a_folder_is_no_image(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="Expected an image file"):
-        read_images([tmp_path], SIZE)
+        read_images([tmp_path], SHAPE)
 
 
 def test_a_large_picture_is_read_and_a_bomb_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     large = tmp_path / "large.png"
     Image.new("1", (5000, 5000)).save(large)
-    assert read_images([large], SIZE).shape == (1, 1, 28, 28)
+    assert read_images([large], SHAPE).shape == (1, 1, 28, 28)
     bomb = tmp_path / "bomb.png"
     for side in (10_000, 20_000):
         Image.new("1", (side, side)).save(bomb)
         with pytest.raises(UserError, match=rf"Expected .*bomb\.png': .*{side**2} pixels"):
-            read_images([bomb], SIZE)
+            read_images([bomb], SHAPE)
     bomb.write_bytes(picture(*GREYS, kind="GIF"))
     monkeypatch.setattr(image_files, "MOST_PIXELS", 2 * 28 * 28)
     with pytest.raises(UserError, match=r"bomb\.png': it has 2,352 pixels; shrink it below 1,568\."):
-        read_images([bomb], SIZE)
+        read_images([bomb], SHAPE)
 
 
 @settings(deadline=None, max_examples=300)
@@ -187,10 +188,10 @@ def test_a_large_picture_is_read_and_a_bomb_is_refused(tmp_path: Path, monkeypat
 def test_an_array_of_any_shape_keeps_its_pixels_or_is_refused(array: Any) -> None:
     """An image of 2x3 pixels is never cut, nor mixed with another: pixels stay in their order."""
     try:
-        images = image_files._levels(image_files._in_batch(array, (2, 3)))
+        images = image_files._in_batch(image_files._levels(array), (1, 2, 3))
     except ValueError:
         return
-    assert images.ndim == 3
+    assert images.ndim == 4
     np.testing.assert_array_equal(images.ravel(), array.ravel() / (255 if array.dtype.kind in "iu" else 1))
     if array.ndim <= 2:
-        assert images.shape[1:] == (2, 3)
+        assert images.shape[1:] == (1, 2, 3)

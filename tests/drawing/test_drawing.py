@@ -54,7 +54,10 @@ def call(runs: dict[str, Run], tmp_path: Path) -> Call:
         DRAWINGS[command](composed(f"run={runs[run].path}", f"out={tmp_path}", *overrides, config_name=command))
         files = sorted(tmp_path.glob("*.npz"), key=lambda path: path.stat().st_mtime_ns)
         with np.load(files[-1], allow_pickle=False) as archive:
-            return {name: torch.from_numpy(archive[name]) for name in archive.files}
+            arrays = {name: archive[name] for name in archive.files}
+            return {
+                name: array if array.dtype.kind == "U" else torch.from_numpy(array) for name, array in arrays.items()
+            }
 
     return called
 
@@ -118,9 +121,16 @@ def test_the_format_says_what_is_written_into_the_run(runs: dict[str, Run], kind
 
 REFUSED = {
     "sample labels=11": r"Expected labels in 0\.\.9 \(labels\), got 11\. Leave that label out\.",
-    "sample labels=two": r"Expected an integer or a list of integers \(labels\), got 'two'\. For example",
-    "sample labels=[]": r"Expected an integer or a list of integers \(labels\), got \[\]\. For example",
-    "sample labels=[1.5]": r"Expected an integer or a list of integers \(labels\), got \[1\.5\]\. For example",
+    "sample labels=two": r"Expected one of 0, 1, 2, .*, 9 \(label\), got 'two'\. Leave it out, or name another\.",
+    "sample labels=[]": r"Expected an integer, a list .* of integers \(labels\), got \[\]\. Pass for example",
+    "sample labels=[1.5]": r"Expected an integer, a list .* of integers \(labels\), got \[1\.5\]\. Pass for example",
+    "sample labels=[null]": r"Expected a class \(label\), got 'none'\. Each image .* model\.label_dropout=0\.1 trains",
+    "sample labels=3 condition={label:3}": r"Expected labels or condition, got both\. Leave labels out",
+    "sample condition=3": r"Expected values of columns, .* \(condition\), got 3\. .*'condition=\{label: \.\.\.\}'",
+    "sample condition={angle:3}": r"Expected the columns label \(condition\), got 'angle'\.",
+    "sample condition={label:[]}": r"Expected at least one value \(label\), got 'none'\.",
+    "traverse over=angle": r"Expected one of label \(over\), got 'angle'\.",
+    "reconstruct condition={label:nine}": r"Expected one of 0, 1, .* \(label\), got 'nine'\.",
     "sample num=0": r"Expected an integer of at least 1 \(num\), got 0\.",
     "sample temperature=-1": r"Expected a finite number of at least 0 \(temperature\), got -1\.",
     "sample format=jpg": r"Expected png, npz or both \(format\), got 'jpg'\.",
@@ -223,7 +233,7 @@ def test_an_image_of_another_size_is_resized_in_the_middle_with_a_warning(tmp_pa
     wide = np.zeros((20, 56), "u1")
     wide[:, 28:] = 255
     Image.fromarray(wide).save(tmp_path / "wide.png")
-    (image,) = read_images([tmp_path / "wide.png"], (28, 28))
+    (image,) = read_images([tmp_path / "wide.png"], (1, 28, 28))
     assert f"{tmp_path}/wide.png has 20x56 pixels: resized to 28x28." in caplog.text
     assert image[0, 9:19, 16:].min() == 1
     assert image[0, 9:19, :12].max() == 0
@@ -232,10 +242,10 @@ def test_an_image_of_another_size_is_resized_in_the_middle_with_a_warning(tmp_pa
 
 def test_an_image_that_is_dark_on_light_is_pointed_out(tmp_path: Path, caplog: Any) -> None:
     Image.new("L", (28, 28), 255).save(tmp_path / "white.png")
-    read_images([tmp_path / "white.png"], (28, 28))
+    read_images([tmp_path / "white.png"], (1, 28, 28))
     assert "looks dark on light, but the model was trained on light on dark: try invert=true." in caplog.text
     caplog.clear()
-    assert read_images([tmp_path / "white.png"], (28, 28), invert=True).max() == 0
+    assert read_images([tmp_path / "white.png"], (1, 28, 28), invert=True).max() == 0
     assert not caplog.text
 
 
@@ -243,11 +253,11 @@ def test_transparency_shows_the_background_and_sixteen_bits_are_scaled(tmp_path:
     ink = np.zeros((28, 28, 4), "u1")
     ink[10:20, 10:20, 3] = 255  # black ink on nothing
     Image.fromarray(ink).save(tmp_path / "ink.png")
-    (image,) = read_images([tmp_path / "ink.png"], (28, 28), invert=True)
+    (image,) = read_images([tmp_path / "ink.png"], (1, 28, 28), invert=True)
     assert image[0, 10:20, 10:20].min() == 1
     assert image.sum() == 100
     Image.fromarray(np.full((28, 28), 30_000, "u2")).save(tmp_path / "deep.png")
-    (image,) = read_images([tmp_path / "deep.png"], (28, 28))
+    (image,) = read_images([tmp_path / "deep.png"], (1, 28, 28))
     assert image.unique().item() == pytest.approx(30_000 / 65_535, abs=0.003)
 
 
@@ -262,7 +272,7 @@ def test_a_projector_folder_that_is_not_ours_is_left_alone(call: Call, tmp_path:
 def test_a_file_that_is_no_image_is_named(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text("no image")
     with pytest.raises(UserError, match=f"Expected .*{name}"):
-        read_images([tmp_path / name], (28, 28))
+        read_images([tmp_path / name], (1, 28, 28))
 
 
 def test_a_cvae_asks_for_the_labels_of_the_users_own_images(call: Call, tmp_path: Path) -> None:
