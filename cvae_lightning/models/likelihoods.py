@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from cvae_lightning.core.errors import check_positive
 from cvae_lightning.core.shapes import Images, PerImage
 
+ROUNDING = 1 / (12 * 255**2)  # variance of rounding to 256 levels; with 0, a channel of one colour has no density
+
 
 @runtime_checkable
 class PixelDistribution(Protocol):
@@ -43,7 +45,7 @@ class Gaussian(nn.Module):
 
 
 class GaussianLearned(nn.Module):
-    """Decoder output -> N(sigmoid(output), variance) with one variance for all pixels, a parameter: Rybkin et al. 2021.
+    """Decoder output -> N(sigmoid(output), variance) with one variance per channel, a parameter: Rybkin et al. 2021.
 
     Adam moves its logarithm by about lr per step, so `initial_variance` should be of the right size; at the maximum of
     the likelihood it is the mean squared error, 0.02 to 0.05 on MNIST.
@@ -55,17 +57,21 @@ class GaussianLearned(nn.Module):
         variance = check_positive("likelihood.initial_variance", initial_variance, remedy)
         self.log_variance = nn.Parameter(torch.tensor(math.log(variance)))
 
+    def set_num_channels(self, num_channels: int) -> None:
+        """Learn one variance for each of `num_channels` channels: `VAE` calls this. Until then there is only one."""
+        self.log_variance = nn.Parameter(one_per_channel(self.log_variance.detach(), num_channels))
+
     def forward(self, output: Images) -> PixelDistribution:
         return GaussianPixels(output.sigmoid(), self.log_variance.exp())
 
 
 class GaussianOptimal(nn.Module):
-    """Decoder output -> N(sigmoid(output), variance) with the one best variance: sigma-VAE, Rybkin et al. 2021.
+    """Decoder output -> N(sigmoid(output), variance) with the best variance per channel: sigma-VAE, Rybkin et al. 2021.
 
-    In training mode the variance is the mean squared error of the batch, at which the batch is likeliest, and
-    `log_prob` notes it. In evaluation mode it is the buffer `variance`, fitted to training data alone: the mean over
-    the first `MEMORY` batches, and then a running mean with a time constant of `MEMORY` batches. So the density of an
-    image does not depend on its batch.
+    In training mode the variance is the mean squared error of the batch, at which the batch is likeliest, but at least
+    `ROUNDING`; `log_prob` notes it. In evaluation mode it is the buffer `variance`, fitted to training data alone: the
+    mean over the first `MEMORY` batches, and then a running mean with a time constant of `MEMORY` batches. So the
+    density of an image does not depend on its batch.
     """
 
     MEMORY = 20
@@ -77,9 +83,15 @@ class GaussianOptimal(nn.Module):
         self.register_buffer("variance", torch.ones(()))
         self.register_buffer("num_batches", torch.zeros((), dtype=torch.long))
 
+    def set_num_channels(self, num_channels: int) -> None:
+        """Fit one variance to each of `num_channels` channels: `VAE` calls this. Until then there is only one."""
+        self.variance = one_per_channel(self.variance, num_channels)
+
     def forward(self, output: Images) -> PixelDistribution:
         mean = output.sigmoid()
-        return BatchGaussianPixels(mean, self.note) if self.training else GaussianPixels(mean, self.variance)
+        if self.training:
+            return BatchGaussianPixels(mean, self.note, per_channel=self.variance.ndim > 0)
+        return GaussianPixels(mean, self.variance)
 
     def note(self, variance: Tensor) -> None:
         """Count the variance of a training batch towards the variance of the evaluation."""
@@ -87,43 +99,58 @@ class GaussianOptimal(nn.Module):
         self.variance += (variance - self.variance) * (1 / self.num_batches).clamp(min=1 / self.MEMORY)
 
 
+def one_per_channel(value: Tensor, num_channels: int) -> Tensor:
+    """`value` for each channel, (num_channels,); if there is only one channel, `value` as it is."""
+    return value if num_channels == 1 else value.expand(num_channels).clone()
+
+
 class GaussianPixels(NamedTuple):
     """N(mean, variance) for each pixel."""
 
     mean: Images
-    variance: float | Tensor  # one for all pixels
+    variance: float | Tensor  # one for all pixels, or one per channel: (channels,)
 
     def log_prob(self, x: Images) -> PerImage:
-        return gaussian_log_prob(squared_error(self.mean, x), x[0].numel(), self.variance)
+        per_channel = isinstance(self.variance, Tensor) and self.variance.ndim > 0
+        error = squared_error(self.mean, x, per_channel)
+        return gaussian_log_prob(error, x.numel() // error.numel(), self.variance)
 
 
 class BatchGaussianPixels(NamedTuple):
-    """N(mean, variance) with the variance at which the batch `x` is likeliest.
+    """N(mean, variance) with the variance, of all pixels or of each channel, at which the batch `x` is likeliest.
 
-    The mean of log_prob is -n / 2 (1 + log(2 pi mse)) for n pixels. No gradient flows through the variance, and none is
-    missing: at the optimum it would be zero.
+    The mean of log_prob is -n / 2 (1 + log(2 pi mse)) for n pixels, summed over channels if each has its own. No
+    gradient flows through the variance, and none is missing: at the optimum it would be zero.
     """
 
     mean: Images
     note: Callable[[Tensor], None]  # called with the variance of each batch
+    per_channel: bool
 
     def log_prob(self, x: Images) -> PerImage:
-        error = squared_error(self.mean, x)
-        variance = error.detach().mean() / x[0].numel()
+        error = squared_error(self.mean, x, self.per_channel)
+        num_pixels = x.numel() // error.numel()
+        variance = (error.detach().mean(0) / num_pixels).clamp(min=ROUNDING)
         self.note(variance)
-        return gaussian_log_prob(error, x[0].numel(), variance)
+        return gaussian_log_prob(error, num_pixels, variance)
 
 
-def squared_error(mean: Images, x: Images) -> PerImage:
-    """The sum of squared errors over the pixels of each image."""
-    return F.mse_loss(mean, x, reduction="none").flatten(1).sum(1)  # one pass over the pixels
+def squared_error(mean: Images, x: Images, per_channel: bool = False) -> Tensor:
+    """The sum of squared errors over the pixels of each image, (batch,), or of each of its channels as well."""
+    first = 2 if per_channel else 1
+    return F.mse_loss(mean, x, reduction="none").flatten(first).sum(first)  # one pass over the pixels
 
 
-def gaussian_log_prob(squared_error: PerImage, num_pixels: int, variance: float | Tensor) -> PerImage:
-    """Log N(x; mean, variance I) in nats, from the squared error of x summed over its pixels."""
+def gaussian_log_prob(squared_error: Tensor, num_pixels: int, variance: float | Tensor) -> PerImage:
+    """Log N(x; mean, variance I) in nats, from the squared error of x summed over the pixels with the same variance.
+
+    These are `num_pixels` each: all of an image, then `squared_error` is (batch,); or those of a channel, then it is
+    (batch, channels) and the variance (channels,).
+    """
     scale = 2 * math.pi * variance
     log_scale = scale.log() if isinstance(scale, Tensor) else math.log(scale)
-    return -squared_error / (2 * variance) - 0.5 * num_pixels * log_scale
+    log_prob = -squared_error / (2 * variance) - 0.5 * num_pixels * log_scale
+    return log_prob if log_prob.ndim == 1 else log_prob.sum(1)
 
 
 class Bernoulli(nn.Module):

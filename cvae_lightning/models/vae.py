@@ -78,6 +78,8 @@ class VAE(LightningModule):
         self.encoder = network.encoder(image_shape, self.condition.width, 2 * latent_dim)
         self.decoder = network.decoder(latent_dim, self.condition.width, image_shape)
         self.likelihood_head = likelihood
+        if set_num_channels := getattr(likelihood, "set_num_channels", None):  # if it has parameters per channel
+            set_num_channels(self.image_shape[0])
         self.prior_net = prior(latent_dim, self.condition.num_groups)
         self.sampler = sampler(latent_dim, self.condition.num_groups)
         if not isinstance(self.prior_net, Prior):

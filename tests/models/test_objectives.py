@@ -1,6 +1,7 @@
 """Distributions and the ELBO, against torch.distributions and against exact integrals; test_bounds.py has the rest."""
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -13,6 +14,8 @@ from cvae_lightning.models.bounds import ELBO
 from cvae_lightning.models.latents import DiagonalGaussian, StandardGaussian
 from cvae_lightning.models.likelihoods import Bernoulli, ContinuousBernoulli, Gaussian, GaussianLearned, GaussianOptimal
 from cvae_lightning.models.optimizers import adam
+from cvae_lightning.models.vae import VAE
+from cvae_lightning.networks.mlp import MLP
 
 PRIOR = StandardGaussian(1, 7, torch.device("cpu"))
 
@@ -128,6 +131,107 @@ def test_in_evaluation_an_image_has_one_density_whatever_batch_it_is_in() -> Non
     torch.testing.assert_close(torch.cat(parts), whole)
     torch.testing.assert_close(whole, Gaussian(state)(output).log_prob(x))
     assert likelihood.variance == state
+
+
+def coloured(part: Any, channels: int = 3) -> Any:
+    """The likelihood of a model of images with that many channels."""
+    return VAE(MLP([4]), part, adam(0.1), image_shape=(channels, 4, 5), latent_dim=2).likelihood_head
+
+
+@pytest.mark.parametrize(
+    "likelihood", [Gaussian(0.1), GaussianLearned(0.1), GaussianOptimal(), Bernoulli(), ContinuousBernoulli()]
+)
+def test_the_likelihood_of_colours_is_that_of_torch_summed_over_channels(likelihood: Any) -> None:
+    output, x = torch.randn(6, 3, 4, 5), torch.rand(6, 3, 4, 5)
+    if isinstance(likelihood, Bernoulli):
+        x = x.round()
+    part = coloured(likelihood).eval()
+    variances = torch.tensor([0.02, 0.1, 0.7])
+    if isinstance(part, GaussianLearned):
+        part.log_variance.data.copy_(variances.log())
+    if isinstance(part, GaussianOptimal):
+        part.variance.copy_(variances)
+    if isinstance(part, Gaussian):
+        variances = torch.full((3,), part.variance)
+    expected = {
+        Bernoulli: TorchBernoulli(logits=output, validate_args=False),
+        ContinuousBernoulli: TorchContinuousBernoulli(logits=output, validate_args=False),
+    }.get(type(part), Normal(output.sigmoid(), variances.sqrt()[:, None, None]))
+    torch.testing.assert_close(part(output).log_prob(x), expected.log_prob(x).sum((1, 2, 3)), rtol=1e-4, atol=1e-3)
+    assert part(output).mean.shape == x.shape
+
+
+@pytest.mark.parametrize("likelihood", [Gaussian(0.03), GaussianLearned(), GaussianOptimal(), ContinuousBernoulli()])
+def test_the_density_of_a_pixel_of_three_colours_integrates_to_one(likelihood: Any) -> None:
+    """Over a grid of its three values, far enough beyond [0, 1] for a Gaussian."""
+    part = coloured(likelihood).eval()
+    if isinstance(part, GaussianLearned):
+        part.log_variance.data.copy_(torch.tensor([0.02, 0.05, 0.1]).log())
+    if isinstance(part, GaussianOptimal):
+        part.variance.copy_(torch.tensor([0.02, 0.05, 0.1]))
+    low, high = (0.0, 1.0) if isinstance(part, ContinuousBernoulli) else (-2.0, 3.0)
+    steps = low + (high - low) * (torch.arange(80, dtype=torch.double) + 0.5) / 80
+    x = torch.cartesian_prod(steps, steps, steps)[..., None, None]
+    output = torch.tensor([-0.5, 0.2, 1.0], dtype=torch.double).reshape(1, 3, 1, 1).expand_as(x)
+    density = part(output).log_prob(x).exp()
+    assert density.mean().item() * (high - low) ** 3 == pytest.approx(1, abs=1e-3)
+
+
+def test_each_channel_learns_a_variance_of_its_own() -> None:
+    """Whose optimum is the mean squared error of that channel."""
+    output, x = torch.randn(30, 3, 4, 5), torch.rand(30, 3, 4, 5) * torch.tensor([1.0, 0.5, 0.1])[:, None, None]
+    mse = (output.sigmoid() - x).square().mean((0, 2, 3))
+    likelihood = coloured(GaussianLearned(0.05))
+    torch.testing.assert_close(likelihood.log_variance.exp(), torch.full((3,), 0.05))
+    likelihood.log_variance.data.copy_(mse.log())
+    likelihood(output).log_prob(x).mean().backward()
+    assert likelihood.log_variance.grad.abs().max() < 1e-4, "of 20 / 2, the size of either half of it"
+
+
+def test_the_optimal_variances_are_the_mean_squared_errors_of_the_channels() -> None:
+    output = torch.randn(30, 3, 4, 5, requires_grad=True)
+    x = torch.rand(30, 3, 4, 5) * torch.tensor([1.0, 0.5, 0.1])[:, None, None]
+    mse = (output.sigmoid() - x).square().mean((0, 2, 3))
+    likelihood = coloured(GaussianOptimal())
+    loss = -likelihood(output).log_prob(x).mean()
+    torch.testing.assert_close(loss, 10 * (mse.log() + 1 + math.log(2 * math.pi)).sum())
+    (gradient,) = torch.autograd.grad(loss, output, retain_graph=True)
+    (expected,) = torch.autograd.grad(10 * mse.log().sum(), output)
+    torch.testing.assert_close(gradient, expected)
+    torch.testing.assert_close(likelihood.variance, mse.detach())
+    shared = GaussianOptimal()(output).log_prob(x).mean()
+    assert -loss > shared, "one variance for all channels is a worse fit"
+
+
+@pytest.mark.parametrize("part", [GaussianLearned, GaussianOptimal])
+def test_a_single_channel_keeps_its_one_variance(part: Any) -> None:
+    alone, in_a_model = part(), coloured(part(), channels=1)
+    assert [(name, value.shape) for name, value in alone.state_dict().items()] == [
+        (name, value.shape) for name, value in in_a_model.state_dict().items()
+    ]
+    output, x = torch.randn(6, 1, 4, 5), torch.rand(6, 1, 4, 5)
+    assert torch.equal(alone(output).log_prob(x), in_a_model(output).log_prob(x))
+    assert coloured(part()).state_dict().keys() == alone.state_dict().keys()
+
+
+def test_a_likelihood_may_leave_the_number_of_channels_aside() -> None:
+    """As one from outside does that knows nothing of them."""
+
+    class Laplace(torch.nn.Module):
+        def forward(self, output: torch.Tensor) -> torch.Tensor:
+            return output
+
+    part = Laplace()
+    assert coloured(part) is part
+
+
+def test_a_channel_of_one_colour_does_not_make_the_density_infinite() -> None:
+    """Red letters on black have no green: an exact reconstruction is as likely as rounding to 256 levels allows."""
+    output, x = torch.full((4, 3, 4, 5), -200.0), torch.zeros(4, 3, 4, 5)
+    likelihood = coloured(GaussianOptimal())
+    log_prob = likelihood(output).log_prob(x)
+    torch.testing.assert_close(log_prob, Normal(0, (1 / 12) ** 0.5 / 255).log_prob(x).sum((1, 2, 3)))
+    torch.testing.assert_close(likelihood.eval()(output).log_prob(x), log_prob, rtol=0.01, atol=0)
 
 
 LOGITS = [-300.0, -30.0, -3.0, -0.61, -0.59, -1e-3, 0.0, 1e-6, 0.5999, 0.6001, 2.0, 20.0, 300.0]
