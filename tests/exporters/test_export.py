@@ -30,7 +30,7 @@ from cvae_lightning.exporters.onnx_models import Decoder, Encoder, Sampler, onnx
 from cvae_lightning.models.cvae import CVAE
 from cvae_lightning.models.inference import kl_by_latent
 from cvae_lightning.models.latents import GaussianMixtures
-from cvae_lightning.models.likelihoods import Bernoulli, ContinuousBernoulli, Gaussian, GaussianOptimal
+from cvae_lightning.models.likelihoods import Bernoulli, ContinuousBernoulli, Gaussian, GaussianLearned, GaussianOptimal
 from cvae_lightning.models.optimizers import adam
 from cvae_lightning.models.samplers import MixtureSampler, PriorSampler
 from cvae_lightning.models.vae import VAE
@@ -49,11 +49,12 @@ def small(
     likelihood: nn.Module | None = None,
     classes: int = 10,
     sampler: Any = PriorSampler,
+    image_shape: tuple[int, int, int] = (1, 28, 28),
     **arguments: Any,
 ) -> VAE:
     parts = network or MLP([16, 12], **arguments), likelihood or Gaussian(), adam(0.001)
     model = CVAE if classes else VAE
-    return randomised(model(*parts, latent_dim=3, num_classes=classes, sampler=sampler))
+    return randomised(model(*parts, image_shape=image_shape, latent_dim=3, num_classes=classes, sampler=sampler))
 
 
 def mixtures_of(model: VAE) -> GaussianMixtures:
@@ -139,15 +140,22 @@ def test_a_run_leaves_as_onnx_files_that_compute_what_it_does(tmp_path: Path, ov
 
 
 @pytest.mark.parametrize(
-    ("network", "likelihood"),
+    ("network", "likelihood", "image_shape"),
     [
-        (Conv(4, 8, "add", ["encoder"]), Bernoulli()),
-        (Residual(4, injection="modulate"), ContinuousBernoulli()),
+        (Conv(4, 8, "add", ["encoder"]), Bernoulli(), (1, 28, 28)),
+        (Residual(4, injection="modulate"), ContinuousBernoulli(), (1, 28, 28)),
+        (Conv(4, 8), GaussianLearned(), (3, 30, 45)),
+        (Conv(4, 8), Gaussian(), (3, 7, 5)),
+        (Residual(4), GaussianOptimal(), (3, 31, 50)),
+        (Residual(4), GaussianOptimal(), (1, 2, 3)),
+        (MLP([16]), GaussianLearned(), (3, 5, 7)),
     ],
-    ids=lambda part: type(part).__name__,
+    ids=lambda part: "x".join(map(str, part)) if isinstance(part, tuple) else type(part).__name__,
 )
-def test_every_network_leaves_as_onnx(tmp_path: Path, network: Any, likelihood: nn.Module) -> None:
-    model = small(network, likelihood)
+def test_every_network_leaves_as_onnx(
+    tmp_path: Path, network: Any, likelihood: nn.Module, image_shape: tuple[int, int, int]
+) -> None:
+    model = small(network, likelihood, image_shape=image_shape)
     label = {"label": torch.arange(4)}
     inputs = {"image": torch.rand(4, *model.image_shape), **label}
     encoder = onnx_graph(Encoder(model).eval(), inputs, ["mean", "log_var"], {})
@@ -160,7 +168,9 @@ def test_every_network_leaves_as_onnx(tmp_path: Path, network: Any, likelihood: 
         [axis.dim_param or axis.dim_value for axis in value.type.tensor_type.shape.dim]
         for value in [*graph.input, *graph.output]
     ]
-    assert shapes == [["batch", 3], ["batch"], ["batch", 1, 28, 28]]
+    assert shapes == [["batch", 3], ["batch"], ["batch", *image_shape]]
+    pads = [node.op_type for file in (encoder, decoder) for node in onnx.load_from_string(file).graph.node].count("Pad")
+    assert pads == (0 if image_shape in ((1, 28, 28), (3, 7, 5), (1, 2, 3), (3, 5, 7)) else 2)
 
 
 def test_what_differs_from_pytorch_is_not_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
