@@ -23,6 +23,7 @@ from cvae_lightning.runs.model_card import model_card
 from cvae_lightning.runs.run import Run
 from cvae_lightning.runs.sweep import longest_prefix, wait_for_shorter_ones
 from cvae_lightning.training.callbacks.checkpoint import last_checkpoint
+from cvae_lightning.training.memory import saved_for_backward
 from cvae_lightning.training.parts import Parts, available_data, training_parts
 from cvae_lightning.training.provenance import environment, settings, timing
 
@@ -42,7 +43,7 @@ def train(run: Run) -> StoredMetrics:
         data = available_data(run, parts.data)
         check_data(data, model)
         if trainer.strategy.root_device.type == "cpu":
-            check_batch_fits(model, min(data.batch_size, data.num_train_images))
+            check_batch_fits(model, min(data.batch_size, data.num_train_images), trainer.precision)
         run_settings = settings(run, model)
         hyperparameters = {**run_settings, "dataset": data.source.name}
         versions = environment(trainer)
@@ -87,11 +88,16 @@ def check_data(data: DataModule, model: VAE) -> None:
         log.warning("There is %s: samples of such a class are meaningless.", no_images_of(missing, "train").reason)
 
 
-def check_batch_fits(model: VAE, num_images: int) -> None:
+def check_batch_fits(model: VAE, num_images: int, precision: str = "32-true") -> None:
     """Raises UserError if a batch of `num_images`, times the draws of the bound, needs more memory than there is."""
     draws = getattr(model.bound, "num_samples", 1)
-    needed = 16 * num_images * draws * math.prod(model.image_shape)  # in float32: image, mean, error, gradient
-    check_memory(needed, f"A batch of {num_images} images, {draws} draws each,", "Lower bound.num_samples.")
+    pixels = 16 * num_images * draws * math.prod(model.image_shape)  # in float32: image, mean, error, gradient
+    needed = max(pixels, saved_for_backward(model, num_images) // (1 if precision == "32-true" else 2))
+    if draws == 1:
+        check_memory(needed, f"A batch of {num_images} images", "Lower batch_size.")
+    else:
+        what, remedy = f"A batch of {num_images} images, {draws} draws each,", "Lower bound.num_samples or batch_size."
+        check_memory(needed, what, remedy)
 
 
 def starting_point(run: Run, digests: dict[str, str], versions: Environment) -> Path | None:

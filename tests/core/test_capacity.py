@@ -1,5 +1,6 @@
 """What does not fit, on the disk or in memory, is refused before the work, and what is written in parts is the same."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,9 @@ from cvae_lightning.core.capacity import available_memory, check_memory, readabl
 from cvae_lightning.core.errors import UserError
 from cvae_lightning.drawing.commands import interpolate, sample, traverse
 from cvae_lightning.models import inference
+from cvae_lightning.models.bounds import ELBOBound
 from cvae_lightning.runs.run import Run
+from cvae_lightning.training.memory import saved_for_backward
 from cvae_lightning.training.parts import check_model_fits
 from cvae_lightning.training.train import check_batch_fits, train
 
@@ -85,7 +88,54 @@ def test_a_batch_larger_than_the_memory_is_refused() -> None:
     iwae, elbo = (build(composed(*words).model) for words in (["bound=iwae", f"bound.num_samples={MANY}"], []))
     with pytest.raises(UserError, match=rf"A batch of 7 images, {MANY} draws each, needs .* Lower bound\.num_samples"):
         check_batch_fits(iwae, 7)
+    with pytest.raises(UserError, match=rf"A batch of {MANY} images needs [\d.]+ PB of memory, .* Lower batch_size\."):
+        check_batch_fits(elbo, MANY)
     check_batch_fits(elbo, 100)
+
+
+@pytest.mark.parametrize("likelihood", ["gaussian", "gaussian_learned", "gaussian_optimal", "continuous_bernoulli"])
+@pytest.mark.parametrize("network", ["mlp", "conv", "residual"])
+def test_what_a_batch_keeps_for_its_gradient_is_known_without_computing_it(network: str, likelihood: str) -> None:
+    given = [f"network={network}", f"likelihood={likelihood}", "data.image_shape=[3,30,20]"]
+    model = build(composed(*given).model)
+    own = {parameter.data_ptr() for parameter in model.parameters()}
+    before, state = torch.get_rng_state(), {name: value.clone() for name, value in model.state_dict().items()}
+    expected = saved_for_backward(model, 7)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert all(torch.equal(value, state[name]) for name, value in model.state_dict().items())
+
+    kept: dict[int, torch.Tensor] = {}
+    with torch.autograd.graph.saved_tensors_hooks(lambda one: kept.setdefault(one.data_ptr(), one), lambda one: one):
+        model.bound.loss(model, torch.rand(7, 3, 30, 20), torch.arange(7), epoch=0)
+    storages = {one.untyped_storage().data_ptr(): one.untyped_storage() for one in kept.values()}
+    assert expected == sum(storage.nbytes() for place, storage in storages.items() if place not in own)
+
+
+def test_a_batch_of_large_images_whose_feature_maps_do_not_fit_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are many times as large as the images."""
+    model = build(composed("network=residual", "data.image_shape=[3,256,256]", "model=vae").model)
+    per_image = saved_for_backward(model, 1)
+    assert per_image > 20 * 4 * math.prod(model.image_shape)
+    assert saved_for_backward(model, 10) == pytest.approx(10 * per_image, rel=0.01)
+    num = 10**9 // per_image
+    monkeypatch.setattr(capacity, "available_memory", lambda: 10**9)
+    check_batch_fits(model, num // 2)
+    check_batch_fits(model, num, "bf16-mixed")
+    with pytest.raises(UserError, match=rf"A batch of {2 * num} images needs .* Lower batch_size\."):
+        check_batch_fits(model, 2 * num)
+
+
+def test_a_part_that_reads_values_is_not_refused_for_it() -> None:
+    class Reading(ELBOBound):
+        def loss(self, *given: Any, **named: Any) -> Any:
+            loss, elbo = super().loss(*given, **named)
+            assert math.isfinite(loss.item())
+            return loss, elbo
+
+    model = build(composed("model=vae").model)
+    model.bound = Reading()
+    assert saved_for_backward(model, 7) == 0
+    check_batch_fits(model, 7)
 
 
 def test_passes_whose_order_is_larger_than_the_memory_are_refused(make_run: MakeRun) -> None:
