@@ -100,7 +100,7 @@ def _unknown_file(file: str, options: list[str]) -> str:
 def _unknown_key(key: str, config_name: str) -> str:
     """Say that the configuration lacks a key, and name the one that was probably meant."""
     if config_name == "resume":
-        return f"A run continues with its own {key!r}. If its data has moved, set data_dir=<folder>."
+        return f"A run continues with its own {key!r}. If its data has moved, set data_dir or data_path."
     group, _, name = key.partition(".")
     if choices := [
         f"{group}={file.stem}" for file in sorted((CONF / group).glob("*.yaml")) if name in OmegaConf.load(file)

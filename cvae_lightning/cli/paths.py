@@ -12,11 +12,11 @@ from cvae_lightning.core.errors import refuse
 
 DIRECTORIES_OF_RUNS = ("resume", "hydra.run.dir", "hydra.sweep.dir")  # Lightning and TensorBoard write there
 INTERPOLATED = {  # Hydra resolves these a second time
-    *(*DIRECTORIES_OF_RUNS, "data_dir", "data.module.source.data_dir"),
+    *(*DIRECTORIES_OF_RUNS, "data_dir", "data.module.source.data_dir", "data.path"),
     *("evaluators.judged.folder", "evaluators.inception.weights"),
 }
-KEYS = {*INTERPOLATED, "hydra.sweep.subdir", "run", "directory", "out", "images"}
-MAY_BE_NULL = ("out", "images", "data_dir")
+KEYS = {*INTERPOLATED, "hydra.sweep.subdir", "run", "directory", "out", "images", "data_path"}
+MAY_BE_NULL = ("out", "images", "data_dir", "data_path")
 
 QUOTED = r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\""""  # one value in quotes for Hydra
 ELEMENT = rf"(?:^|,)(\s*(?:{QUOTED})\s*(?=,|$)|[^,]*)"

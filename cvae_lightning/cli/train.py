@@ -44,7 +44,7 @@ def train(config: DictConfig) -> float | None:
 
 def resume(config: DictConfig) -> None:
     """Continue the run in the directory `resume` with the configuration that is stored there."""
-    run = Run(config.resume, key="resume").with_data_in(config.data_dir)
+    run = Run(config.resume, key="resume").with_data_of(config)
     sweep = sweep_of(run)
     written = sweep.path if sweep else run.path  # training in a sweep takes locks in the folders of other runs
     refuse_links_out_of(written, "resume", "Remove the link.")

@@ -45,7 +45,7 @@ def pictures(request: Request) -> Iterator[Picture]:
     keys = request.keys
     check_boolean("projector", keys.projector, "true is the default.")
     model = request.run.model()
-    split = split_of(request.run, keys.split, keys.data_dir)
+    split = split_of(request.run, keys.split, request.run.data_moved_to(keys))
     condition = request.run.data_condition if split.condition is None else split.condition
 
     posterior = _encoded(model, split)

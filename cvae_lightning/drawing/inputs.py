@@ -31,7 +31,7 @@ def chosen_images(request: Request, model: VAE, num: int) -> Batch:
     check_boolean("invert", keys.invert, "true is for images that are dark on light.")
     if keys.images is not None:
         return _own_images(request, model)
-    split = split_of(request.run, keys.split, keys.data_dir)
+    split = split_of(request.run, keys.split, request.run.data_moved_to(keys))
     if keys.index is not None:
         chosen = torch.as_tensor(_integers("index", keys.index))
         if chosen.min() < 0 or chosen.max() >= len(split.labels):
@@ -56,14 +56,14 @@ def _drawn(request: Request, split: Split) -> Tensor:
     return order
 
 
-def split_of(run: Run, split: str, data_dir: str | None) -> Split:
-    """The train, val or test split of the run's data set, read from `data_dir`, or from the run's own if that is None.
+def split_of(run: Run, split: str, moved: dict[str, str]) -> Split:
+    """The train, val or test split of the run's data set, which `Run.data_moved_to` says where to find.
 
     Warns if the files are not those that the run was trained on. Raises UserError for any other name of a split.
     """
     if split not in ("train", "val", "test"):
         refuse("train, val or test", "split", split, "val is the default.")
-    data = local_data(run, {} if data_dir is None else {"data_dir": data_dir})
+    data = local_data(run, moved)
     data.setup("test" if split == "test" else "fit")
     warn_of_other_data(run, data.source.digests, "The run was not trained on these images.")
     return data.splits[split]

@@ -149,8 +149,23 @@ class Run:
         """A copy of `raw_config` with other values under some of its keys; the run itself stays as it is."""
         config = self.raw_config.copy()
         for key, value in changes.items():
-            config[key] = value
+            OmegaConf.update(config, key, value, merge=False)
         return config
+
+    def data_moved_to(self, keys: DictConfig) -> dict[str, str]:
+        """The changes of the configuration that a command's keys `data_dir` and `data_path` ask for.
+
+        Raises UserError for a `data_path` if the run's data set is not found by a path.
+        """
+        changes = {}
+        if keys.get("data_dir") is not None:
+            changes["data_dir"] = str(keys.data_dir)
+        if keys.get("data_path") is not None:
+            if not self.raw_config.data.get("path"):
+                remedy = f"{self.raw_config.data.name} is read from data_dir."
+                refuse("a run on a folder or file of one's own", "data_path", str(keys.data_path), remedy)
+            changes["data.path"] = str(Path(str(keys.data_path)).absolute())
+        return changes
 
     @property
     def config(self) -> dict[str, Any]:
@@ -302,11 +317,11 @@ class Run:
             if folder.is_dir() and not any(folder.iterdir()):
                 folder.rmdir()
 
-    def with_data_in(self, data_dir: str | None) -> "Run":
-        """The same run with its data in the folder `data_dir`, or in its own if that is None. Nothing is written."""
+    def with_data_of(self, keys: DictConfig) -> "Run":
+        """The same run with its data where a command's keys `data_dir` and `data_path` say. Nothing is written."""
         moved = Run(self.path)
-        if data_dir is not None:
-            moved.raw_config.data_dir = str(data_dir)
+        for key, value in self.data_moved_to(keys).items():
+            OmegaConf.update(moved.raw_config, key, value)
         return moved
 
     def note_facts(self, image_shape: Sequence[int], condition: dict[str, Any]) -> None:

@@ -14,7 +14,7 @@ from cvae_lightning.training.train import measure
 
 log = logging.getLogger(__name__)
 
-CHANGED = ("evaluators", "accelerator", "data_dir")  # keys of the run that the command may set
+CHANGED = ("evaluators", "accelerator")  # keys of the run that the command may set
 
 
 def evaluate(config: DictConfig) -> None:
@@ -23,7 +23,8 @@ def evaluate(config: DictConfig) -> None:
     metrics = run.metrics
     given = OmegaConf.to_container(config, resolve=False)  # interpolations refer to keys of the run
     assert isinstance(given, dict)
-    parts = evaluation_parts(run, {key: given[key] for key in CHANGED if given[key] is not None})
+    changes = {key: given[key] for key in CHANGED if given[key] is not None}
+    parts = evaluation_parts(run, {**changes, **run.data_moved_to(config)})
     parts.data.source.fit_splits()
     parts.data.source.test_split()
     warning = warn_of_other_data(run, parts.data.source.digests, "The numbers are of other images.")

@@ -153,9 +153,11 @@ def local_data(run: Run, changes: dict[str, Any]) -> DataModule:
     config = run.config_with(changes)
     source = source_of(config)
     if not source.available():
+        path = config.data.get("path")
+        place, key = (path, "data_path") if path else (config.data_dir, "data_dir")
         raise DataUnavailable(
-            f"Expected the files of {source.name}, on which the run was trained, in {config.data_dir} (data_dir), "
-            "got none or not all of them. Name the folder that holds them: data_dir=<folder>."
+            f"Expected the files of {source.name}, on which the run was trained, in {place} ({key}), "
+            f"got none or not all of them. Say where they are: {key}=<path>."
         )
     data = build_data(config)
     data.prepare_data()

@@ -29,7 +29,7 @@ SENTENCES = {
     "Choose one of these, or add plugins=[<module>] if a plug-in has it.",
     ("config", "latent_dim=${x}"): "model.latent_dim has no value: Interpolation key 'x' not found. "
     "--cfg job shows the configuration.",
-    ("resume", "lr=0.1"): "A run continues with its own 'lr'. If its data has moved, set data_dir=<folder>.",
+    ("resume", "lr=0.1"): "A run continues with its own 'lr'. If its data has moved, set data_dir or data_path.",
 }
 
 

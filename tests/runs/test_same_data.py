@@ -77,7 +77,7 @@ def test_a_run_is_not_resumed_on_other_data(
     with pytest.raises(UserError, match=rf"begun on \(data_dir\).*{DIFFERENT}.*Restore the files"):
         train(run)
     assert contents(run.path) == before
-    moved = Run(run.path).with_data_in(str(original))
+    moved = Run(run.path).with_data_of(OmegaConf.create({"data_dir": str(original)}))
     train(moved)
     whole = make_run("whole", *small(original))
     train(whole)
@@ -103,13 +103,13 @@ def test_other_images_are_announced_wherever_they_are_read(
     )
     with caplog.at_level(logging.INFO):
         evaluate(question)
-        split_of(run, "val", None)
+        split_of(run, "val", {})
     assert "differ from those" not in caplog.text
     swap(data_dir)
     caplog.clear()
-    split_of(run, "test", None)
+    split_of(run, "test", {})
     assert "differ from those" not in caplog.text, "of the files that were read"
-    split_of(run, "val", None)
+    split_of(run, "val", {})
     (line,) = [record.getMessage() for record in caplog.records if "differ from those" in record.getMessage()]
     assert re.search(rf"{DIFFERENT}\. The run was not trained on these images", line)
     swap(data_dir, "t10k-images-idx3-ubyte")
@@ -135,7 +135,7 @@ def test_nothing_is_fetched_for_a_finished_run(
     question = [f"run={run.path}", "evaluators=default", "~evaluators.grader", "accelerator=cpu"]
     readers: list[Any] = [
         lambda: evaluate(composed(*question, config_name="evaluate")),
-        lambda: split_of(run, "test", None),
+        lambda: split_of(run, "test", {}),
         lambda: parts.evaluation_parts(Run(run.path), {}),
     ]
     for read in readers:
@@ -159,5 +159,5 @@ def test_a_run_remembers_where_its_data_were(tmp_path: Path, data_dir: Path, mon
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
     sources._source.cache_clear()
-    assert len(split_of(run, "val", None).labels) == 60
+    assert len(split_of(run, "val", {}).labels) == 60
     assert not list((tmp_path / "elsewhere").iterdir())

@@ -99,7 +99,7 @@ def test_only_a_run_itself_changes_its_configuration(make_run: MakeRun, tmp_path
     before = OmegaConf.to_yaml(run.raw_config)
     evaluate_again(run, {"evaluators": {}})
     with pytest.raises(UserError, match="nowhere"):
-        split_of(run, "val", str(tmp_path / "nowhere"))
+        split_of(run, "val", {"data_dir": str(tmp_path / "nowhere")})
     assert OmegaConf.to_yaml(run.raw_config) == before
 
 
