@@ -139,7 +139,7 @@ def test_nothing_is_fetched_for_a_finished_run(
         lambda: parts.evaluation_parts(Run(run.path), {}),
     ]
     for read in readers:
-        with pytest.raises(DataUnavailable, match=rf"in {data_dir} \(data_dir\), got none.*data_dir=<folder>"):
+        with pytest.raises(DataUnavailable, match=rf"in {data_dir} \(data_dir\), got none.*data_dir=<path>"):
             read()
     assert sorted(tmp_path.rglob("*")) == before
     evaluate(composed(*question, f"data_dir={tmp_path / 'moved'}", config_name="evaluate"))
