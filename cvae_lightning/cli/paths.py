@@ -16,7 +16,7 @@ INTERPOLATED = {  # Hydra resolves these a second time
     *("evaluators.judged.folder", "evaluators.inception.weights"),
 }
 KEYS = {*INTERPOLATED, "hydra.sweep.subdir", "run", "directory", "out", "images", "data_path"}
-MAY_BE_NULL = ("out", "images", "data_dir", "data_path")
+MAY_BE_NULL = ("out", "images", "data_dir", "data.path", "data_path")
 
 QUOTED = r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\""""  # one value in quotes for Hydra
 ELEMENT = rf"(?:^|,)(\s*(?:{QUOTED})\s*(?=,|$)|[^,]*)"

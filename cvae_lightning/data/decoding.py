@@ -1,0 +1,204 @@
+"""Image files decoded to bytes of one shape: upright, on a background, in grey or colour, resized without aliasing.
+
+Worker processes import this module, so it does not import torch.
+"""
+
+import hashlib
+import io
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageOps
+
+MOST_PIXELS = 80_000_000  # of a picture, in all of its frames that are read
+ORIENTATION = 0x0112  # the EXIF tag that says how a picture is to be turned
+SWAPPED = (5, 6, 7, 8)  # its values for a picture that lies on its side
+WITH_EXIF_FIRST = ("JPEG", "MPO", "WEBP", "TIFF")  # formats whose EXIF data is read without decoding the picture
+GREY_MODES = ("1", "L", "LA", "La", "F")  # and those that begin with I
+
+Pixels = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """The form into which every image is brought."""
+
+    shape: tuple[int, int, int]
+    """Channels (1: grey, 3: RGB), height and width."""
+    fit: str = "pad"
+    """pad: the whole image, centred on the background; crop: the largest centred part of the right proportions."""
+    background: tuple[int, int, int] = (0, 0, 0)
+    """The colour behind transparent parts and around padded images."""
+
+    @property
+    def mode(self) -> str:
+        return "L" if self.shape[0] == 1 else "RGB"
+
+    @property
+    def num_bytes(self) -> int:
+        """The size of one decoded image."""
+        return math.prod(self.shape)
+
+    def decode(self, content: bytes) -> Pixels:
+        """The first frame of the picture that a file holds, (C, H, W). Raises some exception for anything else."""
+        with Image.open(io.BytesIO(content)) as image:
+            check_pixels(math.prod(image.size))
+            scale = self._scale(image.size, _is_swapped(image))
+            # A JPEG is decoded at the smallest of its own scales that has twice the pixels, in width and in height.
+            if scale < 0.5 and image.format in ("JPEG", "MPO"):
+                image.draft(None, tuple(math.ceil(2 * scale * side) for side in image.size))  # type: ignore[arg-type]
+            flat = flattened(ImageOps.exif_transpose(image), self.mode, self.background)
+        resized = _in_mode(self._resized(flat), self.mode)
+        return np.ascontiguousarray(np.atleast_3d(np.asarray(resized)).transpose(2, 0, 1))
+
+    def _scale(self, size: tuple[int, int], swapped: bool) -> float:
+        width, height = reversed(size) if swapped else size
+        either = (self.shape[1] / height, self.shape[2] / width)
+        return min(either) if self.fit == "pad" else max(either)
+
+    def _resized(self, image: Image.Image) -> Image.Image:
+        _, height, width = self.shape
+        if image.size == (width, height):
+            return image
+        scale = self._scale(image.size, swapped=False)
+        if self.fit == "crop":
+            across, down = (side - outer / scale for side, outer in zip(image.size, (width, height), strict=True))
+            box = (across / 2, down / 2, image.width - across / 2, image.height - down / 2)
+            return image.resize((width, height), Image.Resampling.BILINEAR, box=box)
+        inner = [max(1, round(scale * side)) for side in image.size]
+        resized = _in_mode(image.resize((inner[0], inner[1]), Image.Resampling.BILINEAR), self.mode)
+        canvas = Image.new("RGB", (width, height), self.background).convert(self.mode)
+        canvas.paste(resized, ((width - inner[0]) // 2, (height - inner[1]) // 2))
+        return canvas
+
+
+class Outcome(NamedTuple):
+    """What came of decoding one file."""
+
+    content: str
+    """The SHA-256 of the file; empty if it could not be read."""
+    pixels: bytes
+    """A digest of the decoded image."""
+    problem: str | None
+    """Why the file is not an image; None if it is one."""
+
+
+class Header(NamedTuple):
+    """What a file says of its image without decoding it."""
+
+    size: tuple[int, int]
+    """Width and height of the upright image."""
+    is_grey: bool
+    problem: str | None = None
+
+
+def decode_into(target: Path, decoding: Decoding, start: int, files: Sequence[Path]) -> list[Outcome]:
+    """Decode `files` and write them into `target`, a file of such images, as its images from number `start` on.
+
+    A file that is not an image leaves zeros.
+    """
+    images = np.zeros((len(files), *decoding.shape), np.uint8)
+    outcomes = [_decode_one(file, image, decoding) for file, image in zip(files, images, strict=True)]
+    with target.open("r+b") as out:
+        out.seek(start * decoding.num_bytes)
+        out.write(images.data)
+    return outcomes
+
+
+def headers_of(_: int, files: Sequence[Path]) -> list[Header]:
+    """The header of each file."""
+    return [_header(file) for file in files]
+
+
+def digests_of(_: int, files: Sequence[Path]) -> list[str]:
+    """The SHA-256 of each file; empty for one that cannot be read."""
+    return [_sha256(file) for file in files]
+
+
+def check_pixels(number: int) -> None:
+    """Raises ValueError for more pixels than a picture may have, before they take up memory."""
+    if number > MOST_PIXELS:
+        raise ValueError(f"it has {number:,} pixels; shrink it below {MOST_PIXELS:,}.")
+
+
+def flattened(image: Image.Image, mode: str, background: tuple[int, int, int]) -> Image.Image:
+    """`image` in `mode` (L or RGB), or in F with levels of 0 to 255 if it has more than 8 bits.
+
+    Transparent parts show the background.
+    """
+    if image.mode == "F" or image.mode.startswith("I"):
+        levels = np.asarray(image).astype("f4") / np.float32(1 if image.mode == "F" else 2**16 - 1)
+        if not (levels.min() >= 0 and levels.max() <= 1):  # false for nan too
+            raise ValueError(f"its levels go from {levels.min():g} to {levels.max():g} of white")
+        return Image.fromarray(255 * levels)
+    if image.has_transparency_data:
+        canvas = Image.new("RGBA", image.size, (*background, 255))
+        image = Image.alpha_composite(canvas, image.convert("RGBA"))
+    return image.convert(mode)
+
+
+def _in_mode(image: Image.Image, mode: str) -> Image.Image:
+    if image.mode == "F":
+        image = Image.fromarray(np.rint(np.asarray(image)).clip(0, 255).astype("u1"))
+    return image.convert(mode)
+
+
+def _decode_one(file: Path, image: Pixels, decoding: Decoding) -> Outcome:
+    content = b""
+    try:
+        content = file.read_bytes()
+        image[:] = decoding.decode(content)
+    except MemoryError:
+        raise
+    except Exception as error:  # Pillow raises anything for a damaged file
+        image[:] = 0
+        return Outcome(hashlib.sha256(content).hexdigest(), b"", _problem(error, content))
+    pixels = hashlib.blake2b(image.data, digest_size=16).digest()
+    return Outcome(hashlib.sha256(content).hexdigest(), pixels, None)
+
+
+def _header(file: Path) -> Header:
+    try:
+        with Image.open(file) as image:
+            check_pixels(math.prod(image.size))
+            width, height = reversed(image.size) if _is_swapped(image) else image.size
+            return Header((width, height), _is_grey(image))
+    except MemoryError:
+        raise
+    except Exception as error:  # see above
+        return Header((0, 0), True, _problem(error, b"?"))
+
+
+def _sha256(file: Path) -> str:
+    try:
+        return hashlib.sha256(file.read_bytes()).hexdigest()
+    except OSError:
+        return ""
+
+
+def _problem(error: Exception, content: bytes) -> str:
+    """Why a file could not be decoded, in words that do not name an object of Python."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    if not content:
+        return "it is empty"
+    text = str(error).strip()
+    return "it is not an image" if not text or text.startswith("cannot identify image file") else text
+
+
+def _is_swapped(image: Image.Image) -> bool:
+    known = image.format in WITH_EXIF_FIRST or "exif" in image.info
+    return known and image.getexif().get(ORIENTATION) in SWAPPED
+
+
+def _is_grey(image: Image.Image) -> bool:
+    if image.mode == "P" and image.palette:
+        colours: Any = np.frombuffer(image.palette.tobytes(), np.uint8)
+        colours = colours[: len(colours) // 3 * 3].reshape(-1, 3)
+        return image.palette.mode == "RGB" and bool((colours == colours[:, :1]).all())
+    return image.mode in GREY_MODES or image.mode.startswith("I")
