@@ -7,6 +7,7 @@ from typing import NamedTuple, Protocol
 
 from omegaconf import DictConfig, OmegaConf
 
+from cvae_lightning.core import plugins
 from cvae_lightning.core.build import build
 from cvae_lightning.core.conditions import Condition
 from cvae_lightning.data.splits import Split
@@ -91,9 +92,10 @@ class ReadOnce:
 
 def source_of(config: DictConfig) -> ReadOnce:
     """The data set in a run's configuration; all runs on the same data set share one source."""
-    return _source(json.dumps(OmegaConf.to_container(config.data.module.source, resolve=True)))
+    source = OmegaConf.to_container(config.data.module.source, resolve=True)
+    return _source(json.dumps({plugins.KEY: plugins.recorded_in(config), "source": source}))
 
 
 @functools.cache
 def _source(config: str) -> ReadOnce:
-    return ReadOnce(build(OmegaConf.create(json.loads(config))))
+    return ReadOnce(build(OmegaConf.create(json.loads(config)).source))
