@@ -1,6 +1,7 @@
 """The command that trains a run, alone or in a sweep, and the command that continues one."""
 
 import logging
+import os
 import shlex
 from contextlib import suppress
 from pathlib import Path
@@ -34,7 +35,9 @@ def train(config: DictConfig) -> float | None:
     if config.data_dir:  # whoever reads the run later may be in another working directory
         config.data_dir = str(Path(str(config.data_dir)).absolute())
     if config.data.get("path"):
-        config.data.path = str(Path(str(config.data.path)).absolute())
+        config.data.path = os.path.abspath(str(config.data.path))  # noqa: PTH100 # without .., unlike Path.absolute
+        if config.data.name == "folder":  # which stands for the name of the folder
+            config.data.name = Path(config.data.path).name or "folder"
     with locked(path, "hydra.run.dir", wait=in_sweep):
         run = Run.begin(path, config, hydra.overrides.task, OmegaConf.create({"hydra": hydra}))
         if run.raw_config.data.name != config.data.name:

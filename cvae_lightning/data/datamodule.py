@@ -123,6 +123,8 @@ class DataModule(LightningDataModule):
             "test": test,
             "image_shape": list(self.splits["train"].images.shape[1:]),
         }
+        if skipped := getattr(self.source, "skipped", None):
+            description["skipped"] = skipped
         if condition is not None:
             description["condition"] = condition.described()
         return description

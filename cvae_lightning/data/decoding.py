@@ -52,7 +52,7 @@ class Decoding:
             # A JPEG is decoded at the smallest of its own scales that has twice the pixels, in width and in height.
             if scale < 0.5 and image.format in ("JPEG", "MPO"):
                 image.draft(None, tuple(math.ceil(2 * scale * side) for side in image.size))  # type: ignore[arg-type]
-            flat = flattened(ImageOps.exif_transpose(image), self.mode, self.background)
+            flat = _flat(ImageOps.exif_transpose(image), self.mode, self.background)
         resized = _in_mode(self._resized(flat), self.mode)
         return np.ascontiguousarray(np.atleast_3d(np.asarray(resized)).transpose(2, 0, 1))
 
@@ -126,20 +126,28 @@ def check_pixels(number: int) -> None:
         raise ValueError(f"it has {number:,} pixels; shrink it below {MOST_PIXELS:,}.")
 
 
-def flattened(image: Image.Image, mode: str, background: tuple[int, int, int]) -> Image.Image:
-    """`image` in `mode` (L or RGB), or in F with levels of 0 to 255 if it has more than 8 bits.
+def deep_levels(image: Image.Image) -> npt.NDArray[Any] | None:
+    """The levels of a picture that has more than 8 bits, 1 being white; None for any other. Pillow would clip them."""
+    if image.mode == "F":
+        return np.asarray(image)
+    return np.asarray(image).astype("f8") / (2**16 - 1) if image.mode.startswith("I") else None
 
-    Transparent parts show the background.
-    """
-    if image.mode == "F" or image.mode.startswith("I"):
-        levels = np.asarray(image).astype("f4") / np.float32(1 if image.mode == "F" else 2**16 - 1)
-        if not (levels.min() >= 0 and levels.max() <= 1):  # false for nan too
-            raise ValueError(f"its levels go from {levels.min():g} to {levels.max():g} of white")
-        return Image.fromarray(255 * levels)
-    if image.has_transparency_data:
-        canvas = Image.new("RGBA", image.size, (*background, 255))
-        image = Image.alpha_composite(canvas, image.convert("RGBA"))
-    return image.convert(mode)
+
+def on_background(image: Image.Image, colour: tuple[int, int, int]) -> Image.Image:
+    """`image`, whose transparent parts show the colour."""
+    if not image.has_transparency_data:
+        return image
+    return Image.alpha_composite(Image.new("RGBA", image.size, (*colour, 255)), image.convert("RGBA"))
+
+
+def _flat(image: Image.Image, mode: str, background: tuple[int, int, int]) -> Image.Image:
+    """`image` in `mode`, L or RGB, without transparency; or in F with levels of 0 to 255 if it has more than 8 bits."""
+    levels = deep_levels(image)
+    if levels is None:
+        return on_background(image, background).convert(mode)
+    if not (levels.min() >= 0 and levels.max() <= 1):  # false for nan too
+        raise ValueError(f"its levels are {levels.min():g} to {levels.max():g}, where 0 is black and 1 is white")
+    return Image.fromarray((255 * levels).astype("f4"))
 
 
 def _in_mode(image: Image.Image, mode: str) -> Image.Image:

@@ -16,5 +16,7 @@ class DataDescription(TypedDict):
     test: int
     image_shape: NotRequired[list[int]]
     """Channels, height and width."""
+    skipped: NotRequired[dict[str, str]]
+    """Why each file that was left out is not an image, by its name; missing if there is none."""
     condition: NotRequired[dict[str, Any]]
     """The names and units of the labels, as core/conditions.py describes them; missing for classes without names."""

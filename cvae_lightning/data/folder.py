@@ -1,6 +1,7 @@
 """A folder of images, as torchvision's ImageFolder and Hugging Face's imagefolder have it."""
 
 import logging
+import os
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -65,7 +66,7 @@ class Folder:
         condition: Any = None,
         image_shape: Sequence[int] | None = None,
     ) -> None:
-        self.folder = Path(str(path)).expanduser().absolute() if path else None
+        self.folder = Path(os.path.abspath(str(path))) if path else None  # noqa: PTH100 # without ..
         self.data_dir = Path(str(data_dir)).absolute()
         self.name = self.folder.name if self.folder and name == OWN_NAME else name
         self.size = _size(size, image_shape)

@@ -16,12 +16,12 @@ from torch import Tensor
 
 from cvae_lightning.core.errors import UserError
 from cvae_lightning.core.shapes import Images
+from cvae_lightning.data.decoding import check_pixels, deep_levels, on_background
 from cvae_lightning.data.idx import is_idx, read_array
 
 log = logging.getLogger(__name__)
 
 BRIGHT = 0.5  # mean level of the border above which an image is probably dark on light
-MOST_PIXELS = 80_000_000  # in all frames of a picture together
 ONE_PICTURE = ("MPO", "PSD")  # formats whose other frames are previews, depth maps or layers
 
 Array = npt.NDArray[Any]
@@ -98,8 +98,7 @@ def _picture(path: Path, channels: int, background: int) -> Array:
         image = Image.open(path)
     with image:
         frames = 1 if image.format in ONE_PICTURE else getattr(image, "n_frames", 1)
-        if frames * math.prod(image.size) > MOST_PIXELS:
-            raise ValueError(f"it has {frames * math.prod(image.size):,} pixels; shrink it below {MOST_PIXELS:,}.")
+        check_pixels(frames * math.prod(image.size))
         return np.stack([_pixels(frame, channels, background) for frame in _frames(image, frames)])
 
 
@@ -115,13 +114,10 @@ def _pixels(image: Image.Image, channels: int, background: int) -> Array:
 
     Transparent parts show the background; 16-bit levels are scaled, which Pillow would clip.
     """
-    if image.mode == "F":
-        return np.asarray(image)[None]
-    if image.mode.startswith("I"):
-        return np.asarray(image).astype("f8")[None] / (2**16 - 1)
-    if image.has_transparency_data:
-        canvas = Image.new("RGBA", image.size, (background,) * 3 + (255,))
-        image = Image.alpha_composite(canvas, image.convert("RGBA"))
+    levels = deep_levels(image)
+    if levels is not None:
+        return levels[None]
+    image = on_background(image, (background,) * 3)
     return (
         np.asarray(image.convert("L"))[None] if channels == 1 else np.moveaxis(np.asarray(image.convert("RGB")), 2, 0)
     )

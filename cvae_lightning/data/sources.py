@@ -62,6 +62,11 @@ class ReadOnce:
         return getattr(self.source, "available", lambda: True)()
 
     @property
+    def skipped(self) -> dict[str, str]:
+        """Why each file that the source has left out is not an image, by its name, once the splits have been read."""
+        return getattr(self.source, "skipped", {})
+
+    @property
     def has_facts(self) -> bool:
         """Whether the source finds out the shape and the condition of its images itself."""
         return hasattr(self.source, "facts")

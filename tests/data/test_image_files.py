@@ -15,7 +15,7 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from PIL import Image
 
 from cvae_lightning.core.errors import UserError
-from cvae_lightning.data import image_files
+from cvae_lightning.data import decoding, image_files
 from cvae_lightning.data.image_files import read_images
 
 SIZE = (28, 28)
@@ -172,7 +172,7 @@ def test_a_large_picture_is_read_and_a_bomb_is_refused(tmp_path: Path, monkeypat
         with pytest.raises(UserError, match=rf"Expected .*bomb\.png': .*{side**2} pixels"):
             read_images([bomb], SHAPE)
     bomb.write_bytes(picture(*GREYS, kind="GIF"))
-    monkeypatch.setattr(image_files, "MOST_PIXELS", 2 * 28 * 28)
+    monkeypatch.setattr(decoding, "MOST_PIXELS", 2 * 28 * 28)
     with pytest.raises(UserError, match=r"bomb\.png': it has 2,352 pixels; shrink it below 1,568\."):
         read_images([bomb], SHAPE)
 
