@@ -49,9 +49,33 @@ function accumulate(inputs, count, weights, start, output, width) {
   }
 }
 
-// The mean of p(x | z, y): (z, context) -> one number in [0, 1] a pixel. The context is y's one-hot, or a mixture of two;
-// the result is overwritten by the next call.
-function decoderOf({ latents, classes, mean, layers, parameters }) {
+// What the decoder sees of y, as core/conditions.py computes it. y has one number per class column, number and flag: the
+// index of the class, the number in its unit, and 0 or 1; NaN is unknown. A column that may be unknown ends with a flag.
+function contextOf(columns, y) {
+  const context = [];
+  let place = 0;
+  for (const { kind, names, mean, std, optional } of columns) {
+    const values = y.slice(place, (place += kind === "flags" ? names.length : 1));
+    if (kind === "classes") names.forEach((_, index) => context.push(Number(index === values[0])));
+    else for (const value of values) context.push(Number.isNaN(value) ? 0 : kind === "number" ? (value - mean) / std : value);
+    if (optional) context.push(Number(values.some(Number.isNaN)));
+  }
+  return Float64Array.from(context);
+}
+
+// The Gaussians of y: those of its class in the first class column, the last ones if that is unknown.
+function groupOf(columns, y) {
+  let place = 0;
+  for (const { kind, names } of columns) {
+    if (kind === "classes") return Number.isNaN(y[place]) ? names.length : y[place];
+    place += kind === "flags" ? names.length : 1;
+  }
+  return 0;
+}
+
+// The mean of p(x | z, y): (z, context) -> one number in [0, 1] for each pixel of each channel. The context is that of a
+// y, or between two; the result is overwritten by the next call.
+function decoderOf({ latents, contexts, mean, layers, parameters }) {
   const weights = unpacked(parameters);
   const buffers = layers.map(([kind, width]) => new Float64Array(kind === "modulate" ? 2 * width : width));
   const pixel = MEANS[mean];
@@ -68,13 +92,13 @@ function decoderOf({ latents, classes, mean, layers, parameters }) {
         start += (count + 1) * width;
       } else if (kind === "add") {
         output.set(features.subarray(0, width));
-        accumulate(context, classes, weights, start, output, width);
-        start += classes * width;
+        accumulate(context, contexts, weights, start, output, width);
+        start += contexts * width;
       } else if (kind === "modulate") {
         output.fill(0);
-        accumulate(context, classes, weights, start, output, 2 * width);
+        accumulate(context, contexts, weights, start, output, 2 * width);
         for (let o = 0; o < width; o++) output[o] = features[o] * (1 + output[o]) + output[width + o];
-        start += 2 * classes * width;
+        start += 2 * contexts * width;
       } else {
         for (let o = 0; o < width; o++) output[o] = features[o] > 0 ? features[o] : 0;
       }
@@ -96,7 +120,7 @@ function uniformOf(seed) {
   };
 }
 
-// Draws of z from what the run draws new images from: mixtures of Gaussians, one per class or one for all.
+// Draws of z from what the run draws new images from: mixtures of Gaussians, one per group or one for all.
 function samplerOf({ groups, components, latents, parameters }, seed) {
   const values = unpacked(parameters);
   const triangle = (latents * (latents + 1)) / 2;
@@ -104,8 +128,8 @@ function samplerOf({ groups, components, latents, parameters }, seed) {
   const factors = means * (1 + latents);
   const uniform = uniformOf(seed);
   const normal = () => Math.sqrt(-2 * Math.log(1 - uniform())) * Math.cos(2 * Math.PI * uniform()); // Box and Muller
-  return (label) => {
-    const group = groups > 1 ? label : 0;
+  return (asked) => {
+    const group = groups > 1 ? asked : 0;
     const weights = values.subarray(group * components, (group + 1) * components);
     let left = uniform() * weights.reduce((sum, weight) => sum + weight, 0);
     let chosen = weights.findIndex((weight) => (left -= weight) < 0);
@@ -121,12 +145,12 @@ function samplerOf({ groups, components, latents, parameters }, seed) {
   };
 }
 
-// The same place in another class: the label's Gaussians, whose factors are lower triangles, whiten z and color it again.
+// The same place in another class: the groups' Gaussians, whose factors are lower triangles, whiten z and color it again.
 function carrierOf({ groups, latents, parameters }) {
   const values = unpacked(parameters);
   const triangle = (latents * (latents + 1)) / 2;
-  const meansOf = (label) => groups + label * latents;
-  const factorOf = (label) => groups * (1 + latents) + label * triangle;
+  const meansOf = (group) => groups + group * latents;
+  const factorOf = (group) => groups * (1 + latents) + group * triangle;
   return (z, from, to) => {
     if (groups === 1 || from === to) return z;
     const noise = new Float64Array(latents);

@@ -8,8 +8,10 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
+import torch
 from torch import Tensor
 
+from cvae_lightning.core.conditions import Classes, Column, Number
 from cvae_lightning.core.files import write_whole
 from cvae_lightning.exporters.javascript import (
     check_the_page_can_compute,
@@ -17,14 +19,27 @@ from cvae_lightning.exporters.javascript import (
     difference_in_float16,
     mixtures_content,
 )
-from cvae_lightning.exporters.labels import data_title, label_names
 from cvae_lightning.metrics.catalog import describe
-from cvae_lightning.models.inference import draws, kl_by_latent
+from cvae_lightning.models.inference import decode, draws, kl_by_latent
 from cvae_lightning.models.samplers import PriorSampler
 from cvae_lightning.models.vae import VAE
 from cvae_lightning.runs.metrics_file import Metrics, Numbers
 from cvae_lightning.runs.summary import title_of
 
+TITLES = {
+    "mnist": "MNIST",
+    "fashion_mnist": "Fashion-MNIST",
+    "kmnist": "KMNIST",
+    "emnist": "EMNIST",
+    "qmnist": "QMNIST",
+    "cifar10": "CIFAR-10",
+    "cifar100": "CIFAR-100",
+    "svhn": "SVHN",
+    "usps": "USPS",
+    "omniglot": "Omniglot",
+}
+"""The usual spelling of the names of data sets; others are shown as the configuration has them."""
+DARK = 0.1  # median grey of the outermost pixels, below which grey images are shown as ink on paper
 SHOWN = ("ssim", "mse", "fid_pixel", "score_uncapped", "elbo", "kl", "nll_iw", "fid_judge", "accuracy")
 
 
@@ -48,19 +63,19 @@ def explorer_page(model: VAE, metrics: Metrics) -> str:
     """
     check_the_page_can_compute(model, metrics["network"])
     return Template(_file("explorer.html")).substitute(
-        title=escape(f"{metrics['model'].upper()} on {data_title(metrics['dataset']['name'])}"),
+        title=escape(f"{metrics['model'].upper()} on {data_title(metrics)}"),
         introduction=_introduction(model),
         metrics=_list(metrics["test"]),
         settings=escape(title_of(metrics)),
         sampler=_sampler(model),
         style=_file("explorer.css"),
-        data=json.dumps(_content(model, metrics), allow_nan=False).replace("<", "\\u003c"),
+        data=json.dumps(_content(model), allow_nan=False).replace("<", "\\u003c"),
         decoder=_file("decoder.js"),
         script=_file("explorer.js"),
     )
 
 
-def _content(model: VAE, metrics: Metrics) -> dict[str, Any]:
+def _content(model: VAE) -> dict[str, Any]:
     """The data that the page's script reads.
 
     `reach` is the largest absolute value of a slider: three standard deviations of the prior from its mean, or more if
@@ -71,7 +86,8 @@ def _content(model: VAE, metrics: Metrics) -> dict[str, Any]:
     reach = max(float((prior.mean.abs() + 3 * deviations).max()), float(draws(model, 1000)[1].abs().quantile(0.995)))
     kl = kl_by_latent(model)
     return {
-        "labels": label_names(metrics["dataset"]["name"], model.num_classes),
+        "condition": [column_content(column) for column in model.condition.columns],
+        "ink": _shows_ink(model),
         "kl": _rounded(kl),
         "order": kl.argsort(descending=True).tolist(),
         "prior": {"means": _rounded(prior.mean), "deviations": _rounded(deviations)},
@@ -82,12 +98,37 @@ def _content(model: VAE, metrics: Metrics) -> dict[str, Any]:
     }
 
 
+def data_title(metrics: Metrics) -> str:
+    """The usual spelling of the name of a run's data set."""
+    name = metrics["dataset"]["name"]
+    return TITLES.get(name, name)
+
+
+def column_content(column: Column) -> dict[str, Any]:
+    """A column of the condition as the script reads it."""
+    facts: dict[str, Any] = {"name": column.name, "optional": column.optional}
+    if isinstance(column, Number):
+        numbers = {"mean": column.mean, "std": column.std, "low": column.low, "high": column.high}
+        return {"kind": "number", **facts, **numbers}
+    return {"kind": "classes" if isinstance(column, Classes) else "flags", **facts, "names": column.names}
+
+
+def _shows_ink(model: VAE) -> bool:
+    """Whether the model's images are grey on black, such as MNIST's, which the page shows as ink on paper."""
+    labels, latents = draws(model, 100)
+    images = decode(model, latents, labels)
+    border = torch.cat([images[..., [0, -1], :].flatten(), images[..., [0, -1]].flatten()])
+    return images.shape[1] == 1 and float(border.median()) < DARK
+
+
 def _rounded(values: Tensor) -> Any:
     return values.double().round(decimals=4).tolist()
 
 
 def _introduction(model: VAE) -> str:
-    inputs = f"{model.latent_dim} numbers z and a label" if model.num_classes else f"{model.latent_dim} numbers z"
+    names = [column.name for column in model.condition.columns]
+    given = "a label" if model.condition.is_one_class else f"a condition ({', '.join(names)})"
+    inputs = f"{model.latent_dim} numbers z{f' and {escape(given)}' if names else ''}"
     return f"A decoder turns {inputs} into an image. It runs on this page: drag a slider to see what that number does."
 
 

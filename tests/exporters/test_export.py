@@ -19,14 +19,14 @@ from omegaconf import OmegaConf
 from torch import Tensor, nn
 
 from cvae_lightning.core.build import PACKAGE
+from cvae_lightning.core.conditions import Condition
 from cvae_lightning.core.errors import UserError
 from cvae_lightning.core.plugins import PLUGINS
 from cvae_lightning.exporters import onnx_models
-from cvae_lightning.exporters.explorer import explorer_page
+from cvae_lightning.exporters.explorer import column_content, data_title, explorer_page
 from cvae_lightning.exporters.export import export
 from cvae_lightning.exporters.javascript import decoder_content, mixtures_content
-from cvae_lightning.exporters.labels import label_names
-from cvae_lightning.exporters.onnx_models import Decoder, Encoder, Sampler, onnx_graph
+from cvae_lightning.exporters.onnx_models import Decoder, Encoder, Sampler, onnx_graph, tried
 from cvae_lightning.models.cvae import CVAE
 from cvae_lightning.models.inference import kl_by_latent
 from cvae_lightning.models.latents import GaussianMixtures
@@ -41,6 +41,20 @@ from cvae_lightning.runs.run import Run
 
 SMALL = ["latent_dim=3", "data=digits", "network.hidden=[16,12]"]
 three_gaussians = functools.partial(MixtureSampler, num_components=3)
+KEPT = Path(__file__).parent.parent / "kept_run"
+ANGLE = {"mean": 3.0, "std": 26.0, "low": -45.0, "high": 45.0}
+MIXED = Condition.from_config(
+    {"angle": ANGLE, "species": ["wren", "robin", "owl"], "tags": {"flags": ["day", "wet"]}, "ring": ["no", "yes"]}
+)
+"""A column of each kind, and a second one of classes; the main column is not the first one."""
+CONDITIONS = {
+    "a class or none": Condition.of_classes(10).with_unknown(),
+    "all kinds": MIXED,
+    "all kinds or none": MIXED.with_unknown(),
+    "some may be unknown": Condition((MIXED.columns[0], *MIXED.with_unknown().columns[1:3], MIXED.columns[3])),
+    "a number": Condition(MIXED.columns[:1]),
+    "flags or none": Condition(MIXED.with_unknown().columns[2:3]),
+}
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
 
 
@@ -49,12 +63,14 @@ def small(
     likelihood: nn.Module | None = None,
     classes: int = 10,
     sampler: Any = PriorSampler,
+    condition: Condition | None = None,
     image_shape: tuple[int, int, int] = (1, 28, 28),
     **arguments: Any,
 ) -> VAE:
     parts = network or MLP([16, 12], **arguments), likelihood or Gaussian(), adam(0.001)
     model = CVAE if classes else VAE
-    return randomised(model(*parts, image_shape=image_shape, latent_dim=3, num_classes=classes, sampler=sampler))
+    named = {"num_classes": classes} if condition is None else {"condition": condition}
+    return randomised(model(*parts, image_shape=image_shape, latent_dim=3, sampler=sampler, **named))
 
 
 def mixtures_of(model: VAE) -> GaussianMixtures:
@@ -124,7 +140,9 @@ def test_a_run_leaves_as_onnx_files_that_compute_what_it_does(tmp_path: Path, ov
         torch.testing.assert_close(z[y == one].T.cov(), wanted[y == one].T.cov(), atol=0.25, rtol=0.1)
 
     props = {entry.key: entry.value for entry in onnx.load(folder / "decoder.onnx").metadata_props}
-    assert json.loads(props["label_names"]) == [str(digit) for digit in range(model.num_classes)]
+    names = [str(digit) for digit in range(model.num_classes)]
+    assert json.loads(props["label_names"]) == names
+    assert json.loads(props["condition"]) == ({"label": {"classes": names, "optional": False}} if names else {})
     assert json.loads(props["image_shape"]) == [1, 28, 28]
     assert json.loads(props["value_range"]) == [0, 1]
     assert json.loads(props["metrics"]) == run.metrics
@@ -137,6 +155,93 @@ def test_a_run_leaves_as_onnx_files_that_compute_what_it_does(tmp_path: Path, ov
         }.items():
             with pytest.raises(onnxruntime.capi.onnxruntime_pybind11_state.InvalidArgument, match="index = 10"):
                 of_onnx(folder / f"{file}.onnx", **inputs, label=torch.tensor([unknown]))
+
+
+@pytest.mark.parametrize("name", CONDITIONS)
+def test_any_condition_leaves_as_onnx(tmp_path: Path, name: str) -> None:
+    """Of colour images that are not square, with unknown values: the encoder, the decoder, and the sampler's group."""
+    condition = CONDITIONS[name]
+    model = small(condition=condition, image_shape=(3, 5, 8), sampler=three_gaussians)
+    assert len(list(onnx_models.write_onnx_models(model, metrics_of(model), tmp_path))) == 3
+    y = tried(condition)
+    x, z, key = torch.rand(len(y), 3, 5, 8), torch.randn(len(y), 3), "label" if condition.is_one_class else "condition"
+    with torch.no_grad():
+        q, image = model.posterior(x, y), model.likelihood(z, y).mean
+    encoded = of_onnx(tmp_path / "encoder.onnx", image=x, **{key: y})
+    decoded = of_onnx(tmp_path / "decoder.onnx", latent=z, **{key: y})
+    torch.testing.assert_close([*encoded, *decoded], [q.mean, q.log_var, image], atol=1e-5, rtol=1e-5)
+    assert image.std() > 0.05
+    (drawn,) = of_onnx(tmp_path / "sampler.onnx", noise=0 * z, uniform=torch.zeros(len(y)), **{key: y})
+    torch.testing.assert_close(drawn, mixtures_of(model).means[condition.groups(y), 0])
+
+    props = {entry.key: entry.value for entry in onnx.load(tmp_path / "sampler.onnx").metadata_props}
+    assert Condition.from_config(json.loads(props["condition"])) == condition
+    assert tuple(json.loads(props["label_names"])) == condition.class_names
+    assert len(json.loads(props["condition_values"])) == condition.num_values
+
+
+@pytest.mark.parametrize("name", CONDITIONS)
+def test_all_classes_and_unknown_values_are_tried(name: str) -> None:
+    """No value is unknown that may not be."""
+    condition = CONDITIONS[name]
+    y = tried(condition)
+    columns = [column for column in condition.columns for _ in range(column.num_values)]
+    unknown = y[:, None] < 0 if condition.is_one_class else y.isnan()
+    assert unknown.any(0).tolist() == [column.optional for column in columns]
+    assert set(condition.classes(y).tolist()) >= set(range(condition.num_classes))
+
+
+def test_the_values_of_a_condition_are_named_in_their_order() -> None:
+    assert onnx_models.value_names(MIXED) == ["angle", "species", "tags: day", "tags: wet", "ring"]
+
+
+def test_what_a_model_has_not_learned_is_refused_by_the_graphs(tmp_path: Path) -> None:
+    """A class that there is not, an unknown class of a model that knows none, and an unknown number."""
+    out_of_bounds = onnxruntime.capi.onnxruntime_pybind11_state.InvalidArgument
+    for name, bad in {
+        "a class or none": [torch.tensor([-2]), torch.tensor([10])],
+        "all kinds": [torch.tensor([[0, value, 0, 0, 0]]) for value in (torch.nan, -1.0, 3.0)],
+        "all kinds or none": [torch.tensor([[0, value, 0, 0, 0]]) for value in (-1.0, 3.0)],
+    }.items():
+        model = small(condition=CONDITIONS[name], sampler=three_gaussians)
+        folder = tmp_path / name
+        list(onnx_models.write_onnx_models(model, metrics_of(model), folder))
+        key = "label" if model.condition.is_one_class else "condition"
+        for y in bad:
+            for file, inputs in {
+                "encoder": {"image": torch.zeros(1, 1, 28, 28)},
+                "decoder": {"latent": torch.zeros(1, 3)},
+                "sampler": {"noise": torch.zeros(1, 3), "uniform": torch.zeros(1)},
+            }.items():
+                with pytest.raises(out_of_bounds, match="index = "):
+                    of_onnx(folder / f"{file}.onnx", **inputs, **{key: y})
+    y = torch.tensor([[torch.nan, 0, 0, 0, 0], [0.0, 0, 0, 0, 0]])
+    (image,) = of_onnx(tmp_path / "all kinds" / "decoder.onnx", latent=torch.zeros(2, 3), condition=y)
+    assert image[0].isnan().all()
+    assert image[1].isfinite().all()
+
+
+class OwnContext(CVAE):
+    def context(self, y: Tensor) -> Tensor:
+        return 2 * super().context(y)
+
+
+def test_a_context_of_ones_own_is_refused(tmp_path: Path) -> None:
+    model = OwnContext(MLP([4]), Gaussian(), adam(0.001), latent_dim=3, num_classes=10)
+    message = r"Expected a model whose context is that of its condition \(model\), got 'OwnContext'"
+    with pytest.raises(UserError, match=message):
+        list(onnx_models.write_onnx_models(model, metrics_of(model), tmp_path))
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_run_of_an_earlier_version_is_exported(tmp_path: Path) -> None:
+    """Whose labels have no names."""
+    shutil.copytree(KEPT, tmp_path / "run")
+    command(Run(tmp_path / "run"), "format=all")
+    folder = tmp_path / "run" / "export"
+    props = {entry.key: entry.value for entry in onnx.load(folder / "decoder.onnx").metadata_props}
+    assert json.loads(props["label_names"]) == list("0123456789")
+    assert '"kind": "classes", "name": "label"' in (folder / "explorer.html").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(
@@ -218,7 +323,7 @@ def test_a_draw_follows_from_its_numbers() -> None:
     """A component of weight w is chosen by a share w of all uniform numbers; without noise its mean is drawn."""
     mixtures = mixtures_of(small(sampler=three_gaussians))
     uniform = (torch.arange(10_000) + 0.5) / 10_000
-    z = Sampler(mixtures)(torch.zeros(10_000, 3), uniform, torch.full((10_000,), 4))
+    z = Sampler(mixtures, Condition.of_classes(10))(torch.zeros(10_000, 3), uniform, torch.full((10_000,), 4))
     shares = torch.stack([(z == mean).all(1).double().mean() for mean in mixtures.means[4]])
     torch.testing.assert_close(shares.float(), mixtures.weights[4], atol=2e-4, rtol=0)
 
@@ -264,13 +369,13 @@ def test_the_latent_that_tells_most_comes_first() -> None:
 
 @pytest.mark.parametrize(
     ("network", "name", "products"),
-    [(Conv(), "conv", "2,1"), (Residual(), "residual", "7,"), (MLP([1000, 1000]), "mlp", "1,7")],
+    [(Conv(), "conv", "2,1"), (Residual(), "residual", "7,"), (MLP([3000, 3000]), "mlp", "11,3")],
     ids=["conv", "residual", "mlp"],
 )
 def test_a_decoder_that_the_page_cannot_redraw_is_refused_by_name(network: Any, name: str, products: str) -> None:
     model = small(network)
-    what = rf"at most 1,000,000 multiplications per image \(network\), got '{name} with {products}"
-    with pytest.raises(UserError, match=rf"{what}.*eleven images in 16 ms, in plain JavaScript: use format=onnx\."):
+    what = rf"at most 10,000,000 multiplications per image \(network\), got '{name} with {products}"
+    with pytest.raises(UserError, match=rf"{what}.*an image in 16 ms, in plain JavaScript: use format=onnx\."):
         explorer_page(model, metrics_of(model, name))
 
 
@@ -283,7 +388,7 @@ def spoil_likelihood(model: VAE) -> None:
 
 
 def spoil_shape(model: VAE) -> None:
-    model.image_shape = (3, 4, 4)
+    model.image_shape = (2, 4, 4)
 
 
 def spoil_weights(model: VAE) -> None:
@@ -295,7 +400,7 @@ def spoil_weights(model: VAE) -> None:
     ("spoil", "message"),
     [
         (spoil_likelihood, r"Expected one of Gaussian, .* \(likelihood\), got 'OtherGaussian'"),
-        (spoil_shape, r"Expected grey images \(data.image_shape\), got \[3, 4, 4\]"),
+        (spoil_shape, r"Expected images of 1 or 3 channels.* \(data.image_shape\), got \[2, 4, 4\]"),
         (spoil_weights, r"Expected images within 2/255 with weights in float16 \(format\), got nan"),
     ],
 )
@@ -311,11 +416,18 @@ def test_another_format_is_refused(tmp_path: Path) -> None:
         command(Run(finished_run(tmp_path / "run", *SMALL).path), "format=pdf")
 
 
-def test_labels_have_the_names_of_their_data_set() -> None:
-    assert label_names("mnist", 10) == list("0123456789")
-    assert label_names("fashion_mnist", 10)[9] == "Ankle boot"
-    assert len(set(label_names("kmnist", 10))) == 10
-    assert label_names("mnist", 0) == label_names("fashion_mnist", 0) == []
+def test_a_data_set_has_its_usual_name() -> None:
+    names = {"mnist": "MNIST", "fashion_mnist": "Fashion-MNIST", "birds": "birds"}
+    assert {name: data_title(metrics_of_a_run(dataset={"name": name})) for name in names} == names
+
+
+def test_names_stay_text_in_the_page() -> None:
+    name = "</script><img src=x onerror=alert(1)>"
+    condition = Condition.from_config({name: [name, "b"], "tags": {"flags": [name]}})
+    model = small(condition=condition)
+    page = explorer_page(model, metrics_of(model))
+    assert "<img" not in page
+    assert page.count("</script>") == 2
 
 
 def test_the_page_is_one_small_file_without_addresses() -> None:
@@ -360,22 +472,29 @@ def test_images_and_draws_of_the_page_are_those_of_pytorch(tmp_path: Path) -> No
     ]
     models += [small(likelihood=each) for each in (Bernoulli(), ContinuousBernoulli(), GaussianOptimal())]
     models += [small(classes=0), small(MLP([]))]
-    z, y = 2 * torch.randn(12, 3), torch.arange(12) % 10
+    models += [
+        small(condition=condition, image_shape=(3, 14, 19), injection=injection)
+        for condition in CONDITIONS.values()
+        for injection in ("concatenate", "add", "modulate")
+    ]
+    z, conditions = 2 * torch.randn(12, 3), [tried(model.condition)[-12:] for model in models]
+    y = [values if values.ndim == 2 else torch.where(values < 0, torch.nan, values)[:, None] for values in conditions]
     mixture = mixtures_of(small(sampler=three_gaussians))
     given = {
         "decoders": [decoder_content(model) for model in models],
         "sampler": mixtures_content(mixture),
         "gaussians": mixtures_content(mixture.as_single_gaussians()),
+        "columns": [[column_content(column) for column in model.condition.columns] for model in models],
         "z": z.tolist(),
-        "y": y.tolist(),
+        "y": [values.tolist() for values in y],
     }
     script = f"""const given = {json.dumps(given)};
       const z = given.z.map((values) => Float64Array.from(values));
-      const images = given.decoders.map((content) => {{
+      const contexts = given.columns.map((columns, model) => given.y[model].map((y) => contextOf(columns, y)));
+      const groups = given.columns.map((columns, model) => given.y[model].map((y) => groupOf(columns, y)));
+      const images = given.decoders.map((content, model) => {{
         const decode = decoderOf(content);
-        const numbers = Array.from({{ length: content.classes }}, (_, label) => label);
-        const context = (label) => Float64Array.from(numbers, (other) => Number(other === label));
-        return z.map((one, index) => [...decode(one, context(given.y[index]))]);
+        return contexts[model].map((context, index) => [...decode(z[index], context)]);
       }});
       const label = (index) => 7 * (index % 2);
       const many = (draw) => Array.from({{ length: 10000 }}, (_, index) => [...draw(label(index))]);
@@ -385,14 +504,19 @@ def test_images_and_draws_of_the_page_are_those_of_pytorch(tmp_path: Path) -> No
       const carried = carrierOf(given.gaussians);
       const there = draws.map((one, index) => [...carried(Float64Array.from(one), label(index), 3)]);
       const back = there.slice(0, 100).map((one, index) => [...carried(Float64Array.from(one), 3, label(index))]);
-      const result = {{ images, draws, same, there, back }};"""
+      const plain = contexts.map((each) => each.map((one) => [...one]));
+      const result = {{ contexts: plain, groups, images, draws, same, there, back }};"""
     result = in_chromium(tmp_path, plain_page(), script)
 
-    with torch.no_grad():
-        wanted = torch.stack([model.likelihood(z, y).mean.flatten(1) for model in models])
-    difference = (torch.tensor(result["images"]) - wanted).abs().amax((1, 2))
-    assert difference.max() <= 2 / 255, difference
-    assert wanted.std(1).mean() > 0.05, "the images differ"
+    for model, values, context, groups, images in zip(
+        models, conditions, *(result[key] for key in ("contexts", "groups", "images")), strict=True
+    ):
+        torch.testing.assert_close(torch.tensor(context).float(), model.context(values), atol=1e-6, rtol=1e-6)
+        assert groups == model.condition.groups(values).tolist()
+        with torch.no_grad():
+            wanted = model.likelihood(z[: len(values)], values).mean.flatten(1)
+        assert (torch.tensor(images) - wanted).abs().max() <= 2 / 255
+        assert wanted.std(1).mean() > 0.02, "the images differ"
 
     assert result["same"]
     draws, there = (torch.tensor(result[key]) for key in ("draws", "there"))
@@ -420,8 +544,8 @@ def test_the_page_is_used_with_keys_and_redraws_in_time(tmp_path: Path) -> None:
     script = """
       const press = (key) => { document.dispatchEvent(new KeyboardEvent("keydown", { key })); render(); };
       const bytes = () => [...image.getContext("2d").getImageData(0, 0, width, height).data];
-      const seen = () => bytes().filter((_, index) => index % 4 === 3);
-      const chosen = () => radios.findIndex((radio) => radio.checked);
+      const seen = () => bytes().filter((_, index) => index % 4 === (ink ? 3 : 0));
+      const chosen = () => controls[0].radios.findIndex((radio) => radio.checked);
       const start = { chosen: chosen(), kl: order.map((latent) => kl[latent]), sliders: sliders.length };
       press("7");
       const seven = { chosen: chosen(), seen: seen(), z: [...here.z], frame: seen() };
@@ -462,6 +586,95 @@ def test_the_page_is_used_with_keys_and_redraws_in_time(tmp_path: Path) -> None:
     assert result["atA"] == {"chosen": 7, "seen": moved["seen"]}
     assert result["atB"] == {"chosen": 2}
     assert result["kept"] == {"chosen": 5, "same": True}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("classes", [["wren", "robin", "owl"], [f"a bird with the long name {n}" for n in range(200)]])
+def test_each_control_changes_its_own_value(tmp_path: Path, classes: list[str]) -> None:
+    """In colour, with a control of each kind: the big image, each small one, and the group of a draw are PyTorch's."""
+    described = {"species": classes, "angle": ANGLE, "tags": {"flags": ["day", "wet"]}, "ring": ["no", "yes"]}
+    condition = Condition.from_config(described).with_unknown()
+    model = small(condition=condition, image_shape=(3, 14, 19), sampler=three_gaussians)
+    script = """
+      const bytes = (canvas) => [...canvas.getContext("2d").getImageData(0, 0, width, height).data];
+      const state = () => {
+        render();
+        paintPictures(Infinity);
+        const small = tiles.map(({ canvas }) => bytes(canvas));
+        const label = image.getAttribute("aria-label");
+        return { z: [...here.z], y: [...here.y], group: groupAt(here), seen: bytes(image), small, label };
+      };
+      const [species, angle, tags, ring] = document.querySelectorAll("fieldset");
+      const within = (fieldset) => [...fieldset.querySelectorAll("input, select")];
+      const set = (control, value) => {
+        if (control.type === "checkbox" || control.type === "radio") control.checked = value;
+        else control.value = value;
+        control.dispatchEvent(new Event("input"));
+        control.dispatchEvent(new Event("change"));
+      };
+      const press = (key) => document.dispatchEvent(new KeyboardEvent("keydown", { key }));
+      const chooseSpecies = (label) => {
+        if (tiles.length) set(within(species)[Number.isNaN(label) ? 3 : label], true);
+        else set(within(species)[0], label);
+      };
+      const steps = [state()];
+      const then = (change) => { change(); steps.push(state()); };
+      then(() => chooseSpecies(2));
+      then(() => set(within(angle)[0], 30));
+      then(() => set(within(angle)[1], true));
+      then(() => set(within(angle)[1], false));
+      then(() => set(within(tags)[1], true));
+      then(() => set(within(tags)[2], true));
+      then(() => set(within(tags)[0], true));
+      then(() => set(within(ring)[1], true));
+      then(() => set(within(ring)[2], true));
+      then(() => press("1"));
+      then(() => chooseSpecies(NaN));
+      const typed = new KeyboardEvent("keydown", { key: "2", bubbles: true });
+      if (!tiles.length) then(() => within(species)[0].dispatchEvent(typed));
+      const result = steps;"""
+    states = in_chromium(tmp_path, explorer_page(model, metrics_of(model)), script)
+    y = torch.tensor([[torch.nan if value is None else value for value in state["y"]] for state in states])
+    unknown = [torch.nan]
+    typical = [ANGLE["mean"]]
+    assert (
+        y.nan_to_num(-1).tolist()
+        == torch.tensor(
+            [
+                [3 % len(classes), *typical, 0, 0, 0],
+                [2, *typical, 0, 0, 0],
+                [2, 30, 0, 0, 0],
+                [2, *unknown, 0, 0, 0],
+                [2, 30, 0, 0, 0],
+                [2, 30, 0, 1, 0],
+                [2, 30, *unknown, *unknown, 0],
+                [2, 30, 1, 0, 0],
+                [2, 30, 1, 0, 1],
+                [2, 30, 1, 0, *unknown],
+                [1, 30, 1, 0, *unknown],
+                [*unknown, 30, 1, 0, *unknown],
+                [*unknown, 30, 1, 0, *unknown],
+            ][: len(y)]
+        )
+        .nan_to_num(-1)
+        .tolist()
+    )
+    assert states[8]["label"] == f"Image of {classes[2]}, angle 30, day, yes"
+    assert states[6]["label"] == f"Image of {classes[2]}, angle 30, any tags, no"
+    for state, values in zip(states, y, strict=True):
+        assert state["group"] == int(condition.groups(values[None]))
+        with torch.no_grad():
+            wanted = model.likelihood(torch.tensor([state["z"]]), values[None]).mean[0]
+        assert (colours(state["seen"]) - wanted).abs().max() <= 3 / 255, "2/255, and rounding to 8 bits"
+    small_images = states[0]["small"]
+    assert len(small_images) == (4 if len(classes) == 3 else 0)
+    for index, picture in enumerate(small_images):  # by the first state's own class the image is the same
+        assert (picture == states[0]["seen"]) == (index == 0)
+
+
+def colours(rgba: list[int]) -> Tensor:
+    """The pixels of a canvas of 14x19 as an image, (3, 14, 19) in [0, 1]."""
+    return torch.tensor(rgba).view(14, 19, 4)[..., :3].permute(2, 0, 1) / 255
 
 
 def test_the_prior_is_exported_as_what_it_is() -> None:
