@@ -127,6 +127,10 @@ class DataModule(LightningDataModule):
             description["skipped"] = skipped
         if condition is not None:
             description["condition"] = condition.described()
+        classes = self.splits["train"].classes
+        if len(known := classes[classes >= 0]):
+            num_classes = condition.num_classes if condition else 0
+            description["images_per_class"] = known.bincount(minlength=num_classes).tolist()
         return description
 
     def _placed(self, split: Split) -> Split:

@@ -18,5 +18,7 @@ class DataDescription(TypedDict):
     """Channels, height and width."""
     skipped: NotRequired[dict[str, str]]
     """Why each file that was left out is not an image, by its name; missing if there is none."""
+    images_per_class: NotRequired[list[int]]
+    """The number of training images of each class, in the order of the classes; missing without classes."""
     condition: NotRequired[dict[str, Any]]
     """The names and units of the labels, as core/conditions.py describes them; missing for classes without names."""

@@ -9,12 +9,14 @@ from typing import Any
 import yaml
 
 from cvae_lightning.core import plugins
+from cvae_lightning.core.conditions import Condition, Number
 from cvae_lightning.core.markdown import code, escaped, fenced
 from cvae_lightning.evaluators.sample_quality import SAMPLES_PER_CLASS
 from cvae_lightning.metrics.catalog import BESIDE, CATALOG, Metric, describe
-from cvae_lightning.runs.conditions import condition_of_model
+from cvae_lightning.runs.conditions import condition_of_data, condition_of_model
 from cvae_lightning.runs.metrics_file import Metrics
 from cvae_lightning.runs.summary import absences, cell, title_of
+from cvae_lightning.runs.wording import columns, example_of, listed, pixels
 
 PICTURES = {
     "samples": "Samples",
@@ -24,6 +26,7 @@ PICTURES = {
 }
 
 LEAKS = 2  # if a linear probe reads this many times as many labels as guessing, the card says so
+IMBALANCED = 3  # if a class has this many times as many training images as another, the card says so
 SMALL = 1000  # if test has fewer images, the card says so
 FID_OF_REAL_DIGITS = "about 1.2 with 100 per class"
 
@@ -51,6 +54,8 @@ of samples; for accuracy, for the images of the split itself.
 Trained on the {train:,} images of train of {data}, and on none of val or test. SHA-256 of the list of its files, which
 is in `metrics.json`: {sha256}
 
+{images}
+
 ## Settings
 
 {command}
@@ -65,7 +70,7 @@ Trained in {seconds} s on {device} with torch {torch} and pytorch_lightning {pyt
 from cvae_lightning import Run{imported}
 
 {trust}run = Run("path/to/this/folder")
-images = run.sample({labels})  # (3, 1, 28, 28) in [0, 1]
+images = run.sample({labels})  # {shape} in [0, 1]
 model = run.model()  # checks the weights; no code in the folder is executed
 ```
 
@@ -86,7 +91,8 @@ def model_card(
     metrics: Metrics, config: dict[str, Any], overrides: Sequence[str] = (), pictures: Collection[str] = ()
 ) -> str:
     """Markdown with a hub's metadata, from a run's metrics.json, configuration, and `pictures` in figures/."""
-    num_classes = condition_of_model(config["model"]).num_classes
+    condition, image_shape = condition_of_model(config["model"]), config["data"]["image_shape"]
+    example = example_of(condition)
     modules = plugins.recorded_in(config)
     word = [plugins.word(modules)] if modules else []
     shown = {name: f"![{title}](figures/{name}.png)" for name, title in PICTURES.items() if name in pictures}
@@ -97,7 +103,7 @@ def model_card(
         sha256=code(metrics["dataset"]["sha256"]),
         data=escaped(metrics["dataset"]["name"]),
         title=escaped(title_of(metrics)),
-        description=_description(metrics, num_classes),
+        description=_description(metrics, condition),
         samples=shown.pop("samples", ""),
         table="\n".join([*_table(metrics, config), *_absences(metrics)]),
         pictures="\n\n".join(shown.values()),
@@ -105,12 +111,14 @@ def model_card(
         settings=fenced("\n".join(_settings(metrics)), "yaml"),
         seconds=f"{metrics['time']['fit_seconds']:,.0f}",
         commit=escaped(str(metrics["environment"]["commit"] or "unknown")),
-        labels="[2, 7, 9]" if num_classes else "num=3",
-        labels_in_a_shell="'labels=[2,7,9]'" if num_classes else "num=3",
+        images="\n".join(_images(metrics, condition, condition_of_data(config["data"]), image_shape)),
+        labels=example.python,
+        shape=(example.num, *image_shape),
+        labels_in_a_shell=example.shell,
         word="".join(f" {shlex.quote(part)}" for part in word),
         imported=", trust" if modules else "",
         trust=f"{plugins.call(modules)}  # parts of the model are defined there\n" if modules else "",
-        limits="\n".join(f"* {limit}" for limit in limits(metrics, num_classes)),
+        limits="\n".join(f"* {limit}" for limit in limits(metrics, config)),
     )
 
 
@@ -121,14 +129,35 @@ def _metadata(metrics: Metrics) -> str:
     return yaml.safe_dump(tags, sort_keys=False, allow_unicode=True, width=float("inf"))
 
 
-def _description(metrics: Metrics, num_classes: int) -> str:
+def _description(metrics: Metrics, condition: Condition) -> str:
     """What the model is, in three sentences."""
-    kind = "conditional variational autoencoder" if num_classes else "variational autoencoder"
-    asked = f" of a requested class, one of {num_classes}," if num_classes else ""
+    kind = "conditional variational autoencoder" if condition else "variational autoencoder"
     return (
-        f"A {kind}. It generates images{asked} from {metrics['latent_dim']} latents. "
+        f"A {kind}. It generates images{_requested(condition)} from {metrics['latent_dim']} latents. "
         f"It has {metrics['parameters']:,} parameters."
     )
+
+
+def _requested(condition: Condition) -> str:
+    """What can be asked of the images, as part of a sentence; empty if nothing."""
+    if not condition:
+        return ""
+    if condition.is_one_class:
+        return f" of a requested class, one of {condition.num_classes:,},"
+    return f" with requested values of {listed([column.name for column in condition.columns])}"
+
+
+def _images(metrics: Metrics, condition: Condition, data: Condition, image_shape: Sequence[int]) -> Iterator[str]:
+    """What the images are, how many there are per class, and what they are labelled with."""
+    counts = metrics["dataset"].get("images_per_class")
+    few, many = (min(counts), max(counts)) if counts else (0, 0)
+    of_each = f", {few:,} to {many:,} in each class" if few < many else f", {few:,} in each class" if few else ""
+    yield f"The images have {pixels(image_shape)}{of_each}."
+    if data:
+        seen = "The model is conditioned on" if condition else "Their labels, which the model does not see"
+        yield from (f"{seen}:", "", *(f"* {line}" for line in columns(condition or data)))
+    if condition.may_be_unknown:
+        yield from ("", "Images can be drawn without what may be unknown.")
 
 
 def _table(metrics: Metrics, config: dict[str, Any]) -> Iterator[str]:
@@ -175,15 +204,17 @@ def _command(overrides: Sequence[str]) -> str:
     return shlex.join(["python", "-m", "cvae_lightning", *given])
 
 
-def limits(metrics: Metrics, num_classes: int) -> Iterator[str]:
-    """The limitations of the run, one per line; `num_classes` is 0 for an unconditional model."""
+def limits(metrics: Metrics, config: dict[str, Any]) -> Iterator[str]:
+    """The limitations of the run, one per line."""
     val, data = metrics["val"], metrics["dataset"]
-    name = escaped(data["name"])
-    yield f"The model was trained on {name} only, 28x28 grey pixels, and turns any other image into something similar."
+    num_classes, image_shape = condition_of_model(config["model"]).num_classes, config["data"]["image_shape"]
+    name, size = escaped(data["name"]), pixels(image_shape)
+    yield f"The model was trained on {name} only, {size}, and turns any other image into something similar."
     yield "Reconstructions and samples are means of the distribution of the pixels, so they are smoother than the data."
     yield "All numbers are for one seed; other seeds give other numbers."
     if 0 < data["test"] < SMALL:
         yield f"test has only {data['test']} images: one of them is {100 / data['test']:.1f} % of it."
+    yield from _imbalance(metrics, config)
     if val.get("fid_pixel") is not None:
         real = f", which have {FID_OF_REAL_DIGITS}" if data["name"] == "mnist" else ""
         yield (
@@ -195,7 +226,7 @@ def limits(metrics: Metrics, num_classes: int) -> Iterator[str]:
     else:
         asked = ", or show the requested class" if num_classes else ""
         yield f"No number here says whether samples look like the data{asked}; `cvae_lightning.evaluate` measures it."
-    yield _likelihoods(metrics)
+    yield _likelihoods(metrics, "grey levels" if image_shape[0] == 1 else "levels of colour")
     leak = val.get("label_leak")
     if num_classes and leak is not None and leak > LEAKS / num_classes:
         yield (
@@ -208,12 +239,28 @@ def limits(metrics: Metrics, num_classes: int) -> Iterator[str]:
         yield f"{unused:.0f} of the {metrics['latent_dim']} latents carry no information on the image."
 
 
-def _likelihoods(metrics: Metrics) -> str:
+def _imbalance(metrics: Metrics, config: dict[str, Any]) -> Iterator[str]:
+    """A warning of classes with far fewer training images than others, and of numbers that are drawn beyond these."""
+    counts, condition = metrics["dataset"].get("images_per_class"), condition_of_data(config["data"])
+    if counts and max(counts) > IMBALANCED * min(counts):
+        few, many = counts.index(min(counts)), counts.index(max(counts))
+        names = dict(enumerate(condition.class_names))
+        rarest, commonest = (escaped(names.get(label, str(label))) for label in (few, many))
+        drawn = "; data.balance drew all classes equally often" if config["data"].get("balance") else ""
+        yield (
+            f"The classes are imbalanced: train has {counts[few]:,} images of {rarest} and {counts[many]:,} of "
+            f"{commonest}{drawn}. Rare classes are learned less well, and numbers over all images hide it."
+        )
+    if condition_of_model(config["model"]) and any(isinstance(column, Number) for column in condition.columns):
+        yield "Numbers beyond those of the training images are not refused, but the model has never seen such images."
+
+
+def _likelihoods(metrics: Metrics, levels: str) -> str:
     """What the likelihoods of this run are comparable with."""
     names = "`elbo`, `log_likelihood`" + (" and `nll_iw`" if "nll_iw" in metrics["val"] else "")
     if metrics["binarize"]:
         kind = escaped(str(metrics["binarize"]))
         return f"{names} are of black and white images ({kind}), and comparable only with others of such images."
     if metrics["likelihood"] == "bernoulli":
-        return f"{names} are the usual cross-entropy of grey levels, which is not a likelihood."
-    return f"{names} are log densities of grey levels, and not comparable with those of black and white images."
+        return f"{names} are the usual cross-entropy of {levels}, which is not a likelihood."
+    return f"{names} are log densities of {levels}, and not comparable with those of black and white images."

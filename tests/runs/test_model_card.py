@@ -1,17 +1,25 @@
 """The model card of a run has the numbers of its files, and no sentence that is false for the run."""
 
 import copy
+import json
 import re
+import shlex
 from typing import Any
 
 import pytest
 import yaml
 from helpers import MakeRun, Stop, composed, metrics_of_a_run
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from labelled_data import KINDS
 from omegaconf import OmegaConf
 
+from cvae_lightning.core.conditions import Classes, Condition
 from cvae_lightning.metrics.catalog import BESIDE, CATALOG
 from cvae_lightning.runs.model_card import model_card
 from cvae_lightning.runs.run import Run
+from cvae_lightning.runs.wording import example_of
 from cvae_lightning.training.train import train
 
 NUMBERS: dict[str, float | None] = dict.fromkeys(CATALOG, 0.5)
@@ -127,3 +135,80 @@ def test_the_card_is_there_before_the_run_counts_as_complete(
     monkeypatch.setattr(Run, "write_result", write_result)
     with pytest.raises(Stop):
         train(run)
+
+
+def described(kind: str, *overrides: str, **changes: Any) -> str:
+    """The card of a run on one of the data sets of labelled_data."""
+    shape, condition = KINDS[kind]
+    config: Any = OmegaConf.to_container(composed(*overrides), resolve=False)
+    config["data"] |= {"image_shape": list(shape), "condition": condition.described()}
+    resolved: Any = OmegaConf.to_container(OmegaConf.create(config), resolve=True)
+    return model_card(metrics_of_a_run(dataset={"name": kind, **changes}, val=NUMBERS, test=NUMBERS), resolved)
+
+
+CARDS: dict[str, list[str]] = {
+    "birds": [
+        "images of a requested class, one of 2,",
+        "The images have 32x32 colour pixels.",
+        "* `species`: one of 2 classes: Long-tailed tit (Aegithalos caudatus), Great spotted woodpecker",
+        'run.sample(["Long-tailed tit (Aegithalos caudatus)", "Great spotted woodpecker"])  # (2, 3, 32, 32) in [0, 1]',
+        "log densities of levels of colour",
+        "only, 32x32 colour pixels, and turns",
+    ],
+    "many": ["one of 40 classes: class 0,", "class 19 and 20 more", "'labels=[class 0,class 1,class 2]'"],
+    "turned": [
+        "images with requested values of digit, angle from 20 latents",
+        "* `angle`: a number, from -45 to 45 in the training images (mean 0, standard deviation 26)",
+        'run.sample({"digit": 0, "angle": 0.0}, num=3)  # (3, 1, 28, 28)',
+        "'condition={digit: 0, angle: 0.0}' num=3",
+        "Numbers beyond those of the training images",
+    ],
+    "half": [
+        "* `digit`: one of 3 classes: 0, 1, 2; may be unknown",
+        "Images can be drawn without what may be unknown.",
+    ],
+    "flags": ["* `parts`: any of 3 flags: red, large, two", "condition={parts: [red]}"],
+}
+
+
+@pytest.mark.parametrize("kind", CARDS)
+def test_the_card_says_what_the_images_are_and_what_there_is_to_ask_for(kind: str) -> None:
+    text = described(kind)
+    assert not [words for words in CARDS[kind] if words not in text]
+    assert "28x28 grey" not in text or kind in ("many", "turned")
+
+
+def test_a_model_that_learned_without_labels_needs_none() -> None:
+    assert "may be unknown" not in described("birds")
+    assert "Great spotted woodpecker; may be unknown" in described("birds", "model.label_dropout=0.1")
+
+
+def test_a_vae_says_which_labels_it_does_not_see() -> None:
+    text = described("birds", "model=vae")
+    assert "Their labels, which the model does not see:" in text
+    assert "run.sample(num=3)  # (3, 3, 32, 32)" in text
+    nothing = described("nothing", "model=vae")
+    assert "labels" not in nothing.partition("## Data")[2].partition("## Settings")[0]
+
+
+def test_imbalanced_classes_are_pointed_out() -> None:
+    text = described("birds", images_per_class=[12, 3000])
+    assert "The images have 32x32 colour pixels, 12 to 3,000 in each class." in text
+    assert "train has 12 images of Long-tailed tit (Aegithalos caudatus) and 3,000 of Great spotted woodpecker." in text
+    balanced = described("birds", "data.balance=true", images_per_class=[12, 3000])
+    assert "3,000 of Great spotted woodpecker; data.balance drew all classes equally often." in balanced
+    assert "imbalanced" not in described("birds", images_per_class=[1200, 3000])
+    assert "32x32 colour pixels, 5 in each class." in described("birds", images_per_class=[5, 5])
+
+
+@settings(deadline=None, max_examples=300)
+@given(st.lists(st.text(st.characters(exclude_categories=["C", "Zl", "Zp"]), min_size=1), min_size=1, max_size=3))
+def test_the_labels_of_an_example_are_read_as_they_are_written(names: list[str]) -> None:
+    """By a shell, then by Hydra."""
+    stripped = list(dict.fromkeys(filter(None, (" ".join(name.split()) for name in names)))) or ["a"]
+    example = example_of(Condition((Classes("species", tuple(stripped)),)))
+    (override,) = OverridesParser.create().parse_overrides(shlex.split(example.shell))
+    values: Any = override.value()
+    assert [str(value) for value in values] == stripped
+    assert json.loads(example.python) == stripped
+    assert example.num == len(stripped)
