@@ -77,6 +77,44 @@ def test_an_engine_makes_the_runs_that_would_be_made_alone(
     assert times(sweep) == before, "what is complete is not trained again"
 
 
+SCRIPT = "from cvae_lightning.cli.main import main\nmain()\n"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "choice",
+    [
+        *("launcher=basic", "launcher=joblib", "launcher=submitit_local", "sweeper=optuna"),
+        pytest.param("launcher=ray", marks=pytest.mark.ray),
+    ],
+)
+def test_workers_trust_and_find_the_plug_ins_of_the_command(choice: str, tmp_path: Path) -> None:
+    """A module in the working directory, which the script does not have on Python's path."""
+    (tmp_path / "my_parts.py").write_text("from cvae_lightning import CVAE\n\n\nclass Mine(CVAE): ...\n")
+    script = tmp_path / "bin" / "cvae-lightning"
+    script.parent.mkdir()
+    script.write_text(SCRIPT)
+    words = ["plugins=[my_parts]", *QUICK, "model._target_=my_parts.Mine", "latent_dim=3", "hydra.sweep.dir=sweep"]
+    space = ["epochs=1", "seed=0,1"]
+    if "optuna" in choice:
+        space = ["epochs=choice(1)", "lr=choice(0.01,0.02)", "latent_dim=choice(3)", "hydra.sweeper.n_trials=2"]
+    answer = subprocess.run(
+        [sys.executable, str(script), "train", "-m", f"hydra/{choice}", *words, *space],
+        cwd=tmp_path,
+        env={**environment(), "SQLALCHEMY_SILENCE_UBER_WARNING": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert answer.returncode == 0, answer.stderr
+    sweep = Sweep(tmp_path / "sweep")
+    assert len(sweep.runs) == 2
+    for run in sweep.runs:
+        assert run.complete
+        assert (run.config["plugins"], run.metrics["model"]) == (["my_parts"], "mine")
+        assert not [word for word in run.overrides if "plugins" in word]
+
+
 @pytest.mark.slow
 def test_a_search_goes_on_with_its_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SQLALCHEMY_SILENCE_UBER_WARNING", "1")  # it only tells optuna's authors of SQLAlchemy 2
