@@ -104,6 +104,12 @@ def read_columns(
     return _labelled(read, len(next(iter(found.values())).values) if found else len(train_rows))
 
 
+def described_by(condition: Any) -> Condition | None:
+    """The condition that data.condition describes completely, so that no data set has to be asked; None otherwise."""
+    described = [column for _, column in (_asked(condition) or {"": (None, None)}).values()]
+    return None if None in described else Condition(tuple(column for column in described if column is not None))
+
+
 def column_of(
     name: str,
     values: Values,
@@ -205,7 +211,7 @@ def _plain(name: str, values: Values) -> Values:
     values = np.asarray(values)
     if values.ndim == 2 and values.shape[1] == 1:
         values = values[:, 0]
-    if values.ndim not in (1, 2) or not values.size:
+    if values.ndim not in (1, 2) or 0 in values.shape[1:]:
         refuse("one value, or one row of flags, per image", name, f"the shape {values.shape}", "Leave that array out.")
     if values.dtype.kind == "S":
         values = np.char.decode(values, "utf-8", "replace")
@@ -273,7 +279,7 @@ def _classes(cells: _Cells, described: Column | None, names: Sequence[str] | Non
     shown = ", ".join(column.names[:12]) + (", ..." if len(column.names) > 12 else "")
     strange = np.array([cell not in numbers and cell != "" for cell in text.tolist()], bool)
     cells.refuse_first(strange, f"one of {shown}", "Leave that image out, or name its class too.")
-    return Read(column, np.array([[numbers.get(cell, np.nan)] for cell in text.tolist()], "f8"))
+    return Read(column, np.array([numbers.get(cell, np.nan) for cell in text.tolist()], "f8")[:, None])
 
 
 def _names_of(cells: _Cells, names: Sequence[str] | None) -> Values:

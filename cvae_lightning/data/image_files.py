@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-import torch.nn.functional as F
 from PIL import Image, ImageOps
 from torch import Tensor
 
 from cvae_lightning.core.errors import UserError
 from cvae_lightning.core.shapes import Images
+from cvae_lightning.data import pixels
 from cvae_lightning.data.decoding import check_pixels, deep_levels, on_background
 from cvae_lightning.data.idx import is_idx, read_array
 
@@ -56,14 +56,7 @@ def read_images(
 
 def fitted(images: Images, size: tuple[int, int]) -> Images:
     """`images` scaled without distortion to the largest size that fits into `size`, and centred on black."""
-    height, width = images.shape[2:]
-    if (height, width) == size:
-        return images
-    scale = min(size[0] / height, size[1] / width)
-    inner = [max(1, round(scale * side)) for side in (height, width)]
-    resized = F.interpolate(images, inner, mode="bilinear", antialias=True).clamp(0, 1)
-    top, left = ((outer - side) // 2 for outer, side in zip(size, inner, strict=True))
-    return F.pad(resized, (left, size[1] - inner[1] - left, top, size[0] - inner[0] - top))
+    return images if tuple(images.shape[2:]) == size else pixels.fitted(images, size).clamp(0, 1)
 
 
 def _read(path: Path, shape: tuple[int, int, int], invert: bool) -> Images:
@@ -182,15 +175,7 @@ def _colour_batch(array: Array, shape: tuple[int, int, int]) -> Array | None:
 
 def _levels(array: Array) -> Array:
     """An array as float32 in [0, 1]. Raises ValueError for another type or range of values."""
-    white = 255 if array.dtype.kind in "iu" else 1
-    if array.dtype.kind not in "biuf" or not array.size:
-        raise ValueError(f"it holds {array.dtype} {array.shape}; write integers in 0..255 or floats in [0, 1].")
-    low, high = array.min(), array.max()
-    if not 0 <= low <= high <= white:
-        got = f"{array.dtype} from {low} to {high}"
-        raise ValueError(f"it holds {got}; write integers in 0..255 or floats in [0, 1].")
-    if white == 255 and high == 1:
-        raise ValueError("it holds only the integers 0 and 1; write booleans, or 0 and 255.")
+    white = pixels.check_levels(array)
     return array.astype("f4") / np.float32(white)
 
 
