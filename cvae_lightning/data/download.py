@@ -42,10 +42,10 @@ def download_missing(directory: Path, archives: dict[str, str], mirrors: Sequenc
     except OSError as error:
         raise DownloadFailed(f"{directory} can't be written: {error.strerror or error}") from error
     finally:
-        _remove_empty(made)
+        remove_empty(made)
 
 
-def _remove_empty(folders: Sequence[Path]) -> None:
+def remove_empty(folders: Sequence[Path]) -> None:
     """Remove `folders`, innermost first, until one contains more than the lock."""
     with contextlib.suppress(OSError):
         for folder in folders:
@@ -62,7 +62,7 @@ def _fetch(archive: str, md5: str, mirrors: Sequence[str]) -> bytes:
             with urllib.request.urlopen(mirror + archive, timeout=SECONDS_WITHOUT_DATA) as response:
                 content: bytes = response.read()
         except (OSError, http.client.HTTPException) as error:
-            failures.append(f"{urlsplit(mirror).hostname}: {_reason(error)}")
+            failures.append(f"{urlsplit(mirror).hostname}: {reason_of(error)}")
             continue
         if hashlib.md5(content, usedforsecurity=False).hexdigest() == md5:
             return content
@@ -70,7 +70,7 @@ def _fetch(archive: str, md5: str, mirrors: Sequence[str]) -> bytes:
     raise DownloadFailed("; ".join(failures))
 
 
-def _reason(error: Exception) -> str:
+def reason_of(error: Exception) -> str:
     """The message of the error that urllib has wrapped."""
     reason = getattr(error, "reason", None) or error
     return str(getattr(reason, "strerror", None) or reason)
