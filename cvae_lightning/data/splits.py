@@ -37,9 +37,10 @@ def split_off(split: Split, fraction: float, seed: int, stratified: bool = False
     If `stratified`, that holds for each class: round(fraction * size of the class) of its images.
     """
     generator = torch.Generator().manual_seed(seed)
-    groups = [torch.arange(len(split.labels))]
+    groups: tuple[Tensor, ...] = (torch.arange(len(split.labels)),)
     if stratified:
-        groups = [(split.classes == label).nonzero()[:, 0] for label in split.classes.unique()]
+        classes = split.classes
+        groups = classes.argsort(stable=True).split(classes.unique(return_counts=True)[1].tolist())
     rest, part = [], []
     for group in groups:
         shuffled = group[torch.randperm(len(group), generator=generator)]
