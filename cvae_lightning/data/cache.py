@@ -72,6 +72,7 @@ class Survey(TypedDict):
 class DecodedFolder:
     """The decoded images of a folder."""
 
+    folder: Path
     directory: Path
     shape: tuple[int, int, int]
     splits: dict[str, list[ImageFile]]
@@ -79,7 +80,12 @@ class DecodedFolder:
     record: Record
 
     def images(self, split: str) -> ByteImages:
-        """The images of a split, mapped from its file: read-only, and read from the disk when they are used."""
+        """The images of a split, mapped from its file: read-only, and read from the disk when they are used.
+
+        Raises UserError if another process has decoded other images in the meantime.
+        """
+        if read_json(self.directory / RECORD)["content"] != self.record["content"]:
+            raise UserError(f"The images of {self.folder} have changed since this process began. Start it again.")
         size = len(self.splits[split])
         if not size:
             return torch.empty(0, *self.shape, dtype=torch.uint8)
@@ -101,15 +107,15 @@ def decoded_folder(
     key = {"folder": str(folder), "splits": named, "skip_broken": skip_broken, **asdict(decoding)}
     directory = _place(data_dir, key)
     times = _digest([[file.name, file.time] for files in splits.values() for file in files])
-    if not (record := _valid_record(directory, folder, splits, times)):
+    if not (record := _valid_record(directory, folder, splits, decoding, times)):
         with _writing(data_dir), locked(directory, "data_dir", wait=True):
-            record = _valid_record(directory, folder, splits, times)
+            record = _valid_record(directory, folder, splits, decoding, times)
             if not record:
                 (directory / RECORD).unlink(missing_ok=True)
                 record = _decode(folder, splits, decoding, directory, times, skip_broken)
                 write_whole(directory / RECORD, json.dumps(record, indent=1) + "\n")
     kept = {split: [file for file in files if file.name not in record["skipped"]] for split, files in splits.items()}
-    return DecodedFolder(directory, decoding.shape, kept, record)
+    return DecodedFolder(folder, directory, decoding.shape, kept, record)
 
 
 def survey(folder: Path, files: Sequence[ImageFile], data_dir: Path) -> Survey:
@@ -208,16 +214,20 @@ def _close_gaps(file: Path, is_image: Sequence[bool], decoding: Decoding) -> Non
     os.truncate(file, len(kept) * decoding.num_bytes)
 
 
-def _valid_record(directory: Path, folder: Path, splits: dict[str, list[ImageFile]], times: str) -> Record | None:
+def _valid_record(
+    directory: Path, folder: Path, splits: dict[str, list[ImageFile]], decoding: Decoding, times: str
+) -> Record | None:
     """The record of a complete decoding of these files; None if there is none, or if their content has changed.
 
     The content is read only if a file has been touched; if it is still the same, the record is renewed.
     """
-    if not (directory / RECORD).is_file():
-        return None
     try:
         record = cast(Record, read_json(directory / RECORD))
-    except UserError:  # it is damaged
+        for split, files in splits.items():
+            num = sum(file.name not in record["skipped"] for file in files)
+            if (directory / f"{split}.bytes").stat().st_size != num * decoding.num_bytes:
+                return None
+    except (FileNotFoundError, UserError):  # it is incomplete, or damaged
         return None
     if record["times"] == times:
         return record

@@ -6,7 +6,9 @@ Worker processes import this module, so it does not import torch.
 import hashlib
 import io
 import math
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -103,7 +105,8 @@ def decode_into(target: Path, decoding: Decoding, start: int, files: Sequence[Pa
     A file that is not an image leaves zeros.
     """
     images = np.zeros((len(files), *decoding.shape), np.uint8)
-    outcomes = [_decode_one(file, image, decoding) for file, image in zip(files, images, strict=True)]
+    with quiet_pillow():
+        outcomes = [_decode_one(file, image, decoding) for file, image in zip(files, images, strict=True)]
     with target.open("r+b") as out:
         out.seek(start * decoding.num_bytes)
         out.write(images.data)
@@ -112,7 +115,16 @@ def decode_into(target: Path, decoding: Decoding, start: int, files: Sequence[Pa
 
 def headers_of(_: int, files: Sequence[Path]) -> list[Header]:
     """The header of each file."""
-    return [_header(file) for file in files]
+    with quiet_pillow():
+        return [_header(file) for file in files]
+
+
+@contextmanager
+def quiet_pillow() -> Iterator[None]:
+    """Hide Pillow's warnings about files that it can read all the same."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 def digests_of(_: int, files: Sequence[Path]) -> list[str]:

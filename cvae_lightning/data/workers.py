@@ -31,7 +31,7 @@ def in_parallel(
         warnings.catch_warnings(),
         tqdm(total=len(files), desc=what, unit=" images", unit_scale=True, leave=False, disable=None) as bar,
     ):
-        warnings.simplefilter("ignore")  # of Pillow, about files that it can read all the same; workers have their own
+        # Threads change the filters of warnings, which belong to the whole process.
         for part in pool(delayed(work)(start, files[start : start + step]) for start in range(0, len(files), step)):
             outcomes += part
             bar.update(len(part))
