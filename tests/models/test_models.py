@@ -213,3 +213,31 @@ def test_a_step_uphill_in_the_elbo_is_what_training_does() -> None:
         optimizer.step()
         losses.append(loss.item())
     assert losses[-1] < losses[0] - 50
+
+
+@pytest.mark.parametrize("likelihood", [GaussianLearned, GaussianOptimal])
+@pytest.mark.parametrize("network", [MLP([32]), Conv(8, 32), Residual(8)])
+def test_colour_images_of_an_odd_size_are_learned(network: Any, likelihood: Any) -> None:
+    """Six colours; and what was learned, a variance per channel among it, is in the state of the model."""
+    colours = torch.tensor([[1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 1, 0], [0, 1, 1], [1, 0, 1]]).float()
+    x, y = colours[:, :, None, None].repeat(1, 1, 9, 14), torch.arange(6)
+
+    def model() -> CVAE:
+        return CVAE(network, likelihood(), adam(lr=0.005), image_shape=(3, 9, 14), latent_dim=2, num_classes=6)
+
+    torch.manual_seed(0)
+    trained = model()
+    optimizer = trained.optimizer(trained.parameters())
+    before = (trained.reconstruct(x, y) - x).square().mean()
+    for _ in range(100):
+        loss, _ = trained.bound.loss(trained, x, y, epoch=0)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    trained.eval()
+    assert (trained.reconstruct(x, y) - x).square().mean() < before / 4
+    again = model().eval()
+    again.load_state_dict(trained.state_dict())
+    assert torch.equal(seeded(again.elbo, x, y).value, seeded(trained.elbo, x, y).value)
+    (variance,) = (value for name, value in again.state_dict().items() if name.endswith("variance"))
+    assert variance.shape == (3,)
