@@ -356,8 +356,12 @@ class Condition:
 
     def written(self, y: Conditions) -> list[str]:
         """Each label as a person reads it: the name of its class, or "digit 3, angle 30" for several columns."""
+        return list(map(", ".join, self.written_by_column(y)))
+
+    def written_by_column(self, y: Conditions) -> list[list[str]]:
+        """The columns of each label as a person reads them, such as ["digit 3", "angle 30"]."""
         by_column = [(column, values.tolist()) for column, values in self.by_column(y)]
-        return [", ".join(self._written(column, rows[row]) for column, rows in by_column) for row in range(len(y))]
+        return [[self._written(column, rows[row]) for column, rows in by_column] for row in range(len(y))]
 
     def _written(self, column: Column, values: list[float]) -> str:
         alone = len(self.columns) == 1

@@ -5,8 +5,9 @@ from math import prod
 
 import torch
 
+from cvae_lightning.core.conditions import Condition
 from cvae_lightning.core.errors import UserError, check_integer, refuse
-from cvae_lightning.core.pictures import series_table
+from cvae_lightning.core.pictures import series_table, shortened
 from cvae_lightning.core.shapes import Conditions, Latents
 from cvae_lightning.drawing.inputs import chosen_images
 from cvae_lightning.drawing.labels import chosen_labels, label_arrays, plain
@@ -15,6 +16,8 @@ from cvae_lightning.drawing.picture import Picture
 from cvae_lightning.drawing.request import Request
 from cvae_lightning.models import inference
 from cvae_lightning.models.vae import VAE
+
+MOST_OF_AN_END = 10  # characters of the name of an end, in a picture
 
 
 def pictures(request: Request) -> Iterator[Picture]:
@@ -40,11 +43,24 @@ def pictures(request: Request) -> Iterator[Picture]:
     images = torch.stack(columns, 1)
 
     pairs = torch.stack([start, end], 1)
-    ends = zip(*map(model.condition.written, (start, end)), strict=True)
-    names = [f"{a} to {b}" if a != b else a for a, b in ends]
+    names = _ways(model.condition, start, end)
     figure = series_table(images, names, "Interpolation along the arc between two latents")
     labels = label_arrays(model.condition, pairs)
     yield Picture("interpolations", figure, {"images": images, **labels, "latents": latents})
+
+
+def _ways(condition: Condition, start: Conditions, end: Conditions) -> list[str]:
+    """What each pair goes from and to, such as "digit 3, angle -30 to 30"; short enough for a picture."""
+    names = [column.name for column in condition.columns]
+    pairs = zip(condition.written_by_column(start), condition.written_by_column(end), strict=True)
+    return [", ".join(map(_way, names, *pair)) for pair in pairs]
+
+
+def _way(name: str, first: str, last: str) -> str:
+    """From one value of a column to another; names of classes are cut so that both can be read."""
+    if first == last:
+        return first
+    return f"{shortened(first, MOST_OF_AN_END)} to {shortened(last.removeprefix(f'{name} '), MOST_OF_AN_END)}"
 
 
 def _ends(request: Request, model: VAE, num: int) -> tuple[Latents, Conditions]:

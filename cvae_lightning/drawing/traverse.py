@@ -96,8 +96,8 @@ def _over_column(request: Request, model: VAE, labels: Conditions, column: Colum
     images = images.unflatten(0, (-1, len(values)))
 
     row_names = [name for name in names for _ in range(per_label)]
-    written = [column.written(value) for value in values.tolist()]
-    title = f"From {written[0]} to {written[-1]}, each row with latents of its own, seed {request.seed}"
+    low, high = (column.written(value).removeprefix(f"{column.name} ") for value in values[[0, -1]].tolist())
+    title = f"{column.name} from {low} to {high}, each row with latents of its own, seed {request.seed}"
     figure = series_table(images, row_names, title)
     arrays = {"images": images, "latents": latents, "values": values, **label_arrays(condition, moved)}
     return Picture(f"traversal_over_{file_names([column.name])[0]}", figure, arrays)
@@ -115,10 +115,8 @@ def _columns(request: Request, condition: Condition) -> list[Column]:
 
 def _without(condition: Condition, labels: Conditions, column: Column) -> tuple[Conditions, list[str]]:
     """The labels that differ in other columns than this one, and how these are written."""
-    others = Condition(tuple(other for other in condition.columns if other is not column))
-    parts = [part for other, part in condition.by_column(labels) if other is not column]
-    kept = torch.cat(parts, 1) if parts else torch.zeros(len(labels), 1)
-    names = others.written(kept[:, 0].nan_to_num(-1).long() if others.is_one_class else kept)
+    place = condition.columns.index(column)
+    names = [", ".join(parts[:place] + parts[place + 1 :]) for parts in condition.written_by_column(labels)]
     first = {name: position for position, name in reversed(list(enumerate(names)))}
     positions = sorted(first.values())
     return labels[positions], [names[position] for position in positions]

@@ -21,6 +21,7 @@ from cvae_lightning.core.plugins import PLUGINS
 from cvae_lightning.data.image_files import read_images
 from cvae_lightning.drawing.commands import embed, interpolate, reconstruct, sample, traverse
 from cvae_lightning.drawing.embed import MOST_COMBINATIONS, _combinations
+from cvae_lightning.drawing.interpolate import _ways
 from cvae_lightning.drawing.labels import file_names
 from cvae_lightning.models import inference
 from cvae_lightning.runs.run import Run
@@ -187,6 +188,7 @@ def test_an_interpolation_names_both_ends_and_goes_through_the_numbers_between(r
     drawn = draw(run, "interpolate", *given)
     assert drawn["conditions"].tolist() == [[[1, -40], [1, 20]]]
     assert drawn["names"].tolist() == [["digit 1, angle -40", "digit 1, angle 20"]]
+    assert _ways(run.condition, *torch.from_numpy(drawn["conditions"]).unbind(1)) == ["digit 1, angle -40 to 20"]
     middle, model = torch.from_numpy(drawn["latents"][:, 1]), run.model()
     with torch.no_grad():
         expected = model.likelihood(middle, run.condition.parse({"digit": 1, "angle": -10})).mean
