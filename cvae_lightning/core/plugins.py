@@ -117,7 +117,7 @@ def imported(module: str) -> ModuleType:
     except (Exception, SystemExit) as error:
         last = traceback.extract_tb(error.__traceback__)[-1]
         where = "" if isinstance(error, ImportError | SyntaxError) else f" ({last.filename}, line {last.lineno})"
-        reason = f"{type(error).__name__}: {error}{where}"
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())}{where}"
         message = f"Expected a module that can be imported ({KEY}), got {module!r}, which raises {reason}."
         raise UserError(message) from error
 

@@ -89,12 +89,15 @@ SCRIPT = "from cvae_lightning.cli.main import main\nmain()\n"
     ],
 )
 def test_workers_trust_and_find_the_plug_ins_of_the_command(choice: str, tmp_path: Path) -> None:
-    """A module in the working directory, which the script does not have on Python's path."""
-    (tmp_path / "my_parts.py").write_text("from cvae_lightning import CVAE\n\n\nclass Mine(CVAE): ...\n")
+    """A package in the working directory, which the script does not have on Python's path, and its YAML file."""
+    file = tmp_path / "my_parts" / "conf" / "model" / "mine.yaml"
+    file.parent.mkdir(parents=True)
+    file.write_text("defaults: [cvae, _self_]\n_target_: my_parts.Mine\n")
+    (tmp_path / "my_parts" / "__init__.py").write_text("from cvae_lightning import CVAE\n\n\nclass Mine(CVAE): ...\n")
     script = tmp_path / "bin" / "cvae-lightning"
     script.parent.mkdir()
     script.write_text(SCRIPT)
-    words = ["plugins=[my_parts]", *QUICK, "model._target_=my_parts.Mine", "latent_dim=3", "hydra.sweep.dir=sweep"]
+    words = ["plugins=[my_parts]", *QUICK, "model=mine", "latent_dim=3", "hydra.sweep.dir=sweep"]
     space = ["epochs=1", "seed=0,1"]
     if "optuna" in choice:
         space = ["epochs=choice(1)", "lr=choice(0.01,0.02)", "latent_dim=choice(3)", "hydra.sweeper.n_trials=2"]

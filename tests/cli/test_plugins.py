@@ -349,6 +349,26 @@ def test_the_script_finds_a_plug_in_in_the_working_directory_and_nothing_else_th
     assert safe.stderr.startswith("Expected a module that Python finds (plugins), got 'my_parts'.")
 
 
+def test_an_installed_package_with_an_entry_point_need_not_be_named(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured
+) -> None:
+    """Its run still says what to add where it is not installed, or not as a plug-in."""
+    site, run = folder / "site", ["hydra.run.dir=new", "callbacks.figures=null"]
+    shutil.move(folder / "my_parts", site / "my_parts")
+    package = site / "mine-1.0.dist-info"
+    package.mkdir()
+    (package / "METADATA").write_text("Metadata-Version: 2.1\nName: mine\nVersion: 1.0\n")
+    (package / "entry_points.txt").write_text("[cvae_lightning.plugins]\nmine = my_parts\n")
+    with monkeypatch.context() as installed:
+        installed.syspath_prepend(str(site))
+        assert Invocation("train", [*SMALL, *run]).run() == 0
+        assert Invocation("sample", ["run=new", "num=1"]).run() == 0
+    assert Run("new").config["plugins"] == ["my_parts"]
+    capsys.readouterr()
+    assert Invocation("sample", ["run=new", "num=1"]).run() == 1
+    assert capsys.readouterr().err.startswith(TRAINED_WITH.format("Mine"))
+
+
 def test_a_file_of_this_package_wins_over_that_of_a_plug_in(folder: Path) -> None:
     (folder / "my_parts" / "conf" / "model" / "vae.yaml").write_text("_target_: my_parts.Mine\n")
     shown = yaml.safe_load(execute("--cfg", "job", NAMED, "model=vae", cwd=folder).stdout)

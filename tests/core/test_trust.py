@@ -140,6 +140,7 @@ BROKEN = {
     "import nowhere_at_all": r"ModuleNotFoundError: No module named 'nowhere_at_all'\.$",
     "x = 1\ny = z": r"NameError: name 'z' is not defined \(.*broken\.py, line 2\)\.$",
     "def f(:": r"SyntaxError: .*\(broken\.py, line 1\)\.$",
+    "raise ValueError('one\\ntwo')": r"ValueError: one two \(.*broken\.py, line 1\)\.$",
     "import sys; sys.exit(2)": r"SystemExit: 2 \(.*broken\.py, line 1\)\.$",
 }
 
