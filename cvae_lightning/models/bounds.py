@@ -127,7 +127,7 @@ def weighted_draws(
     """
     many = q.repeated(num_samples)
     z = many.rsample()
-    labels = torch.cat([y] * num_samples)
+    labels = y.repeat(num_samples, *[1] * (y.ndim - 1))
     log_likelihood = model.likelihood(z, labels).log_prob(x.repeat(num_samples, 1, 1, 1))
     log_q = (many.detached() if through_z else many).log_prob(z)
     by_sample = (num_samples, len(x))
