@@ -110,12 +110,12 @@ class VAE(LightningModule):
 
     def likelihood(self, z: Latents, y: Conditions) -> PixelDistribution:
         """p(x | z, y)."""
-        return self.likelihood_head(self.decoder(z, self.context(y)).float())
+        return self._pixels(z, self.context(y))
 
     def likelihood_between(self, z: Latents, first: Conditions, last: Conditions, share: float) -> PixelDistribution:
         """p(x | z, y) where the context is `share` of the way from that of the first label to that of the last."""
         start, end = self.context(first), self.context(last)
-        return self.likelihood_head(self.decoder(z, torch.lerp(start, end, share)).float())
+        return self._pixels(z, torch.lerp(start, end, share))
 
     def elbo(self, x: Images, y: Conditions) -> ELBO:
         """The ELBO of each image at one draw of z from its posterior."""
@@ -143,6 +143,9 @@ class VAE(LightningModule):
         Where the class may be unknown, each image is encoded without it too, for the density of an unknown class.
         """
         self.sampler.fit(self._encoded(batches))
+
+    def _pixels(self, z: Latents, context: Context) -> PixelDistribution:
+        return self.likelihood_head(self.decoder(z, context).float().contiguous())  # convolutions keep channels last
 
     def _encoded(self, batches: Iterable[Batch]) -> Iterator[tuple[Latents, Labels]]:
         """Draws from the posteriors, batch by batch, with the groups that they belong to."""
