@@ -34,17 +34,9 @@ class AnyIdxSource(ArraySource):
     colour.
     """
 
-    def __init__(
-        self,
-        name: str,
-        path: Any,
-        condition: Any = None,
-        size: Any = None,
-        channels: Any = None,
-        fit: str = "pad",
-        split_seed: int = 0,
-    ) -> None:
-        super().__init__(name, condition, size, channels, fit, split_seed)
+    def __init__(self, name: str, path: Any, **shared: Any) -> None:
+        """`shared` are the arguments of ArraySource."""
+        super().__init__(name, **shared)
         if not path:
             refuse("a folder or a file of images", "data.path", path, "As in data=idx data.path=<folder>.")
         self.path = Path(str(path))

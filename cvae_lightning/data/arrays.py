@@ -3,11 +3,9 @@
 A source of this kind holds its images in memory.
 """
 
-import hashlib
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,7 +23,6 @@ log = logging.getLogger(__name__)
 
 TRAIN, VAL, TEST, WHOLE = "train", "val", "test", "whole"
 SMALLEST_STRATUM = 4  # images, of which a seventh and a sixth are at least one
-BLOCK = 2**20  # bytes of a file that are hashed at a time
 
 Rows = npt.NDArray[np.int64]
 Columns = Mapping[str, Found]
@@ -42,17 +39,28 @@ class ArraySource:
     """A data set whose official parts are arrays; a subclass reads them.
 
     The parts are `train` and perhaps `val` and `test`, or `whole` alone. A split that is no part of its own is split
-    off at random with `split_seed`: of the whole, 1/7 for test and 1/6 of the rest for val; of train, 1/6 for each of
-    them. The same share of each class is taken if every class has four images or more.
+    off at random with `split_seed`, of the whole or of train: 1/7 for test, and 1/6 of the rest for val. The same share
+    of each class is taken if every class has four images or more.
     """
 
     def __init__(
-        self, name: str, condition: Any, size: Any, channels: Any, fit: Any, split_seed: Any, key: str = "data.path"
+        self,
+        name: str,
+        condition: Any = None,
+        size: Any = None,
+        channels: Any = None,
+        fit: Any = "pad",
+        split_seed: Any = 0,
+        image_shape: Any = None,
+        key: str = "data.path",
     ) -> None:
-        """`condition` is data.condition, see columns.py; `key` is what a person changes to name other files."""
+        """`condition` is data.condition, see columns.py; `key` is what a person changes to name other files.
+
+        `image_shape`, which a run directory states, decides where `size` and `channels` do not.
+        """
         self.name = name
         self.key = key
-        self.look = Look.from_config(size, channels, fit)
+        self.look = Look.from_config(size, channels, fit, image_shape)
         self.split_seed = check_seed("data.split_seed", split_seed)
         self.asked = condition
         self.digests: dict[str, str] = {}
@@ -154,15 +162,12 @@ def taken(parts: Sequence[str], groups: Rows, seed: int) -> dict[str, Taken]:
     `groups` numbers the class of each image of train, or of the whole.
     """
     rows = np.arange(len(groups))
-    if WHOLE in parts:
-        fit, test = _divided(rows, groups, 1 / 7, seed)
-        train, val = _divided(fit, groups, 1 / 6, seed)
-        return {name: Taken(WHOLE, split) for name, split in ((TRAIN, train), (VAL, val), (TEST, test))}
+    first = WHOLE if WHOLE in parts else TRAIN
     splits = {part: Taken(part, None) for part in (TRAIN, VAL, TEST) if part in parts}
-    for part in (TEST, VAL):
+    for part, share in ((TEST, 1 / 7), (VAL, 1 / 6)):
         if part not in parts:
-            rows, split = _divided(rows, groups, 1 / 6, seed)
-            splits |= {TRAIN: Taken(TRAIN, rows), part: Taken(TRAIN, split)}
+            rows, split = _divided(rows, groups, share, seed)
+            splits |= {TRAIN: Taken(first, rows), part: Taken(first, split)}
     return splits
 
 
@@ -178,15 +183,6 @@ def strata(columns: Iterable[Found], num: int) -> Rows:
         if len(numbers) and np.bincount(numbers).min() >= SMALLEST_STRATUM:
             return numbers.astype("i8")
     return np.zeros(num, "i8")
-
-
-def sha256(path: Path) -> str:
-    """The SHA-256 of a file, of which a block at a time is in memory."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(BLOCK):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def _divided(rows: Rows, groups: Rows, fraction: float, seed: int) -> tuple[Rows, Rows]:

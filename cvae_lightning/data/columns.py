@@ -274,7 +274,7 @@ def _classes(cells: _Cells, described: Column | None, names: Sequence[str] | Non
     else:
         assert isinstance(described, Classes)
         column = described
-        text = _by_number(text, column.names)
+        text = _by_number(_renamed(text, names, column.names), column.names)
     numbers = {name: number for number, name in enumerate(column.names)}
     shown = ", ".join(column.names[:12]) + (", ..." if len(column.names) > 12 else "")
     strange = np.array([cell not in numbers and cell != "" for cell in text.tolist()], bool)
@@ -295,6 +295,14 @@ def _names_of(cells: _Cells, names: Sequence[str] | None) -> Values:
         cells.refuse_first(wrong, f"a number in 0..{len(names) - 1}, since there are {len(names)} names", "Add a name.")
     listed = [None if value != value else value if isinstance(value, bool) else int(value) for value in values.tolist()]
     return np.array(["" if v is None else str(v) if names is None else str(names[v]) for v in listed], dtype=np.str_)
+
+
+def _renamed(text: Values, stored: Sequence[str] | None, names: Sequence[str]) -> Values:
+    """Text with the stored names of classes replaced by as many other names, in their order."""
+    if stored is None or len(stored) != len(names) or set(map(str, stored)) & set(names):
+        return text
+    new = dict(zip(map(str, stored), names, strict=True))
+    return np.array([new.get(cell, cell) for cell in text.tolist()], dtype=np.str_)
 
 
 def _by_number(text: Values, names: Sequence[str]) -> Values:

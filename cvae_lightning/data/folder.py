@@ -13,7 +13,7 @@ import torch
 from PIL import ImageColor
 
 from cvae_lightning.core.conditions import Condition
-from cvae_lightning.core.errors import DataUnavailable, check_boolean, check_integer, refuse
+from cvae_lightning.core.errors import DataUnavailable, check_boolean, refuse
 from cvae_lightning.core.files import sha256_of
 from cvae_lightning.core.shapes import Conditions
 from cvae_lightning.data.cache import DecodedFolder, decoded_folder, refuse_broken, survey
@@ -21,6 +21,7 @@ from cvae_lightning.data.columns import BETWEEN_FLAGS, Found, Labelled, read_col
 from cvae_lightning.data.decoding import Decoding
 from cvae_lightning.data.listing import EXTENSIONS, ImageFile, class_names, image_files, split_folders
 from cvae_lightning.data.metadata import METADATA, read_metadata
+from cvae_lightning.data.pixels import channels_of, size_of
 from cvae_lightning.data.sources import Facts
 from cvae_lightning.data.splits import Split, split_off
 
@@ -69,8 +70,8 @@ class Folder:
         self.folder = Path(os.path.abspath(str(path))) if path else None  # noqa: PTH100 # without ..
         self.data_dir = Path(str(data_dir)).absolute()
         self.name = self.folder.name if self.folder and name == OWN_NAME else name
-        self.size = _size(size, image_shape)
-        self.channels = _channels(channels, image_shape)
+        self.size = size_of(size, image_shape)
+        self.channels = channels_of(channels, image_shape)
         if fit not in ("pad", "crop"):
             refuse("pad or crop", "data.fit", fit, "pad keeps the whole image; crop fills the whole size.")
         self.fit = fit
@@ -261,31 +262,6 @@ def _propose_size(sizes: list[tuple[int, int]], median: float) -> NoReturn:
     got = f"images of {smallest}" if len(sizes) == 1 else f"images of {len(sizes)} sizes from {smallest} to {largest}"
     what = "a size to which the images are brought"
     refuse(what, "data.size", got, f"For example data.size={min(round(median), PROPOSED)}; data.fit says how.")
-
-
-def _size(size: Any, image_shape: Sequence[int] | None) -> tuple[int, int] | None:
-    """Height and width that `data.size` or `data.image_shape` states; None if both leave it open."""
-    sides: list[Any] = list(size) if isinstance(size, Sequence) and not isinstance(size, str) else [size, size]
-    if size is not None:
-        if len(sides) != 2:
-            refuse("null, a side or [height, width]", "data.size", size, "For example data.size=64.")
-        sides = [check_integer("data.size", side, 1, "For example data.size=64.") for side in sides]
-    if image_shape is None:
-        return None if size is None else (sides[0], sides[1])
-    if size is not None and sides != list(image_shape[1:]):
-        refuse(f"the size of data.image_shape={list(image_shape)}", "data.size", size, "Leave one of them out.")
-    return image_shape[1], image_shape[2]
-
-
-def _channels(channels: Any, image_shape: Sequence[int] | None) -> int | None:
-    stated = channels if image_shape is None else image_shape[0]
-    if stated not in (None, 1, 3) or isinstance(stated, bool):
-        refuse("null, 1 or 3", "data.channels", stated, "1 is grey, 3 is colour.")
-    if channels not in (None, stated):
-        refuse(
-            f"the channels of data.image_shape={list(image_shape or ())}", "data.channels", channels, "Leave it out."
-        )
-    return stated
 
 
 def _colour(background: Any) -> tuple[int, int, int]:

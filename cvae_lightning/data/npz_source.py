@@ -12,7 +12,8 @@ import numpy as np
 
 from cvae_lightning.core.capacity import check_memory
 from cvae_lightning.core.errors import DataUnavailable, UserError, refuse
-from cvae_lightning.data.arrays import TEST, TRAIN, VAL, WHOLE, ArraySource, sha256
+from cvae_lightning.core.files import sha256_of
+from cvae_lightning.data.arrays import TEST, TRAIN, VAL, WHOLE, ArraySource
 from cvae_lightning.data.columns import Found, Kind
 from cvae_lightning.data.pixels import Array, refuse_array, stored_shape
 
@@ -37,17 +38,9 @@ class NpzSource(ArraySource):
     there is a class 0 or if there are names.
     """
 
-    def __init__(
-        self,
-        name: str,
-        path: Any,
-        condition: Any = None,
-        size: Any = None,
-        channels: Any = None,
-        fit: str = "pad",
-        split_seed: int = 0,
-    ) -> None:
-        super().__init__(name, condition, size, channels, fit, split_seed)
+    def __init__(self, name: str, path: Any, **shared: Any) -> None:
+        """`shared` are the arguments of ArraySource."""
+        super().__init__(name, **shared)
         if not path:
             refuse("an .npz file", "data.path", path, "Name one, as in data=npz data.path=images.npz.")
         self.path = Path(str(path))
@@ -77,7 +70,7 @@ class NpzSource(ArraySource):
         return shapes[first]
 
     def _images(self, part: str) -> Array:
-        self.digests[self.path.name] = sha256(self.path)
+        self.digests[self.path.name] = sha256_of(self.path)
         return self._array(self._keys[part])
 
     def _columns(self, part: str) -> dict[str, Found]:

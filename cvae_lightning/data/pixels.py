@@ -66,13 +66,14 @@ class Look:
     fit: str = "pad"
 
     @classmethod
-    def from_config(cls, size: Any, channels: Any, fit: Any) -> "Look":
-        """The look that data.size, data.channels and data.fit describe. Raises UserError for other values."""
-        if channels not in (None, 1, 3) or isinstance(channels, bool):
-            refuse("1 or 3", "data.channels", channels, "1 is grey, 3 is colour, null leaves the images as they are.")
+    def from_config(cls, size: Any, channels: Any, fit: Any, image_shape: Any = None) -> "Look":
+        """The look that data.size, data.channels, data.fit and data.image_shape describe.
+
+        Raises UserError for other values, and for an `image_shape` that contradicts the others.
+        """
         if fit not in FITS:
-            refuse(" or ".join(FITS), "data.fit", fit, "pad keeps the whole image, crop fills the whole size.")
-        return cls(_size(size), channels, fit)
+            refuse(" or ".join(FITS), "data.fit", fit, "pad keeps the whole image; crop fills the whole size.")
+        return cls(size_of(size, image_shape), channels_of(channels, image_shape), fit)
 
     def shape_of(self, stored: tuple[int, int, int]) -> tuple[int, int, int]:
         """Channels, height and width of an image that is stored with these."""
@@ -134,14 +135,29 @@ def refuse_array(error: Exception, where: str, key: str) -> NoReturn:
     raise UserError(f"Expected images ({key}) in {where}, but {error}") from error
 
 
-def _size(size: Any) -> tuple[int, int] | None:
-    if size is None:
-        return None
-    sides = [size, size] if not isinstance(size, Sequence) or isinstance(size, str) else list(size)
-    if len(sides) != 2:
-        refuse("one number of pixels, or [height, width]", "data.size", size, "For example 32 or [32, 48].")
-    height, width = (check_integer("data.size", side, 1, "For example 32 or [32, 48] pixels.") for side in sides)
-    return height, width
+def size_of(size: Any, image_shape: Sequence[int] | None) -> tuple[int, int] | None:
+    """Height and width that data.size or data.image_shape states; None if both leave it open."""
+    sides: list[Any] = list(size) if isinstance(size, Sequence) and not isinstance(size, str) else [size, size]
+    if size is not None:
+        if len(sides) != 2:
+            refuse("null, a side or [height, width]", "data.size", size, "For example data.size=64.")
+        sides = [check_integer("data.size", side, 1, "For example data.size=64.") for side in sides]
+    if image_shape is None:
+        return None if size is None else (sides[0], sides[1])
+    if size is not None and sides != list(image_shape[1:]):
+        refuse(f"the size of data.image_shape={list(image_shape)}", "data.size", size, "Leave one of them out.")
+    return image_shape[1], image_shape[2]
+
+
+def channels_of(channels: Any, image_shape: Sequence[int] | None) -> int | None:
+    """The number of channels that data.channels or data.image_shape states; None if both leave it open."""
+    stated = channels if image_shape is None else image_shape[0]
+    if stated not in (None, 1, 3) or isinstance(stated, bool):
+        refuse("null, 1 or 3", "data.channels", stated, "1 is grey, 3 is colour.")
+    if channels not in (None, stated):
+        theirs = f"the channels of data.image_shape={list(image_shape or ())}"
+        refuse(theirs, "data.channels", channels, "Leave it out.")
+    return stated
 
 
 def _channels_first(array: Array) -> Array:

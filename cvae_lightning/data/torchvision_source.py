@@ -22,7 +22,8 @@ from PIL import Image
 
 from cvae_lightning.core.conditions import Condition
 from cvae_lightning.core.errors import DataUnavailable, UserError, check_boolean, refuse
-from cvae_lightning.data.arrays import TEST, TRAIN, WHOLE, ArraySource, sha256
+from cvae_lightning.core.files import sha256_of
+from cvae_lightning.data.arrays import TEST, TRAIN, WHOLE, ArraySource
 from cvae_lightning.data.columns import Found, read_columns
 from cvae_lightning.data.download import LOCK, SECONDS_WITHOUT_DATA, reason_of, remove_empty
 from cvae_lightning.data.pixels import Array
@@ -61,13 +62,10 @@ class TorchvisionSource(ArraySource):
         data_dir: Any,
         split: str | None = None,
         extra: bool = False,
-        condition: Any = None,
-        size: Any = None,
-        channels: Any = None,
-        fit: str = "pad",
-        split_seed: int = 0,
+        **shared: Any,
     ) -> None:
-        super().__init__(name, condition, size, channels, fit, split_seed, key="data_dir")
+        """`shared` are the arguments of ArraySource."""
+        super().__init__(name, **shared, key="data_dir")
         if not data_dir:
             refuse("a folder", "data_dir", data_dir, "Name a folder, or leave data_dir out to use data/.")
         if dataset not in SHAPES:
@@ -244,7 +242,7 @@ class TorchvisionSource(ArraySource):
         except Exception as error:  # whatever damaged files lead to
             self._refuse(self._files[part], str(error) or type(error).__name__)
         self._labels[part] = labels
-        self.digests.update({PurePosixPath(file).name: sha256(self.root / file) for file in self._files[part]})
+        self.digests.update({PurePosixPath(file).name: sha256_of(self.root / file) for file in self._files[part]})
         return images
 
     def _read_objects(self, part: str) -> tuple[Array, dict[str, Array]]:

@@ -136,6 +136,15 @@ def test_a_class_is_described_by_its_name_before_its_number() -> None:
     assert listed(read([7, 3, 0], described=Classes("x", ("3", "7")))) == [1, 0, 0]
 
 
+def test_a_description_renames_classes_whose_names_are_stored() -> None:
+    """If there are as many, and not one of the stored names is among them."""
+    names = ["cat", "dog", "owl"]
+    assert listed(read([2, 0, 2], names=names, described=Classes("x", ("Katze", "Hund", "Eule")))) == [2, 0, 2]
+    assert listed(read([2, 0, 2], names=names, described=Classes("x", ("owl", "dog", "cat")))) == [0, 2, 0]
+    with pytest.raises(UserError, match="one of Katze, Hund"):
+        read([2, 0, 2], names=names, described=Classes("x", ("Katze", "Hund")))
+
+
 def test_a_described_number_keeps_its_units() -> None:
     described = Number("x", 5.0, 2.0, 0.0, 10.0)
     assert read([1.0, 1.0], described=described).column == described

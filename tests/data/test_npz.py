@@ -140,6 +140,14 @@ def test_other_proportions_are_padded_or_cropped(tmp_path: Path, size: Any, fit:
     assert (test[..., 4:-4] == 200).all()
 
 
+def test_the_shape_in_a_run_directory_decides_how_other_images_look(tmp_path: Path) -> None:
+    arrays = {"train_images": COLOUR, "test_images": COLOUR}
+    assert source(tmp_path, arrays, image_shape=[1, 5, 6]).test_split().images.shape == (70, 1, 5, 6)
+    for wrong in ({"size": 4}, {"channels": 3}):
+        with pytest.raises(UserError, match=r"data\.image_shape=\[1, 5, 6\]"):
+            NpzSource("npz", tmp_path / "x.npz", image_shape=[1, 5, 6], **wrong)
+
+
 def test_columns_of_every_kind(tmp_path: Path) -> None:
     age = np.linspace(20, 80, 70)
     age[3] = np.nan
