@@ -25,7 +25,7 @@ from cvae_lightning.core.plugins import PLUGINS
 from cvae_lightning.exporters import onnx_models
 from cvae_lightning.exporters.explorer import column_content, data_title, explorer_page
 from cvae_lightning.exporters.export import export
-from cvae_lightning.exporters.javascript import decoder_content, mixtures_content
+from cvae_lightning.exporters.javascript import check_the_page_can_compute, decoder_content, mixtures_content
 from cvae_lightning.exporters.onnx_models import Decoder, Encoder, Sampler, onnx_graph, tried
 from cvae_lightning.models.cvae import CVAE
 from cvae_lightning.models.inference import kl_by_latent
@@ -377,6 +377,11 @@ def test_a_decoder_that_the_page_cannot_redraw_is_refused_by_name(network: Any, 
     what = rf"at most 10,000,000 multiplications per image \(network\), got '{name} with {products}"
     with pytest.raises(UserError, match=rf"{what}.*an image in 16 ms, in plain JavaScript: use format=onnx\."):
         explorer_page(model, metrics_of(model, name))
+
+
+def test_the_paper_s_decoder_of_larger_images_in_colour_fits() -> None:
+    model = CVAE(MLP(), Gaussian(), adam(0.001), image_shape=(3, 64, 64), latent_dim=20, num_classes=62)
+    check_the_page_can_compute(model, "mlp")
 
 
 class OtherGaussian(Gaussian):
