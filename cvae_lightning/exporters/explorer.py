@@ -99,8 +99,11 @@ def _content(model: VAE) -> dict[str, Any]:
 
 
 def data_title(metrics: Metrics) -> str:
-    """The usual spelling of the name of a run's data set."""
+    """The usual spelling of the name of a run's data set; a part of one, such as emnist_letters, keeps its name."""
     name = metrics["dataset"]["name"]
+    whole, _, part = name.partition("_")
+    if name not in TITLES and part and whole in TITLES:
+        return f"{TITLES[whole]} {part}"
     return TITLES.get(name, name)
 
 

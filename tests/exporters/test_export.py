@@ -422,7 +422,8 @@ def test_another_format_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_data_set_has_its_usual_name() -> None:
-    names = {"mnist": "MNIST", "fashion_mnist": "Fashion-MNIST", "birds": "birds"}
+    names = {"mnist": "MNIST", "fashion_mnist": "Fashion-MNIST", "emnist_letters": "EMNIST letters"}
+    names |= {"birds": "birds", "my_birds": "my_birds", "mnist_": "mnist_"}
     assert {name: data_title(metrics_of_a_run(dataset={"name": name})) for name in names} == names
 
 
