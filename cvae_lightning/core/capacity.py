@@ -1,17 +1,19 @@
 """Free disk space and memory, checked before any work is done; a disk that still fills up is explained."""
 
 import errno
+import math
 import os
 import re
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from cvae_lightning.core.errors import UserError
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # the disk is full, or the quota, or the file may not grow
+VALUES_AT_ONCE = 2**24  # pixels in one step of an evaluation: 67 MB in float32
 MEMINFO, CGROUP_LIMIT = Path("/proc/meminfo"), Path("/sys/fs/cgroup/memory.max")
 
 
@@ -54,6 +56,11 @@ def free_room(place: Path) -> int | None:
     existing = next(path for path in (place, *place.absolute().parents) if path.exists())
     usage = shutil.disk_usage(existing)
     return usage.free if usage.total else None
+
+
+def images_at_once(image_shape: Sequence[int], most: int) -> int:
+    """The number of images of this shape to process at a time: `most`, or fewer, at least one, if they are large."""
+    return max(1, min(most, VALUES_AT_ONCE // math.prod(image_shape)))
 
 
 def available_memory() -> int:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import torch
 from pytorch_lightning import LightningDataModule
 
+from cvae_lightning.core.capacity import images_at_once
 from cvae_lightning.core.errors import check_boolean, check_integer, check_seed, refuse
 from cvae_lightning.data.binarize import DYNAMIC, binarized, check_binarize
 from cvae_lightning.data.description import DataDescription
@@ -94,7 +95,8 @@ class DataModule(LightningDataModule):
 
     def batches(self, split: str) -> Loader:
         """A loader of the images of train, val or test, each once and in their own order."""
-        return Loader(self.splits[split], EVALUATION_BATCH_SIZE, device=self._device())
+        images, batch_size = self.splits[split].images, EVALUATION_BATCH_SIZE
+        return Loader(self.splits[split], images_at_once(images.shape[1:], batch_size), device=self._device())
 
     def val_dataloader(self) -> Loader:
         return self.batches("val")

@@ -11,6 +11,8 @@ from cvae_lightning.core.shapes import Batch, Labels
 from cvae_lightning.data.splits import Split
 from cvae_lightning.models.protocols import Generative
 
+MOST_NAMED = 20  # classes in one reason
+
 
 class Absent(NamedTuple):
     """The reason why a number does not exist; it stands in the number's place."""
@@ -21,7 +23,8 @@ class Absent(NamedTuple):
 Measured: TypeAlias = dict[str, float | Absent]
 """The value of each metric by its name, or the reason why it has none."""
 
-UNCONDITIONAL = Absent("the model is not conditioned on the label")
+UNCONDITIONAL = Absent("the model is not conditioned on a class")
+NO_CLASSES = Absent("the images have no classes")
 NO_LATENTS = Absent("the model has no latents")
 
 
@@ -50,7 +53,9 @@ class Evaluator(ABC):
     def evaluate(self, model: Generative, batches: Iterable[Batch], train: Split) -> Measured:
         """The metrics of a split, given as `batches` of (x, y); whatever has to be fitted is fitted to `train`.
 
-        All tensors are on the model's device; the images of `train` are uint8.
+        `batches` may be gone through more than once, which saves memory where not all images are needed at once. Their
+        tensors are on the model's device. The images of `train` are uint8; if they are too many for a GPU, `train` is
+        in the main memory. `train.condition` says what labels mean, and `train.classes` are its classes.
         """
 
     def measure(self, model: Generative, batches: Iterable[Batch], train: Split, split: str) -> Measured:
@@ -74,5 +79,7 @@ def classes_without_images(labels: Labels, num_classes: int) -> list[int]:
 
 def no_images_of(classes: list[int], where: str) -> Absent:
     """The reason why a number that needs images of every class does not exist."""
-    named = f"class {classes[0]}" if len(classes) == 1 else f"classes {', '.join(map(str, classes))}"
+    named = f"class {classes[0]}" if len(classes) == 1 else f"classes {', '.join(map(str, classes[:MOST_NAMED]))}"
+    if len(classes) > MOST_NAMED:
+        named += f" and {len(classes) - MOST_NAMED} more"
     return Absent(f"no image of {named} in {where}")

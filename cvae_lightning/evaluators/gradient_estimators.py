@@ -10,12 +10,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from cvae_lightning.core.shapes import Images, Labels
+from cvae_lightning.core.capacity import images_at_once
+from cvae_lightning.core.shapes import Conditions, Images
 from cvae_lightning.models.latents import DiagonalGaussian
 from cvae_lightning.models.likelihoods import GaussianPixels
 from cvae_lightning.models.protocols import LatentVariableModel
 
-ROWS = 4000  # images decoded at a time
+ROWS = 4000  # images decoded at a time, or fewer of large ones
 
 
 class Draws(NamedTuple):
@@ -33,12 +34,26 @@ class PosteriorGradient(NamedTuple):
     log_var: Tensor
 
 
-def draw(model: LatentVariableModel, q: DiagonalGaussian, x: Images, y: Labels, num_draws: int) -> Draws:
+def draw(model: LatentVariableModel, q: DiagonalGaussian, x: Images, y: Conditions, num_draws: int) -> Draws:
     """`num_draws` draws for each image from its posterior `q`."""
     noise = torch.randn(num_draws, *q.mean.shape, device=x.device)
-    parts = [_decoded(model, q.detached(), x, y, part) for part in noise.split(ROWS // len(x) or 1)]
+    rows = images_at_once(x.shape[1:], ROWS)
+    parts = [_in_parts(model, q.detached(), x, y, part, rows) for part in noise.split(rows // len(x) or 1)]
     rewards, slopes = zip(*parts, strict=True)
     return Draws(noise, torch.cat(rewards), torch.cat(slopes))
+
+
+def _in_parts(
+    model: LatentVariableModel, q: DiagonalGaussian, x: Images, y: Conditions, noise: Tensor, rows: int
+) -> tuple[Tensor, Tensor]:
+    """`_decoded` of at most `rows` images at a time."""
+    by_image = (part.split(rows) for part in (q.mean, q.log_var, x, y))
+    parts = [
+        _decoded(model, DiagonalGaussian(mean, log_var), its_x, its_y, its_noise)
+        for mean, log_var, its_x, its_y, its_noise in zip(*by_image, noise.split(rows, 1), strict=True)
+    ]
+    rewards, slopes = zip(*parts, strict=True)
+    return torch.cat(rewards, 1), torch.cat(slopes, 1)
 
 
 def reparameterised(q: DiagonalGaussian, draws: Draws) -> PosteriorGradient:
@@ -82,12 +97,12 @@ def _in_parameters(
 
 
 def _decoded(
-    model: LatentVariableModel, q: DiagonalGaussian, x: Images, y: Labels, noise: Tensor
+    model: LatentVariableModel, q: DiagonalGaussian, x: Images, y: Conditions, noise: Tensor
 ) -> tuple[Tensor, Tensor]:
     """The reward, (draws, batch), and its gradient with respect to z, (draws, batch, latent)."""
     z = (q.mean + _sd(q) * noise).flatten(0, 1).requires_grad_()
     images = x.repeat(len(noise), 1, 1, 1)
-    pixels = model.likelihood(z, y.repeat(len(noise)))
+    pixels = model.likelihood(z, y.repeat(len(noise), *[1] * (y.ndim - 1)))
     reward = pixels.log_prob(images)
     (slope,) = torch.autograd.grad(reward.sum(), z)
     if isinstance(pixels, GaussianPixels):  # its constant would drown REINFORCE in noise; the paper's loss has none

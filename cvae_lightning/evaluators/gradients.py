@@ -18,6 +18,7 @@ from cvae_lightning.evaluators.gradient_estimators import (
     reparameterised,
     total_variance,
 )
+from cvae_lightning.evaluators.samples import labels_of, taken
 from cvae_lightning.models.protocols import Generative, LatentVariableModel
 
 ESTIMATORS = ("reparameterised", "reinforce", "reinforce_baseline")
@@ -45,9 +46,9 @@ class GradientVariance(Evaluator):
         if not isinstance(model, LatentVariableModel):
             return dict.fromkeys(self.names, NO_LATENTS)
         with torch.inference_mode(False), torch.enable_grad():
-            x, y = (torch.cat(parts).clone() for parts in zip(*batches, strict=True))
-            chosen = torch.randperm(len(x))[: self.num_images].to(x.device)
-            images = (x[chosen], y[chosen])
+            index = torch.randperm(len(labels_of(batches)))[: self.num_images]
+            x, y = taken(batches, index)
+            images = (x.clone(), y.clone())
             trained, new = self._variances(model, images), self._variances(untrained(model), images)
         values = [*trained, *new]
         return dict(zip(self.names, values, strict=True))

@@ -13,7 +13,7 @@ from cvae_lightning.core.shapes import Batch, ByteImages, Features
 from cvae_lightning.data.splits import Split
 from cvae_lightning.evaluators.evaluator import Absent, Evaluator, Measured
 from cvae_lightning.evaluators.inception_weights import KEY, cached_or_downloaded, check_weights
-from cvae_lightning.evaluators.samples import compared, drawn, some, whole, with_labels
+from cvae_lightning.evaluators.samples import compared, drawn, images_of, labels_of, rounded, some, taken, with_labels
 from cvae_lightning.metrics.distances import frechet_distance
 from cvae_lightning.models.protocols import Generative
 
@@ -40,20 +40,22 @@ class Inception(Evaluator):
         self.weights = weights if weights in (AUTO, DOWNLOAD) else check_weights(Path(weights))
 
     def evaluate(self, model: Generative, batches: Iterable[Batch], train: Split) -> Measured:
-        path = self._path(train.images.device)
+        path = self._path(train.labels.device)
         if isinstance(path, Absent):
             return dict.fromkeys(self.names, path)
-        split = whole(batches)
-        num_samples = min(self.num_samples, len(split.labels), len(train.labels))
-        chosen = split.take(some(split, num_samples))
-        network = network_of(path).to(train.images.device)
-        real, fake, floor = (
-            features(network, images)
-            for images in (chosen.images, drawn(model, chosen.labels), with_labels(train, chosen.labels)[0])
-        )
+        if train.images.shape[1] not in (1, 3):
+            return dict.fromkeys(self.names, Absent("the network takes grey and RGB images only"))
+        num_images = len(labels_of(batches))
+        num_samples = min(self.num_samples, num_images, len(train.labels))
+        index = some(num_images, num_samples)
+        real, y = taken(((rounded(x), y) for x, y in batches), index)
+        network = network_of(path).to(y.device)
+        real_features = features(network, [real], y.device)
+        fake = features(network, drawn(model, y), y.device)
+        floor = features(network, images_of(train, with_labels(train, y)[0]), y.device)
         return {
-            "fid_inception": compared(frechet_distance, real, fake),
-            "fid_inception_floor": compared(frechet_distance, real, floor),
+            "fid_inception": compared(frechet_distance, real_features, fake),
+            "fid_inception_floor": compared(frechet_distance, real_features, floor),
             "num_samples_inception": num_samples,
         }
 
@@ -74,7 +76,11 @@ def network_of(path: Path) -> nn.Module:
     return NoTrainInceptionV3("inception-v3-compat", ["2048"], str(path))
 
 
-def features(network: nn.Module, images: ByteImages) -> Features:
-    """The features of grey images (B, 2048). They get three equal channels; the network enlarges them to 299x299."""
+def features(network: nn.Module, parts: Iterable[ByteImages], device: torch.device) -> Features:
+    """The features of grey or RGB images (B, 2048), which come a part at a time; the network enlarges them to 299x299.
+
+    Grey images get three equal channels.
+    """
+    chunks = (chunk.to(device) for part in parts for chunk in part.split(CHUNK))
     with torch.no_grad():
-        return torch.cat([network(chunk.expand(-1, 3, -1, -1)) for chunk in images.split(CHUNK)])
+        return torch.cat([network(chunk.expand(-1, 3, -1, -1)) for chunk in chunks])

@@ -7,7 +7,8 @@ from torch import Tensor
 
 from cvae_lightning.core.shapes import Batch, Labels, Latents
 from cvae_lightning.data.splits import Split
-from cvae_lightning.evaluators.evaluator import NO_LATENTS, Absent, Evaluator, Measured
+from cvae_lightning.evaluators.evaluator import NO_CLASSES, NO_LATENTS, Absent, Evaluator, Measured
+from cvae_lightning.evaluators.samples import classes_in
 from cvae_lightning.models.latents import DiagonalGaussian
 from cvae_lightning.models.protocols import Generative, LatentVariableModel
 
@@ -19,9 +20,9 @@ class LatentSpace(Evaluator):
 
     `active_units` is the number of latents whose posterior mean has a variance above 0.01 over the split, Burda et al.
     2016. `label_leak` is the share of the labels that a linear probe reads from draws of the posterior; it is fitted to
-    a random half of the split and tested on the other half. With ten classes, 0.1 is chance. Draws are what the decoder
-    sees: in the means, a latent that drowns in noise would count too. A CVAE whose z leaks the label takes the class of
-    a sample from both z and y.
+    a random half of the split and tested on the other half, images of unknown class left out. With ten classes, 0.1 is
+    chance. Draws are what the decoder sees: in the means, a latent that drowns in noise would count too. A CVAE whose z
+    leaks the label takes the class of a sample from both z and y.
     """
 
     names = ("active_units", "label_leak")
@@ -34,8 +35,18 @@ class LatentSpace(Evaluator):
         q, y = DiagonalGaussian(*(torch.cat(parts) for parts in zip(*posteriors, strict=True))), torch.cat(labels)
         if len(y) < 2:
             return dict.fromkeys(self.names, Absent("this split has one image"))
-        leak = held_out_accuracy(q.rsample(), y) if y.unique().numel() > 1 else Absent("this split has one class")
+        leak = _label_leak(q, classes_in(train, y))
         return {"active_units": int((q.mean.var(0) > ACTIVE).sum()), "label_leak": leak}
+
+
+def _label_leak(q: DiagonalGaussian, classes: Labels) -> float | Absent:
+    """The accuracy of the probe on the images of known class, or the reason why there is none."""
+    known = classes >= 0
+    if not known.any():
+        return NO_CLASSES
+    if classes[known].unique().numel() < 2:
+        return Absent("this split has one class")
+    return held_out_accuracy(q.rsample()[known], classes[known])
 
 
 def held_out_accuracy(z: Latents, y: Labels) -> float:

@@ -4,15 +4,16 @@ from collections.abc import Iterable
 
 import torch
 
-from cvae_lightning.core.capacity import check_memory
+from cvae_lightning.core.capacity import check_memory, images_at_once
 from cvae_lightning.core.errors import check_integer
 from cvae_lightning.core.shapes import Batch, PerImage
 from cvae_lightning.data.splits import Split
 from cvae_lightning.evaluators.evaluator import NO_LATENTS, Evaluator, Measured
+from cvae_lightning.evaluators.samples import chosen, in_parts, labels_of
 from cvae_lightning.models.bounds import log_mean_exp, weighted_draws
 from cvae_lightning.models.protocols import Generative, LatentVariableModel
 
-ROWS = 4000  # images decoded at a time, some 60 MB in a few tensors of 12 MB
+ROWS = 4000  # images of 28x28 decoded at a time, some 60 MB in a few tensors of 12 MB; fewer of larger ones
 
 
 class ImportanceWeighting(Evaluator):
@@ -50,21 +51,21 @@ class ImportanceWeighting(Evaluator):
     def evaluate(self, model: Generative, batches: Iterable[Batch], train: Split) -> Measured:
         if not isinstance(model, LatentVariableModel):
             return dict.fromkeys(self.names, NO_LATENTS)
-        x, y = (torch.cat(parts) for parts in zip(*batches, strict=True))
-        chosen = torch.randperm(len(x))[: self.num_images].sort().values.to(x.device)
-        log_p = self._log_p(model, (x[chosen], y[chosen]), self.num_samples).mean()
+        index = torch.randperm(len(labels_of(batches)))[: self.num_images].sort().values
+        log_p = self._log_p(model, chosen(batches, index), self.num_samples).mean()
         if self.control_samples is not None:
-            control = self._log_p(model, (x, y), self.control_samples)
-            log_p += control.mean() - control[chosen].mean()
+            control = self._log_p(model, batches, self.control_samples)
+            log_p += control.mean() - control[index.to(control.device)].mean()
         return {"nll_iw": -float(log_p), "nll_iw_samples": self.num_samples}
 
-    def _log_p(self, model: LatentVariableModel, images: Batch, num_samples: int) -> PerImage:
+    def _log_p(self, model: LatentVariableModel, batches: Iterable[Batch], num_samples: int) -> PerImage:
         """The bound of each image, in parts of a fixed size, so that draws and memory don't depend on the batches."""
-        images_at_once = max(1, ROWS // num_samples)
         bounds = []
-        for x, y in zip(*(part.split(images_at_once) for part in images), strict=True):
+        rows = ROWS
+        for x, y in in_parts(batches, max(1, ROWS // num_samples)):
+            rows = images_at_once(x.shape[1:], ROWS)
             q = model.posterior(x, y)
-            sizes = torch.arange(num_samples).split(max(1, ROWS // len(x)))
+            sizes = torch.arange(num_samples).split(max(1, rows // len(x)))
             parts = [weighted_draws(model, q, x, y, len(size)).log_weight for size in sizes]
             bounds.append(log_mean_exp(torch.cat(parts)))
         return torch.cat(bounds).double()

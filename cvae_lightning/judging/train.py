@@ -8,7 +8,7 @@ from omegaconf import DictConfig
 
 from cvae_lightning.core.errors import check_boolean, check_integer, check_not_negative, check_seed, refuse
 from cvae_lightning.data.sources import source_of
-from cvae_lightning.judging.classifier import fit
+from cvae_lightning.judging.classifier import fit, num_classes_in
 from cvae_lightning.judging.store import digest_of, keep
 
 log = logging.getLogger(__name__)
@@ -31,14 +31,17 @@ def train_judge(config: DictConfig) -> None:
     train, val = source.fit_splits()
     if not len(train.labels):
         refuse("at least one training image", "data", source.name, "Choose another data set.")
+    if num_classes_in(train) < 2:
+        refuse("images of at least two classes", "data", source.name, "A judge tells classes apart.")
     log.info("Training a judge of %s on %d images for %d epochs.", source.name, len(train.labels), config.epochs)
     start = time.perf_counter()
     judge = fit(train, config.epochs, config.seed, config.distortion, config.mirrored)
     path = keep(judge, Path(config.out), source.name, digest_of(train))
     log.info("Stored as %s after %.0f s.", path, time.perf_counter() - start)
     for name, split in (("val", val), ("test", source.test_split())):
-        if not len(split.labels):
+        known = split.classes >= 0
+        if not (num := int(known.sum())):
             log.info("accuracy on %-4s does not exist: no images", name)
             continue
-        right = int((judge.read(split.images)[1] == split.labels).sum())
-        log.info("accuracy on %-4s %.4f (%d of %d)", name, right / len(split.labels), right, len(split.labels))
+        right = int((judge.read(split.images)[1] == split.classes)[known].sum())
+        log.info("accuracy on %-4s %.4f (%d of %d)", name, right / num, right, num)

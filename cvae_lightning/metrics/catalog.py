@@ -3,6 +3,7 @@
 The summary of a run, its model card, the report of a sweep and the explorer all read this table, in its order.
 """
 
+from collections.abc import Mapping
 from enum import IntEnum
 from typing import NamedTuple
 
@@ -98,16 +99,80 @@ METRICS = (
         whole=True,
     ),
     Metric(
+        "num_images_floor",
+        "images for the floors",
+        NEITHER,
+        "images of train that the floors of the judge's distances are measured on",
+        whole=True,
+    ),
+    Metric(
         "accuracy",
         "accuracy",
         HIGHER,
-        "share of the samples that the judge assigns to the requested label",
+        "share of the samples that the judge assigns to the requested class",
         floor="accuracy_real",
+        num_samples="num_samples_accuracy",
     ),
     Metric("accuracy_low", "accuracy, from", HIGHER, "lower end of its 95 % confidence interval"),
     Metric("accuracy_high", "accuracy, to", HIGHER, "upper end of its 95 % confidence interval"),
     Metric("accuracy_worst_class", "accuracy, worst class", HIGHER, "accuracy of the worst class"),
     Metric("accuracy_real", "accuracy on real images", NEITHER, "accuracy of the judge on the images of the split"),
+    Metric(
+        "num_samples_accuracy",
+        "samples for accuracy",
+        NEITHER,
+        "samples of all classes that accuracy is measured on",
+        whole=True,
+    ),
+    Metric(
+        "num_images_accuracy_real",
+        "images for accuracy",
+        NEITHER,
+        "images of the split, those of known class, that the judge's own accuracy is measured on",
+        whole=True,
+    ),
+    Metric(
+        "condition_error",
+        "error of the first number",
+        LOWER,
+        "mean absolute difference between the number that was asked for and the one that a fitted network reads, of "
+        "the first column of numbers and in its unit",
+        floor="condition_error_real",
+        num_samples="num_samples_condition",
+    ),
+    Metric("condition_error_real", "error on real images", NEITHER, "condition_error of real images of the split"),
+    Metric(
+        "condition_error_sd",
+        "error of all numbers",
+        LOWER,
+        "the same for all columns of numbers, in standard deviations of train",
+        unit="sd",
+        floor="condition_error_sd_real",
+        num_samples="num_samples_condition",
+    ),
+    Metric(
+        "condition_error_sd_real",
+        "error of all numbers on real images",
+        NEITHER,
+        "condition_error_sd of real images of the split",
+        unit="sd",
+    ),
+    Metric(
+        "flag_accuracy",
+        "accuracy of flags",
+        HIGHER,
+        "share of the flags that a fitted network reads from samples as they were asked for",
+        floor="flag_accuracy_real",
+        num_samples="num_samples_condition",
+    ),
+    Metric("flag_accuracy_real", "accuracy of flags on real images", NEITHER, "flag_accuracy of real images"),
+    Metric(
+        "num_samples_condition",
+        "samples for the condition",
+        NEITHER,
+        "samples, and images of the split, that numbers and flags are read from",
+        whole=True,
+    ),
     Metric(
         "fid_inception",
         "fid_inception",
@@ -163,6 +228,9 @@ CATALOG = {metric.name: metric for metric in METRICS}
 BESIDE = {name for metric in METRICS for name in (metric.floor, metric.num_samples) if name}
 """The metrics that are shown with another metric: floors and numbers of samples."""
 
+WEAK_JUDGE = 0.9
+"""If a judge reads fewer of the real images right, its errors are more than what models of one data set differ by."""
+
 LOWER_BY_NAME = ("loss", "mse", "fid_", "kid_", "nll_")
 
 
@@ -177,3 +245,14 @@ def describe(key: str) -> Metric:
         return CATALOG[name]
     better = NEITHER if name.endswith("_floor") else LOWER if name.startswith(LOWER_BY_NAME) else HIGHER
     return Metric(name, name, better, "")
+
+
+def doubt_of_judge(numbers: Mapping[str, float | None]) -> str | None:
+    """A sentence that the judge is too weak to judge samples, from the metrics of a split; None if it is not."""
+    real = numbers.get("accuracy_real")
+    if real is None or real >= WEAK_JUDGE:
+        return None
+    return (
+        f"The judge reads only {real:.1%} of the real images right: below {WEAK_JUDGE:.0%}, what it says of samples is "
+        "weak evidence. Compare accuracy with accuracy_real, and distances with their floors."
+    )

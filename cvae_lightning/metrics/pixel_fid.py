@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
+from cvae_lightning.core.capacity import images_at_once
 from cvae_lightning.core.shapes import ByteImages, Labels
 
 
@@ -34,7 +35,9 @@ class PixelFID(Metric):
         self.add_state("sums_of_squares", empty.clone(), dist_reduce_fx="sum")
 
     def update(self, images: ByteImages, labels: Labels, real: bool) -> None:
-        """Add real or generated `images` of the classes `labels`."""
+        """Add real or generated `images` of the classes `labels`; those of an unknown class, -1, are left out."""
+        if (known := labels >= 0).logical_not().any():
+            images, labels = images[known], labels[known]
         pixels = images.flatten(1).long()
         self.num_images[int(real)].index_add_(0, labels, torch.ones_like(labels))
         self.sums[int(real)].index_add_(0, labels, pixels)
@@ -42,9 +45,22 @@ class PixelFID(Metric):
 
     def compute(self) -> Tensor:
         """Return the distance, a float64 scalar on the CPU; nan if a class has no real or no generated images."""
-        counts, sums, squares = (state.cpu().double() for state in (self.num_images, self.sums, self.sums_of_squares))
-        means = sums / counts[..., None] / 255
-        variances = (squares / counts[..., None] / 255**2 - means.square()).clamp(min=0)  # rounding may give less
-        between_means = (means[0] - means[1]).square()
-        between_variances = (variances[0].sqrt() - variances[1].sqrt()).square()
-        return (between_means + between_variances).sum(1).mean()
+        states = (self.num_images, self.sums, self.sums_of_squares)
+        at_once = images_at_once(self.sums.shape[2:], max(1, self.sums.shape[1]))
+        parts = zip(*(state.split(at_once, 1) for state in states), strict=True)
+        return torch.cat([_distances(*part) for part in parts]).mean()
+
+    @staticmethod
+    def bytes_of_sums(num_classes: int, num_pixels: int) -> int:
+        """The size of its sums, with the zeros that torchmetrics keeps to reset them."""
+        return 2 * 2 * 2 * 8 * num_classes * num_pixels
+
+
+def _distances(num_images: Tensor, sums: Tensor, sums_of_squares: Tensor) -> Tensor:
+    """The distance of each class (classes,), in float64, from its state (2, classes, ...)."""
+    counts, sums, squares = (state.cpu().double() for state in (num_images, sums, sums_of_squares))
+    means = sums / counts[..., None] / 255
+    variances = (squares / counts[..., None] / 255**2 - means.square()).clamp(min=0)  # rounding may give less
+    between_means = (means[0] - means[1]).square()
+    between_variances = (variances[0].sqrt() - variances[1].sqrt()).square()
+    return (between_means + between_variances).sum(1)

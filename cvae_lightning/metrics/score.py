@@ -1,5 +1,8 @@
 """The Score of the paper: one number computed from its other numbers."""
 
+SHAPE = (1, 28, 28)
+"""Of the images that the Score is defined for; its 784 is their number of pixels."""
+
 
 def score(ssim: float, mse: float, fid_pixel: float | None, latent_dim: int, capped: bool = True) -> float:
     """Return the Score of the paper; higher is better. A smaller latent_dim increases it.

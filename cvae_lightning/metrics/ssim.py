@@ -6,15 +6,20 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
+from cvae_lightning.core.capacity import images_at_once
 from cvae_lightning.core.shapes import Images, PerImage
 
 WINDOW = 7
 C1 = 0.01**2
 C2 = 0.03**2
+IMAGES = 1000  # at a time; some twenty maps of each are held
 
 
 class SSIM(Metric):
     """Mean structural similarity (Wang et al. 2004) as scikit-image computes it by default, for images in [0, 1].
+
+    That of a colour image is the mean of its channels, as with scikit-image's `channel_axis`. Images must have at least
+    7x7 pixels.
 
     The metric of torchmetrics uses biased covariances and pads the border. This one uses a uniform 7x7 window, sample
     covariances and the interior of the image only.
@@ -33,7 +38,8 @@ class SSIM(Metric):
 
     def update(self, a: Images, b: Images) -> None:
         """Add the pairs `a[i]` and `b[i]`."""
-        self.total += structural_similarity(a, b).sum()
+        parts = zip(*(images.split(images_at_once(a.shape[1:], IMAGES)) for images in (a, b)), strict=True)
+        self.total += torch.cat([structural_similarity(*part) for part in parts]).sum()
         self.num_images += len(a)
 
     def compute(self) -> Tensor:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
+from cvae_lightning.core.conditions import Condition
 from cvae_lightning.core.shapes import Conditions, Images, Latents
 from cvae_lightning.models.latents import DiagonalGaussian, LatentDistribution
 from cvae_lightning.models.likelihoods import PixelDistribution
@@ -12,6 +13,8 @@ class Generative(Protocol):
     """A model of images. If `num_classes` is 0, it is not conditioned on a class."""
 
     latent_dim: int
+    condition: Condition
+    """What it is conditioned on; with no columns, on nothing."""
 
     @property
     def num_classes(self) -> int: ...

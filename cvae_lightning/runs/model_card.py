@@ -12,7 +12,7 @@ from cvae_lightning.core import plugins
 from cvae_lightning.core.conditions import Condition, Number
 from cvae_lightning.core.markdown import code, escaped, fenced
 from cvae_lightning.evaluators.sample_quality import SAMPLES_PER_CLASS
-from cvae_lightning.metrics.catalog import BESIDE, CATALOG, Metric, describe
+from cvae_lightning.metrics.catalog import BESIDE, CATALOG, Metric, describe, doubt_of_judge
 from cvae_lightning.runs.conditions import condition_of_data, condition_of_model
 from cvae_lightning.runs.metrics_file import Metrics
 from cvae_lightning.runs.summary import absences, cell, title_of
@@ -183,8 +183,8 @@ def _samples(metric: Metric, metrics: Metrics, config: dict[str, Any]) -> str:
     """How many samples the metric was measured on; empty for a metric of something else."""
     if metric.name == "fid_pixel":
         return f"{config['evaluators']['grader']['samples_per_class']:,} per class"
-    if metric.name.startswith("accuracy"):
-        return f"{SAMPLES_PER_CLASS:,} per class"
+    if metric.name.startswith("accuracy") and not metrics["val"].get("num_samples_accuracy"):
+        return f"{SAMPLES_PER_CLASS:,} per class"  # a run of an earlier version, which does not state it
     counts = (numbers.get(metric.num_samples) for numbers in (metrics["val"], metrics["test"]))
     return ", ".join(dict.fromkeys(f"{count:,.0f}" for count in counts if count))
 
@@ -221,6 +221,8 @@ def limits(metrics: Metrics, config: dict[str, Any]) -> Iterator[str]:
             "`fid_pixel`, and the Score with it, looks at each pixel separately: noise with the right mean and "
             f"variance in each pixel scores as well as real images{real}."
         )
+    if doubt := doubt_of_judge(val) or doubt_of_judge(metrics["test"]):
+        yield doubt
     if val.get("fid_judge") is not None:
         yield "Distances in a judge's features are comparable with others by the same judge, not with the usual FID."
     else:

@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from cvae_lightning.core.shell import command_line, path_argument
-from cvae_lightning.metrics.catalog import BESIDE, CATALOG, describe
+from cvae_lightning.metrics.catalog import BESIDE, CATALOG, describe, doubt_of_judge
 from cvae_lightning.runs.metrics_file import Metrics
 from cvae_lightning.runs.paper import best_run, same_settings
 
@@ -16,7 +16,7 @@ def summary(metrics: Metrics) -> str:
 
     Below a metric of samples, the row `real images` has its value for images of train in place of samples (for
     accuracy, for images of the split), and the row `samples` says how many it was measured on. The lines after the
-    table name the metrics that do not exist, with the reasons.
+    table name the metrics that do not exist, with the reasons. A last line warns of a judge that is too weak.
     """
     columns: dict[str, Mapping[str, float | None]] = {
         "val": metrics["val"],
@@ -33,7 +33,8 @@ def summary(metrics: Metrics) -> str:
     for name, label in rows.items():
         cells = [cell(name, values.get(name)) for values in columns.values()]
         lines.append(f"{label:{first}}" + "".join(map(str.rjust, cells, widths)))
-    return "\n".join([*lines, *absences(metrics)])
+    doubt = doubt_of_judge(metrics["val"]) or doubt_of_judge(metrics["test"])
+    return "\n".join([*lines, *absences(metrics), *([f"WARNING: {doubt}"] if doubt else [])])
 
 
 def _rows(names: Collection[str]) -> dict[str, str]:

@@ -13,7 +13,8 @@ from torchmetrics import Metric
 
 from cvae_lightning.data.idx_source import IdxSource
 from cvae_lightning.data.splits import Split
-from cvae_lightning.evaluators.grader import Grader, rounded, truncated
+from cvae_lightning.evaluators.grader import Grader
+from cvae_lightning.evaluators.samples import rounded, truncated
 from cvae_lightning.metrics.pixel_fid import PixelFID
 from cvae_lightning.metrics.score import score
 from cvae_lightning.metrics.ssim import SSIM, structural_similarity
@@ -43,6 +44,16 @@ def test_ssim_is_scikit_images_on_real_images(mnist_dir: Path) -> None:
     for other in (blurred(x), x.roll(1, 0), torch.zeros_like(x)):
         expected = reference_ssim(x, other)
         torch.testing.assert_close(structural_similarity(x, other), expected, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("size", [(7, 7), (33, 20), (64, 64)])
+def test_ssim_of_colour_is_scikit_images_with_a_channel_axis(size: tuple[int, int]) -> None:
+    a, b = torch.rand(2, 5, 3, *size)
+    expected = [
+        skimage_ssim(*(image.numpy() for image in pair), data_range=1.0, channel_axis=0)
+        for pair in zip(a, b, strict=True)
+    ]
+    assert structural_similarity(a, b).tolist() == pytest.approx(expected, abs=1e-5)
 
 
 def test_ssim_of_an_image_with_itself_is_one() -> None:
@@ -174,7 +185,7 @@ def test_the_grader_rounds_reconstructions_and_truncates_samples() -> None:
 def test_the_graders_mse_is_that_of_rounded_reconstructions() -> None:
     x, y = torch.rand(30, 1, 28, 28), torch.zeros(30, dtype=torch.long)
     darker: Any = SimpleNamespace(
-        num_classes=0, latent_dim=5, image_shape=(1, 28, 28), reconstruct=lambda x, y: 0.7 * x
+        num_classes=0, condition=None, latent_dim=5, image_shape=(1, 28, 28), reconstruct=lambda x, y: 0.7 * x
     )
     batches = list(zip(x.split(7), y.split(7), strict=True))
     numbers = Grader().evaluate(darker, batches, Split(rounded(x), y))

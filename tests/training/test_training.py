@@ -16,6 +16,7 @@ from helpers import (
     MakeRun,
     Stop,
     StopAt,
+    composed,
     evaluate_again,
     events,
     leave_checkpoint,
@@ -392,6 +393,21 @@ REFUSALS = {
     "trainer.precision=transformer-engine": r"Expected arguments that fit \(trainer\), got: .*transformer_engine",
     "model._target_=os.getcwd": r"\(_target_\), got 'os.getcwd'",
 }
+
+
+@pytest.mark.parametrize(
+    ("data", "objective"),
+    [
+        ("mnist", "score_uncapped"),
+        ("emnist", "score_uncapped"),
+        ("folder", "elbo"),
+        ("cifar100", "elbo"),
+        ("npz", "elbo"),
+    ],
+)
+def test_sweeps_rank_by_the_score_where_the_paper_defines_it(data: str, objective: str) -> None:
+    assert composed(f"data={data}").objective == f"val/{objective}"
+    assert composed(f"data={data}", "objective=val/mse").objective == "val/mse"
 
 
 @pytest.mark.parametrize("override", REFUSALS)

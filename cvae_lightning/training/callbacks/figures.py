@@ -12,20 +12,21 @@ from pytorch_lightning.trainer.states import TrainerFn
 
 from cvae_lightning.core.pictures import curves, image_table, paired_table, write_png
 from cvae_lightning.core.random_streams import random_stream
-from cvae_lightning.core.shapes import Batch
+from cvae_lightning.core.shapes import Batch, Conditions
 from cvae_lightning.models.protocols import Generative
 from cvae_lightning.training.callbacks.history import history_of
 
 COLUMNS, ROWS = 12, 4
+MOST_ROWS = 50  # of samples
 PAPER_LABELS = [2, 7, 9]
 
 
 class Figures(Callback):
     """Draws into <run>/figures, and into TensorBoard, when `Trainer.validate` ends.
 
-    `samples` has one row per class, `samples_2_7_9` the three classes that the paper shows; for an unconditional model,
-    `samples` has ten rows without names. `reconstructions` shows images of val above their reconstructions. `loss`
-    needs `History`.
+    `samples` has one row per class, at most 50, or one for each of the examples of another condition; for an
+    unconditional model, it has ten rows without names. `samples_2_7_9` has the three classes that the paper shows, if
+    classes are numbered. `reconstructions` shows images of val above their reconstructions. `loss` needs `History`.
     """
 
     def __init__(self, seed: int = 0) -> None:
@@ -45,9 +46,11 @@ class Figures(Callback):
                     logger.experiment.add_figure(name, figure, trainer.global_step)
 
     def _draw(self, model: Generative, trainer: Trainer) -> dict[str, Figure]:
-        figures = {"samples": _samples(model, range(model.num_classes or 10))}
-        if model.num_classes > max(PAPER_LABELS):
-            figures["samples_2_7_9"] = _samples(model, PAPER_LABELS)
+        condition = model.condition
+        figures = {"samples": _samples(model, condition.examples() if condition else torch.zeros(10).long())}
+        digits = tuple(map(str, range(condition.num_classes)))
+        if condition.is_one_class and max(PAPER_LABELS) < len(digits) and condition.class_names == digits:
+            figures["samples_2_7_9"] = _samples(model, torch.tensor(PAPER_LABELS))
         x, y = (part[: ROWS * COLUMNS] for part in next(iter(cast(Iterable[Batch], trainer.val_dataloaders))))
         title = "Originals from val, and their reconstructions"
         figures["reconstructions"] = paired_table(x, model.reconstruct(x, y), COLUMNS, ROWS, title)
@@ -57,7 +60,13 @@ class Figures(Callback):
         return figures
 
 
-def _samples(model: Generative, labels: range | list[int]) -> Figure:
-    images = model.sample(torch.tensor(labels).repeat_interleave(COLUMNS))
-    names = [str(label) for label in labels] if model.num_classes else [""] * len(labels)
-    return image_table(images, COLUMNS, names, "Samples by class" if model.num_classes else "Samples")
+def _samples(model: Generative, rows: Conditions) -> Figure:
+    """A table with a row of samples per label."""
+    shown, condition = rows[:MOST_ROWS], model.condition
+    images = model.sample(shown.repeat_interleave(COLUMNS, 0))
+    if not condition:
+        return image_table(images, COLUMNS, [""] * len(shown), "Samples")
+    title = "Samples by class" if condition.is_one_class else "Samples by condition"
+    if len(rows) > MOST_ROWS:
+        title += f", the first {MOST_ROWS} of {len(rows):,}"
+    return image_table(images, COLUMNS, condition.written(shown), title, condition.classes(shown).tolist())
