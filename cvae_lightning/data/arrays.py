@@ -139,20 +139,19 @@ class ArraySource:
 
     def _splits(self, *names: str) -> list[Split]:
         """The splits of these names; each part is read once."""
-        splits = []
-        images: dict[str, Array] = {}
+        splits, read = [], ""
         for name in names:
             part, rows = self._taken[name]
-            if part not in images:
-                images = {part: self._images(part)}
-            array = images[part]
-            where = np.arange(len(array)) if rows is None else rows
+            if part != read:
+                read, images = part, self._images(part)
+                everything = np.arange(len(images))
+                labels = read_columns(self._columns(part), everything, self._condition.described()).labels
             try:
-                pixels = self.look.bytes_of(array if rows is None else array[rows])
+                pixels = self.look.bytes_of(images if rows is None else images[rows])
             except ValueError as error:
                 refuse_array(error, f"{part} of {self.name}", self.key)
-            labels = read_columns(self._columns(part), np.arange(len(array)), self._condition.described()).labels
-            splits.append(Split(pixels, labels[torch.from_numpy(where)], self._condition))
+            mine = torch.from_numpy(everything if rows is None else rows)
+            splits.append(Split(pixels, labels[mine], self._condition))
         return splits
 
 
