@@ -5,6 +5,7 @@ import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from PIL import Image, UnidentifiedImageError
@@ -29,6 +30,8 @@ from cvae_lightning.runs.sweep import Sweep
 
 STATUSES = ("complete", "running", "failed", "interrupted", "missing")
 FEW = 5
+LARGEST = (1600, 3200)  # width and height of a picture of samples
+COLOUR_OF_TEXT = 40  # between the largest and the smallest level of a pixel, of 255
 SHOWN = ["val/ssim", "val/mse", "val/fid_pixel", "val/score", "test/score"]
 
 
@@ -69,10 +72,12 @@ def _facts(complete: pd.DataFrame) -> dict[str, str]:
     settings = complete[setting_columns(complete)]
     shared = {key: values.iloc[0] for key, values in settings.items() if values.nunique() == 1}
     used = {key: " and ".join(short(key, value) for value in complete[key].dropna().unique()) for key in ENVIRONMENT}
-    data = complete[["dataset", "dataset_sha256"]].drop_duplicates().itertuples(index=False)
+    data = complete[["dataset", "dataset_sha256", "images"]].drop_duplicates().itertuples(index=False)
     facts = {
         "Training": f"{_duration(complete['fit_seconds'].sum())}, the sum over runs, each with all of its epochs",
-        "Data": ", ".join(f"{name}, sha256 {short('dataset_sha256', digest)}" for name, digest in data),
+        "Data": "; ".join(
+            f"{name}, {images}, sha256 {short('dataset_sha256', digest)}" for name, digest, images in data
+        ),
         "In all runs": ", ".join(f"{key} {value}" for key, value in shared.items() if key != "dataset"),
         "Versions": f"torch {used['torch']}, pytorch_lightning {used['pytorch_lightning']}, commit {used['commit']}",
         "Device": f"{used['device']}, threads: {used['threads']}",
@@ -103,10 +108,14 @@ def _results(sweep: Sweep, frame: pd.DataFrame) -> Iterator[Section]:
             format_table(beside, [*settings, *n, "val/score", "test/score", *COMPARED]),
         )
     diamonds = "" if beside.empty else " Diamonds are the paper's, on test."
-    epochs = _plot("epochs", f"Score on val.{diamonds}", score_against_epochs(families))
+    has_score = "val/score" in families and families["val/score"].notna().any()
+    over_epochs = "val/score" if has_score else objective
+    caption = f"Score on val.{diamonds}" if has_score else f"{title_of(objective)}."
+    epochs = _plot("epochs", caption, score_against_epochs(families, over_epochs))
     heat = _plot("heat_maps", f"{title_of(objective)} over lr and latent_dim.", heat_maps(families, objective))
     if epochs:
-        yield Section("Score against epochs", pictures=epochs)
+        name = "Score" if has_score else title_of(objective)
+        yield Section(f"{name} against epochs", pictures=epochs)
     if heat:
         yield Section("Learning rate and latent_dim", pictures=heat)
     samples = list(_samples(sweep, ranked(complete_runs(frame), objective), objective))
@@ -124,17 +133,25 @@ def _samples(sweep: Sweep, best_first: pd.DataFrame, objective: str) -> Iterator
 
 
 def _small(png: Path) -> bytes:
-    """The picture in 16 shades of grey, a quarter of the size.
+    """The picture in 16 shades of grey, a quarter of the size, or in 64 colours if it is in colour.
 
-    Only PNG is read, since Pillow runs other programs to open some formats.
+    A large picture is reduced. Only PNG is read, since Pillow runs other programs to open some formats.
     """
     buffer = io.BytesIO()
     try:
         with Image.open(png, formats=["PNG"]) as image:
-            image.convert("L").quantize(16).save(buffer, "PNG", optimize=True)
+            image.thumbnail(LARGEST)
+            few = image.convert("RGB").quantize(64) if _is_coloured(image) else image.convert("L").quantize(16)
+            few.save(buffer, "PNG", optimize=True)
     except UnidentifiedImageError:
         refuse("a picture as PNG", "figures", str(png), "Delete it.")
     return buffer.getvalue()
+
+
+def _is_coloured(image: Image.Image) -> bool:
+    """Whether the picture has more colour than its text, which is nearly black."""
+    pixels = np.asarray(image.convert("RGB"))
+    return bool((pixels.max(2) - pixels.min(2)).max() > COLOUR_OF_TEXT)
 
 
 def _plot(name: str, caption: str, figure: Figure | None) -> list[Picture]:

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, MaxNLocator
 
 from cvae_lightning.metrics.catalog import describe
+from cvae_lightning.reports.statistics import title_of
 from cvae_lightning.reports.sweep_frame import setting_columns
 
 INK, GREY, ACCENT = "#1a1a2e", "#8a8a99", "#d1495b"
@@ -20,13 +21,16 @@ LINES = LinearSegmentedColormap.from_list("lines", ["#dd9f4f", "#d1495b", "#9a6c
 MOST_PANELS, MOST_LINES, MOST_CELLS = 4, 8, 10
 
 
-def score_against_epochs(families: pd.DataFrame) -> Figure | None:
-    """Plot the Score on val against the epochs, with one panel per lr and one line per combination of other settings.
+def score_against_epochs(families: pd.DataFrame, metric: str = "val/score") -> Figure | None:
+    """Plot a metric against the epochs, with one panel per lr and one line per combination of other settings.
 
-    Returns None if all runs have the same number of epochs.
+    The paper's Scores stand beside `val/score`. Returns None if no run has the metric, or all have the same number of
+    epochs.
     """
-    if "val/score" not in families or families["epochs"].nunique() < 2:
+    if metric not in families or families[metric].isna().all() or families["epochs"].nunique() < 2:
         return None
+    if metric != "val/score":
+        families = families.assign(paper_score=float("nan"))
     rates = sorted(families["lr"].unique())
     panels = [(f"lr {rate:g}", families[families["lr"] == rate]) for rate in rates]
     if len(panels) > MOST_PANELS:
@@ -41,12 +45,12 @@ def score_against_epochs(families: pd.DataFrame) -> Figure | None:
         few = len(kinds) <= MOST_LINES and title
         for kind, line in rows.groupby(kind_of[rows.index]):
             line = line.sort_values("epochs")
-            x, y = line["epochs"].astype(float), line["val/score"]
+            x, y = line["epochs"].astype(float), line[metric]
             look: dict[str, Any] = {"color": colours[kind] if few else GREY, "marker": "o", "markersize": 3.5}
-            place.errorbar(x, y, line["val/score/sd"], linewidth=1.6 if title else 0, capsize=2, **look)
+            place.errorbar(x, y, line[f"{metric}/sd"], linewidth=1.6 if title else 0, capsize=2, **look)
         paper = rows.dropna(subset=["paper_score"])
         place.plot(paper["epochs"].astype(float), paper["paper_score"], "D", **_hollow())
-        finish(place, title, "epochs", "val Score" if place is axes[0] else "")
+        finish(place, title, "epochs", title_of(metric) if place is axes[0] else "")
         place.xaxis.set_major_locator(ticks)
     named = list(colours.items()) if len(kinds) <= MOST_LINES and panels[0][0] else []
     for kind, colour in named:

@@ -15,6 +15,7 @@ from cvae_lightning.core.errors import refuse
 from cvae_lightning.runs.choices import choice
 from cvae_lightning.runs.paper import best_run, same_settings
 from cvae_lightning.runs.run import Run
+from cvae_lightning.runs.summary import pixels
 from cvae_lightning.runs.sweep import Sweep
 
 SETTINGS = ["model", "dataset", "epochs", "latent_dim", "lr", "seed"]
@@ -42,7 +43,7 @@ def sweep_frame(sweep: Sweep) -> pd.DataFrame:
     rows.sort(key=lambda row: place.get(row["run"], len(place)))
     measured = [key for key in dict.fromkeys(key for row in rows for key in row) if key.startswith(("val/", "test/"))]
     numbers = [*sorted(measured, key=lambda key: key.startswith("test/")), *COMPARED, *TIMES]
-    last = [*ENVIRONMENT, "dataset_sha256", "objective", "family", "error", "overrides"]
+    last = [*ENVIRONMENT, "dataset_sha256", "images", "objective", "family", "error", "overrides"]
     frame = pd.DataFrame(rows, columns=["run", "name", "status", *SETTINGS, *varied, *numbers, *last], dtype=object)
     return frame.astype(dict.fromkeys(numbers, float))
 
@@ -78,6 +79,7 @@ def _row(sweep: Sweep, run: Run, varied: list[str], families: dict[str, int]) ->
         **{key: _number(run, key) for key in ("epochs", "latent_dim", "lr", "seed")},
         "model": run.metrics["model"] if run.complete else choice(run, "model"),
         "dataset": str(config.data.name),
+        "images": _images(run),
         "objective": str(config.objective),
         "family": families.setdefault(_but_for_the_seed(run), len(families)),
         "error": run.failure,
@@ -125,6 +127,19 @@ def _configured(run: Run, key: str, otherwise: Any) -> Any:
     except OmegaConfBaseException:  # @ in a key, or an interpolation that nothing here resolves
         return otherwise
     return value if isinstance(value, str | int | float) else otherwise
+
+
+def _images(run: Run) -> str:
+    """The size and colour of the run's images, and the number of their classes or the names of their labels."""
+    data = run.config["data"]
+    shape, columns = data.get("image_shape"), data.get("condition") or {}
+    labels = ", ".join(map(str, columns))
+    if len(columns) == 1:
+        (column,) = columns.values()
+        classes = column.get("classes") if isinstance(column, dict) else column
+        num = len(classes) if isinstance(classes, list) else classes
+        labels = f"{num:,} classes" if num else labels
+    return ", ".join(filter(None, [pixels(shape) if shape else "", labels]))
 
 
 def _number(run: Run, key: str) -> float:

@@ -15,8 +15,8 @@ from cvae_lightning.evaluators.sample_quality import SAMPLES_PER_CLASS
 from cvae_lightning.metrics.catalog import BESIDE, CATALOG, Metric, describe, doubt_of_judge
 from cvae_lightning.runs.conditions import condition_of_data, condition_of_model
 from cvae_lightning.runs.metrics_file import Metrics
-from cvae_lightning.runs.summary import absences, cell, title_of
-from cvae_lightning.runs.wording import columns, example_of, listed, pixels
+from cvae_lightning.runs.summary import absences, cell, pixels, title_of
+from cvae_lightning.runs.wording import columns, example_of, listed
 
 PICTURES = {
     "samples": "Samples",

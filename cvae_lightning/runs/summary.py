@@ -1,6 +1,6 @@
 """Text for the terminal: the metrics of a run, and what to do next with it."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from cvae_lightning.core.shell import command_line, path_argument
@@ -72,8 +72,9 @@ def title_of(metrics: Metrics) -> str:
 
 
 def one_line(metrics: Metrics) -> str:
-    """A run's metrics on val in one line, for a sweep."""
-    val = ", ".join(f"{describe(name).label} {cell(name, metrics['val'].get(name))}" for name in IN_ONE_LINE)
+    """A run's metrics on val in one line, for a sweep; those that do not exist are left out."""
+    values = {name: metrics["val"].get(name) for name in IN_ONE_LINE}
+    val = ", ".join(f"{describe(name).label} {cell(name, value)}" for name, value in values.items() if value is not None)
     return f"val {val} ({metrics['time']['fit_seconds']:.0f} s of training)"
 
 
@@ -88,6 +89,17 @@ def next_commands(run_dir: Path) -> str:
     width = max(map(len, commands))
     lines = [f"  {command:{width}}  # {use}" for command, use in commands.items()]
     return "\n".join([f"The run is in {run_dir}; README.md there is its model card.", "Next:", *lines])
+
+
+def pixels(image_shape: Sequence[int]) -> str:
+    """Size and colour of images of this shape (channels, height, width), such as "28x28 grey pixels"."""
+    channels, height, width = image_shape
+    match channels:
+        case 1:
+            return f"{height}x{width} grey pixels"
+        case 3:
+            return f"{height}x{width} colour pixels"
+    return f"{height}x{width} pixels of {channels} channels"
 
 
 def cell(name: str, value: float | None, missing: str = "-") -> str:

@@ -1,4 +1,4 @@
-"""What the texts on a run say of its images and labels, and the labels that their examples draw."""
+"""What the texts on a run say of its labels, and the labels that their examples draw."""
 
 import json
 import re
@@ -38,17 +38,6 @@ def example_of(condition: Condition) -> Example:
     typed = ", ".join(f"{name}: {_for_hydra(value)}" for name, value in values.items())
     python = json.dumps(values, ensure_ascii=False)
     return Example(f"{python}, num=3", f"{shlex.quote(f'condition={{{typed}}}')} num=3", 3)
-
-
-def pixels(image_shape: Sequence[int]) -> str:
-    """Size and colour of images of this shape (channels, height, width), such as "28x28 grey pixels"."""
-    channels, height, width = image_shape
-    match channels:
-        case 1:
-            return f"{height}x{width} grey pixels"
-        case 3:
-            return f"{height}x{width} colour pixels"
-    return f"{height}x{width} pixels of {channels} channels"
 
 
 def columns(condition: Condition) -> Iterator[str]:

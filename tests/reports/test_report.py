@@ -1,6 +1,7 @@
 """The report of a sweep: nothing is left out, val chooses, and the page needs nothing but itself."""
 
 import csv
+import io
 import json
 import re
 import subprocess
@@ -16,8 +17,10 @@ import yaml
 from helpers import composed, environment, execute, metrics_of_a_run
 from matplotlib.figure import Figure
 from omegaconf import OmegaConf
+from PIL import Image
 from scipy.stats import spearmanr
 
+from cvae_lightning.reports.content import _small
 from cvae_lightning.reports.markdown import markdown
 from cvae_lightning.reports.plots import heat_maps, score_against_epochs
 from cvae_lightning.reports.statistics import beside_the_paper, over_seeds, rank_correlation, ranked
@@ -411,3 +414,58 @@ def test_help_is_there_and_waits_for_no_library(tmp_path: Path) -> None:
             [sys.executable, "-c", probe], env=environment(), capture_output=True, text=True, check=False
         )
         assert done.stderr.strip() == ""
+
+
+def test_a_sweep_without_a_score_is_reported_by_its_objective(make: MakeSweep) -> None:
+    jobs = [[f"epochs={epochs}", f"lr={lr}", "objective=val/loss"] for epochs in (1, 2) for lr in (0.001, 0.002)]
+    sweep = make(*jobs)
+    for number in range(4):
+        sweep.complete(number, val=number, test=number)
+        file = sweep.path / str(number) / "metrics.json"
+        metrics = json.loads(file.read_text())
+        for split in ("val", "test"):
+            metrics[split] |= dict.fromkeys(("score", "score_uncapped", "fid_pixel"))
+        file.write_text(json.dumps(metrics))
+    sweep.report()
+    text = sweep.text("report.md")
+    assert "## val loss (nats) against epochs" in text
+    assert (sweep.path / "plots" / "epochs.png").is_file()
+    assert "Score" not in text
+    assert "nan" not in text
+
+
+@pytest.mark.parametrize(
+    ("shape", "condition", "words"),
+    [
+        ("[3,32,32]", "{species: [cat, dog]}", "mnist, 32x32 colour pixels, 2 classes, sha256"),
+        ("[1,20,28]", "{label: 200}", "mnist, 20x28 grey pixels, 200 classes, sha256"),
+        (
+            "[2,8,8]",
+            "{digit: {classes: 10}, angle: {mean: 0, std: 1, low: 0, high: 9}}",
+            "8x8 pixels of 2 channels, digit, angle,",
+        ),
+        ("[1,28,28]", "{tags: {flags: [a, b]}}", "28x28 grey pixels, tags, sha256"),
+    ],
+)
+def test_the_report_says_what_the_images_are(make: MakeSweep, shape: str, condition: str, words: str) -> None:
+    sweep = make([f"data.image_shape={shape}", "lr=0.001"])
+    config = sweep.begin(0)
+    config.data.condition = yaml.safe_load(condition)
+    OmegaConf.save(config, sweep.path / "0" / ".hydra" / "config.yaml")
+    write_metrics(sweep.path / "0" / "metrics.json", metrics_of(config, 1, 1), weights_sha256="")
+    sweep.report()
+    assert words in sweep.text("report.md")
+
+
+@pytest.mark.parametrize(("colour", "mode"), [((200, 40, 40), 3), ((26, 26, 46), 1)])
+def test_samples_in_colour_stay_in_colour_and_large_pictures_are_reduced(
+    tmp_path: Path, colour: tuple[int, int, int], mode: int
+) -> None:
+    picture = Image.new("RGB", (4000, 2000), "white")
+    picture.paste(colour, (0, 0, 2000, 2000))
+    picture.save(tmp_path / "samples.png")
+    with Image.open(io.BytesIO(_small(tmp_path / "samples.png"))) as image:
+        assert image.size == (1600, 800)
+        red, green, blue = image.convert("RGB").getpixel((10, 10))  # type: ignore[misc]
+    assert (red - blue > 100) is (mode == 3)
+    assert (red == green == blue) is (mode == 1)
