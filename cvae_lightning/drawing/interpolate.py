@@ -7,7 +7,8 @@ import torch
 
 from cvae_lightning.core.conditions import Condition
 from cvae_lightning.core.errors import UserError, check_integer, refuse
-from cvae_lightning.core.pictures import series_table, shortened
+from cvae_lightning.core.fonts import shortened
+from cvae_lightning.core.pictures import series_table
 from cvae_lightning.core.shapes import Conditions, Latents
 from cvae_lightning.drawing.inputs import chosen_images
 from cvae_lightning.drawing.labels import chosen_labels, label_arrays, plain

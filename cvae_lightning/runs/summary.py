@@ -74,7 +74,8 @@ def title_of(metrics: Metrics) -> str:
 def one_line(metrics: Metrics) -> str:
     """A run's metrics on val in one line, for a sweep; those that do not exist are left out."""
     values = {name: metrics["val"].get(name) for name in IN_ONE_LINE}
-    val = ", ".join(f"{describe(name).label} {cell(name, value)}" for name, value in values.items() if value is not None)
+    measured = [(describe(name).label, cell(name, value)) for name, value in values.items() if value is not None]
+    val = ", ".join(map(" ".join, measured))
     return f"val {val} ({metrics['time']['fit_seconds']:.0f} s of training)"
 
 
