@@ -14,7 +14,8 @@ from cvae_lightning.core.errors import UserError
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # the disk is full, or the quota, or the file may not grow
 VALUES_AT_ONCE = 2**24  # pixels in one step of an evaluation: 67 MB in float32
-MEMINFO, CGROUP_LIMIT = Path("/proc/meminfo"), Path("/sys/fs/cgroup/memory.max")
+MEMINFO, CGROUPS, CGROUP = Path("/proc/meminfo"), Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
+CGROUP_LIMIT = CGROUP / "memory.max"
 
 
 def check_room(folder: Path, needed: int, what: str, remedy: str) -> None:
@@ -70,9 +71,20 @@ def available_memory() -> int:
         limits += [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
     if MEMINFO.exists():
         limits += [1024 * int(size) for size in re.findall(r"^MemAvailable: +(\d+) kB$", MEMINFO.read_text(), re.M)]
-    if CGROUP_LIMIT.exists():  # it contains "max" if there is no limit
-        limits += [int(size) for size in re.findall(r"\d+", CGROUP_LIMIT.read_text())]
+    for file in (CGROUP_LIMIT, *_cgroup_limits()):  # "max", or a huge number, if there is no limit
+        if file.exists():
+            limits += [int(size) for size in re.findall(r"\d+", file.read_text())]
     return min(limits)
+
+
+def _cgroup_limits() -> Iterator[Path]:
+    """The files that limit the memory of the group of this process and of the groups around it, by either version."""
+    lines = CGROUPS.read_text().splitlines() if CGROUPS.exists() else []
+    for controllers, group in (line.split(":", 2)[1:] for line in lines):
+        if not controllers or "memory" in controllers.split(","):
+            root, name = (CGROUP / "memory", "memory.limit_in_bytes") if controllers else (CGROUP, "memory.max")
+            parts = Path(group).parts[1:]
+            yield from (root.joinpath(*parts[:depth], name) for depth in range(len(parts) + 1))
 
 
 def readable(size: int) -> str:

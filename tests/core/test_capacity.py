@@ -190,3 +190,27 @@ def test_a_picture_shows_the_first_rows_and_steps_spread_evenly(run: Run, tmp_pa
     with np.load(tmp_path / "interpolations.npz") as archive:
         assert archive["images"].shape[:2] == (300, 2)
     assert {path.name for path in tmp_path.glob("*.png")} == {"interpolations.png", "traversal_3.png"}
+
+
+@pytest.mark.parametrize(
+    ("line", "file"),
+    [
+        ("0::/user/run", "user/memory.max"),
+        ("0::/user/run", "user/run/memory.max"),
+        ("0::/", "memory.max"),
+        ("5:cpu,memory:/user/run", "memory/user/run/memory.limit_in_bytes"),
+        ("5:memory:/user/run", "memory/memory.limit_in_bytes"),
+    ],
+)
+def test_the_limits_of_all_groups_of_the_process_count(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str, file: str
+) -> None:
+    """As `systemd-run --scope -p MemoryMax=5000` sets one, by the second version of control groups or by the first."""
+    (tmp_path / "cgroup").write_text(f"1:cpu:/elsewhere\n{line}\n")
+    (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / file).write_text("5000\n")
+    monkeypatch.setattr(capacity, "CGROUPS", tmp_path / "cgroup")
+    monkeypatch.setattr(capacity, "CGROUP", tmp_path)
+    assert capacity.available_memory() == 5000
+    (tmp_path / file).write_text("max\n")
+    assert capacity.available_memory() > 5000
