@@ -11,7 +11,6 @@ import json
 import logging
 import os
 import statistics
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
@@ -29,6 +28,7 @@ from cvae_lightning.core.locks import locked
 from cvae_lightning.core.shapes import ByteImages
 from cvae_lightning.data.decoding import Decoding, Outcome, decode_into, digests_of, headers_of
 from cvae_lightning.data.listing import ImageFile
+from cvae_lightning.data.mapped import mapped_images
 from cvae_lightning.data.workers import in_parallel
 
 log = logging.getLogger(__name__)
@@ -89,10 +89,7 @@ class DecodedFolder:
         size = len(self.splits[split])
         if not size:
             return torch.empty(0, *self.shape, dtype=torch.uint8)
-        mapped = np.memmap(self.directory / f"{split}.bytes", np.uint8, "r", shape=(size, *self.shape))
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "The given NumPy array is not writable")  # nobody writes to a split
-            return torch.from_numpy(mapped)
+        return mapped_images(self.directory / f"{split}.bytes", (size, *self.shape))
 
 
 def decoded_folder(

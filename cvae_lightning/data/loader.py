@@ -11,6 +11,7 @@ from cvae_lightning.core.errors import refuse
 from cvae_lightning.core.random_streams import seed_of
 from cvae_lightning.core.shapes import Batch, Images
 from cvae_lightning.data.binarize import drawn
+from cvae_lightning.data.mapped import read_ahead
 from cvae_lightning.data.splits import Split
 
 DRAWS, SHIFTS, FLIPS = (
@@ -89,6 +90,8 @@ class Loader:
                 # Counted before the last batch is handed over: a checkpoint is written after that batch, and a
                 # trainer that knows the number of batches never resumes this generator for another one.
                 self.epoch += 1
+            if number < len(batches):
+                read_ahead(self.split.images, batches[number])
             images, labels, _ = self.split.take(index)
             right, down = next(shifts, (0, 0))
             if right or down:

@@ -17,9 +17,11 @@ from PIL import Image
 
 from cvae_lightning.core import capacity
 from cvae_lightning.core.errors import UserError
-from cvae_lightning.data import cache, workers
+from cvae_lightning.data import cache, mapped, workers
 from cvae_lightning.data.decoding import decode_into
 from cvae_lightning.data.folder import Folder
+from cvae_lightning.data.loader import Loader
+from cvae_lightning.data.mapped import mapped_images
 
 
 def write(folder: Path, name: str, seed: int) -> None:
@@ -218,16 +220,26 @@ def test_images_are_mapped_and_not_copied(folder: Path) -> None:
     assert images[1].any()
 
 
+def test_images_that_do_not_fit_into_memory_are_the_same(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    split, _ = source_of(folder).fit_splits()
+    expected = [x for x, _ in Loader(split, 3, shuffle_seed=0)]
+    assert split.images.data_ptr() not in mapped._larger_than_memory
+    monkeypatch.setattr(mapped, "available_memory", lambda: 100)
+    larger, _ = source_of(folder).fit_splits()
+    assert larger.images.data_ptr() in mapped._larger_than_memory
+    batches = [x for x, _ in Loader(larger, 3, shuffle_seed=0)]
+    assert all(torch.equal(*pair) for pair in zip(batches, expected, strict=True))
+
+
 def test_fitting_opens_nothing_of_test(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     bytes_of(source_of(folder))
     opened: list[str] = []
-    mapped = np.memmap
 
-    def noted(path: Path, *arguments: Any, **named: Any) -> Any:
-        opened.append(path.name)
-        return mapped(path, *arguments, **named)
+    def noted(file: Path, shape: Any) -> torch.Tensor:
+        opened.append(file.name)
+        return mapped_images(file, shape)
 
-    monkeypatch.setattr(np, "memmap", noted)
+    monkeypatch.setattr(cache, "mapped_images", noted)
     source_of(folder).fit_splits()
     assert opened == ["train.bytes", "val.bytes"]
 
