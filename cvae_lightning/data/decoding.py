@@ -54,7 +54,8 @@ class Decoding:
             # A JPEG is decoded at the smallest of its own scales that has twice the pixels, in width and in height.
             if scale < 0.5 and image.format in ("JPEG", "MPO"):
                 image.draft(None, tuple(math.ceil(2 * scale * side) for side in image.size))  # type: ignore[arg-type]
-            flat = _flat(ImageOps.exif_transpose(image), self.mode, self.background)
+            ImageOps.exif_transpose(image, in_place=True)
+            flat = _flat(image, self.mode, self.background)
         resized = _in_mode(self._resized(flat), self.mode)
         return np.ascontiguousarray(np.atleast_3d(np.asarray(resized)).transpose(2, 0, 1))
 
