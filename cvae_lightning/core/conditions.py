@@ -99,8 +99,9 @@ class Number:
         return [float(given)]
 
     def written(self, values: Sequence[float]) -> str:
-        """The number with three digits, after the name of the column."""
-        return f"{self.name} {values[0]:.3g}"
+        """The number, after the name of the column, with as many digits as tell a thousandth of the range."""
+        digits = max(0, 3 - math.ceil(math.log10(self.high - self.low or 1)))
+        return f"{self.name} {round(values[0], digits):.10g}"
 
     def spread(self, num: int) -> torch.Tensor:
         """Numbers from `low` to `high` that cover the interval evenly, however many are taken: (num, 1)."""
@@ -299,6 +300,14 @@ class Condition:
         if self.is_one_class:
             return torch.full((num,), -1 if self.columns else 0, device=device)
         return torch.full((num, self.num_values), float("nan"), device=device)
+
+    def without_class(self, y: Conditions) -> Conditions:
+        """`y` with the class of the main column unknown, and all else as it is."""
+        if self.is_one_class:
+            return self.unknown(len(y), y.device)
+        names = [column.name for column in self.columns for _ in range(column.num_values)]
+        is_main = torch.tensor([self.main is not None and name == self.main.name for name in names], device=y.device)
+        return y.masked_fill(is_main, torch.nan)
 
     def hidden(self, y: Conditions, probability: float) -> Conditions:
         """`y` with each column of each image unknown with this probability, drawn from torch's random stream."""

@@ -152,8 +152,8 @@ class VAE(LightningModule):
         for x, y in batches:
             yield self.posterior(x, y).rsample(), self.condition.groups(y)
             if self.condition.num_groups > self.condition.num_classes:
-                unknown = self.condition.unknown(len(y), y.device)
-                yield self.posterior(x, unknown).rsample(), self.condition.groups(unknown)
+                hidden = self.condition.without_class(y)
+                yield self.posterior(x, hidden).rsample(), self.condition.groups(hidden)
 
     def _condition(self, condition: Condition | Mapping[str, Any] | None, num_classes: int) -> Condition:
         """The condition that the constructor's arguments describe: here none."""

@@ -190,3 +190,26 @@ def test_what_a_condition_does_not_have_is_refused_in_a_sentence(
 def test_a_column_that_describes_nothing_is_refused(description: Any) -> None:
     with pytest.raises(UserError, match=r"\(data\.condition\.x"):
         Condition.from_config({"x": description})
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "value", "text"),
+    [
+        (1900, 2020, 1995, "year 1995"),
+        (-45, 45, 29.99, "year 30"),
+        (0, 0.01, 0.00251, "year 0.00251"),
+        (0, 1e6, 123456, "year 123456"),
+    ],
+)
+def test_a_number_is_written_with_the_digits_that_its_range_needs(
+    low: float, high: float, value: float, text: str
+) -> None:
+    assert Condition((Number("year", 0, 1, low, high),)).written(torch.tensor([[value]])) == [text]
+
+
+def test_without_its_class_a_label_keeps_all_else() -> None:
+    y = ALL.with_unknown().parse({"angle": 0.5, "digit": 3, "face": ["hat"], "pet": "dog"})
+    hidden = ALL.without_class(y)
+    assert hidden.isnan().tolist() == [[False, True, False, False, False]]
+    assert torch.equal(hidden.nan_to_num(3), y)
+    assert PETS.without_class(torch.tensor([0, 2])).tolist() == [-1, -1]
