@@ -14,13 +14,8 @@ from cvae_lightning.data.binarize import drawn
 from cvae_lightning.data.mapped import read_ahead
 from cvae_lightning.data.splits import Split
 
-DRAWS, SHIFTS, FLIPS = (
-    1,
-    2,
-    3,
-)  # keep these random streams apart from the stream of the order, which may have the same seed
-
-
+DRAWS, SHIFTS, FLIPS = 1, 2, 3
+"""Keep these random streams apart from the stream of the order, which may have the same seed."""
 AXES = {"horizontal": (3,), "vertical": (2,), "both": (3, 2)}  # of a batch, by the value of data.flip
 
 
