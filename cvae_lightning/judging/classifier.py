@@ -18,7 +18,7 @@ EPOCHS = 20
 BATCH_SIZE = 256
 LR = 0.004
 DISTORTION = 0.15
-MIN_STEPS, MOST_SEEN = 1000, 1_200_000
+MIN_STEPS, MOST_SEEN = 500, 1_200_000
 CHUNK = 500  # images at a time during evaluation; fixed, so that results do not depend on the caller's batches
 STRIDE = 2  # of the first convolution, for images of up to 32 pixels a side
 LARGEST = 64  # pixels a side; larger images are averaged
@@ -139,7 +139,7 @@ def num_classes_in(train: Split) -> int:
 
 
 def epochs_for(num_images: int) -> int:
-    """The number of epochs: 20, but at least 1,000 steps for few images, and at most 1.2 million images seen."""
+    """The number of epochs: 20, but at least 500 steps for few images, and at most 1.2 million images seen."""
     steps = math.ceil(num_images / BATCH_SIZE)
     return max(1, math.ceil(MIN_STEPS / steps), min(EPOCHS, math.ceil(MOST_SEEN / num_images)))
 

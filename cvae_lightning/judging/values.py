@@ -47,10 +47,10 @@ def fit_values(
     The loss is the squared error of a number, and the cross-entropy of a flag, whose output is a logit. Unknown values
     are left out. Images are shown as they are: a rotation would change an angle, and a shift a position.
     """
-    with torch.inference_mode(False):  # the caller may be in it, and the training saves these tensors for its gradients
+    with torch.inference_mode(False):  # the caller may be in it, and autograd takes no tensors that are made there
         values = Values.of(train.condition, train.labels)
         targets, is_flag = values.targets, values.is_flag
-        known = targets.isfinite().any(1).nonzero()[:, 0]
+    known = targets.isfinite().any(1).nonzero()[:, 0]
 
     def loss_of(outputs: Tensor, index: Tensor) -> Tensor:
         wanted = targets.index_select(0, index.to(targets.device)).to(outputs.device)

@@ -99,7 +99,7 @@ def test_every_metric_is_a_finite_number_or_has_a_reason(
     name: str, channels: int, size: tuple[int, int], tmp_path: Path
 ) -> None:
     condition = CONDITIONS[name]
-    train, val = split_of(condition, channels, *size), split_of(condition, channels, *size, num=45)
+    train, val = split_of(condition, channels, *size), split_of(condition, channels, *size, num=205)
     for model in (model_of(condition, train), model_of(Condition(), train)):
         numbers: dict[str, float | Absent] = {}
         for evaluator in evaluators(tmp_path):
@@ -127,7 +127,11 @@ def test_a_batch_of_any_size_gives_the_same_numbers(tmp_path: Path) -> None:
         if not isinstance(evaluator, Grader):  # which sums as torchmetrics does
             first = measured(evaluator, model, val, train, size=45)
             for size in (1, 7):
-                assert measured(evaluator, model, val, train, size) == pytest.approx(first, rel=1e-5)
+                again = measured(evaluator, model, val, train, size)
+                assert again.keys() == first.keys()
+                for name, value in first.items():
+                    exact = isinstance(value, Absent)
+                    assert again[name] == (value if exact else pytest.approx(value, rel=1e-4, abs=1e-6)), name
 
 
 def test_images_of_unknown_class_play_no_part_in_the_judge() -> None:
@@ -141,19 +145,18 @@ def test_images_of_unknown_class_play_no_part_in_the_judge() -> None:
     assert all(torch.equal(*pair) for pair in zip(first.parameters(), second.parameters(), strict=True))
 
 
-def test_the_judge_learns_colour_and_large_images() -> None:
-    """Two classes that differ in hue alone, and two that differ in the half of the image that is bright."""
-    labels = torch.arange(200) % 2
-    for size in (1, 70):
-        images = torch.randint(40, (200, 3, size, size), dtype=torch.uint8)
-        images[labels == 0, 0] += 200
-        images[labels == 1, 2] += 200
-        judge = fit(Split(images, labels), epochs=10)
-        assert (judge.read(images)[1] == labels).double().mean() > 0.95
-    wide = torch.randint(40, (200, 1, 6, 300), dtype=torch.uint8)
-    wide[labels == 0, :, :, :150] += 200
-    judge = fit(Split(wide, labels), epochs=10)
-    assert (judge.read(wide)[1] == labels).double().mean() > 0.95
+@pytest.mark.parametrize("shape", [(3, 1, 1), (3, 34, 34), (1, 4, 130)], ids=str)
+def test_the_judge_learns_images_of_any_shape(shape: tuple[int, int, int]) -> None:
+    """Two classes, which differ in hue, or in grey images in the half that is bright."""
+    labels = torch.arange(100) % 2
+    images = torch.randint(40, (100, *shape), dtype=torch.uint8)
+    for label in (0, 1):
+        if shape[0] == 3:
+            images[labels == label, 2 * label] += 200
+        else:
+            images[labels == label, :, :, 65 * label : 65 * label + 65] += 200
+    judge = fit(Split(images, labels), epochs=40)
+    assert (judge.read(images)[1] == labels).double().mean() > 0.95
 
 
 def test_the_cost_of_the_judge_is_bounded() -> None:
@@ -166,8 +169,8 @@ def test_the_cost_of_the_judge_is_bounded() -> None:
     ]
     assert epochs_for(50_000) == 20, "as the judges that come with the package"
     assert epochs_for(1_000_000) == 2
-    assert epochs_for(60) == 1000
-    assert all(epochs_for(num) * math.ceil(num / 256) >= 1000 for num in (1, 300, 3000, 10**7))
+    assert epochs_for(60) == 500
+    assert all(epochs_for(num) * math.ceil(num / 256) >= 500 for num in (1, 300, 3000, 10**7))
 
 
 def test_a_judge_of_large_images_is_read_back_as_it_was(tmp_path: Path) -> None:
@@ -238,7 +241,7 @@ def test_a_weak_judge_is_announced_everywhere(caplog: pytest.LogCaptureFixture, 
         assert not caplog.text
         real_accuracy(torch.where(torch.arange(100) < 15, 9, labels), labels)
     assert "The judge reads only 85.0% of the real images right" in caplog.text
-    metrics = metrics_of_a_run(val={"accuracy_real": 0.85, "accuracy": 0.8}, test={"accuracy_real": 0.95})
+    metrics = metrics_of_a_run(val={"accuracy_real": 0.85}, test={"accuracy_real": 0.95})
     card = model_card(metrics, make_run("run").config)
     for text in (summary(metrics), card):
         assert "only 85.0% of the real images right" in text

@@ -1,5 +1,6 @@
 """Numbers and flags are read from samples, in their units, by a network that never saw the split."""
 
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from cvae_lightning.data.splits import Split
 from cvae_lightning.evaluators.conditions import ConditionQuality
 from cvae_lightning.evaluators.evaluator import Absent
 from cvae_lightning.judging import store
-from cvae_lightning.judging.values import Values
+from cvae_lightning.judging.values import Values, fit_values
 
 HEIGHT = Number("height", mean=50.0, std=25.0, low=0.0, high=100.0)
 
@@ -21,6 +22,7 @@ HEIGHT = Number("height", mean=50.0, std=25.0, low=0.0, high=100.0)
 @pytest.fixture(autouse=True)
 def _new_process(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(store, "_in_use", {})
+    monkeypatch.setattr(store, "fit_values", functools.partial(fit_values, epochs=30))
 
 
 def bars(heights: Tensor, flags: Tensor | None = None) -> Tensor:
