@@ -42,5 +42,6 @@ def pictures(request: Request) -> Iterator[Picture]:
     names = condition.written(rows[:MAX_ROWS]) if condition else [""] * (len(shown) // columns)
     tiles = inference.decode(model, latents[shown], y[shown])
     of_all = f", the first {MAX_ROWS} of {len(rows)} labels" if len(rows) > MAX_ROWS else ""
-    figure = image_table(tiles, columns, names, f"Samples, seed {request.seed}{of_all}")
+    numbers = rows[:MAX_ROWS].tolist() if condition and condition.is_one_class else ()
+    figure = image_table(tiles, columns, names, f"Samples, seed {request.seed}{of_all}", numbers)
     yield Picture("samples", figure, {"images": images, **label_arrays(condition, y), "latents": latents})

@@ -24,7 +24,14 @@ from cvae_lightning.training.train import train
 
 NUMBERS: dict[str, float | None] = dict.fromkeys(CATALOG, 0.5)
 NUMBERS |= {"fid_judge": 0.0862, "fid_judge_floor": 0.0257, "num_samples": 10000.0, "accuracy_real": 0.9963}
-NUMBERS |= {"label_leak": 0.82, "active_units": 17.0, "nll_iw_samples": 100.0, "fid_inception": None, "new": 0.123}
+NUMBERS |= {
+    "num_samples_accuracy": 10000.0,
+    "label_leak": 0.82,
+    "active_units": 17.0,
+    "nll_iw_samples": 100.0,
+    "fid_inception": None,
+    "new": 0.123,
+}
 METRICS = metrics_of_a_run(val=NUMBERS, test={**NUMBERS, "fid_judge": 0.0991})
 
 
@@ -47,7 +54,7 @@ def row(text: str, name: str) -> list[str]:
 def test_a_metric_has_its_floor_and_its_number_of_samples_beside_it() -> None:
     text = card()
     assert row(text, "fid_judge") == ["0.0862", "0.0257", "0.0991", "0.0257", "10,000"]
-    assert row(text, "accuracy") == ["0.5000", "0.9963", "0.5000", "0.9963", "1,000 per class"]
+    assert row(text, "accuracy") == ["0.5000", "0.9963", "0.5000", "0.9963", "10,000"]
     assert row(text, "fid_pixel") == ["0.5000", "", "0.5000", "", "100 per class"]
     assert row(text, "active_units")[0] == "17"
     assert row(text, "nll_iw")[-1] == "100"

@@ -9,7 +9,7 @@ import pytest
 from helpers import metrics_of_a_run
 
 from cvae_lightning.runs.paper import TABLE_2, TABLE_3, best_run, same_settings
-from cvae_lightning.runs.summary import next_commands, summary
+from cvae_lightning.runs.summary import next_commands, one_line, summary
 
 NUMBERS = {"ssim": 0.65, "mse": 0.03, "fid_pixel": 8.8, "score": 17.1, "score_uncapped": 17.1}
 NUMBERS |= {"elbo": -478.2, "log_likelihood": -473.0, "kl": 5.2, "loss": 478.2}
@@ -82,3 +82,9 @@ def test_the_next_commands_are_three_with_the_run_filled_in() -> None:
 def test_the_next_commands_exist() -> None:
     for module in re.findall(r"python -m (\S+)", next_commands(Path("run"))):
         assert find_spec(module), module
+
+
+def test_a_line_leaves_out_what_does_not_exist() -> None:
+    assert one_line(metrics()).startswith("val SSIM 0.6500, MSE 0.0300, fid_pixel 8.8000, Score, uncapped 17.1000 (")
+    without = {**NUMBERS, "score_uncapped": None, "fid_pixel": None}
+    assert one_line(metrics(val=without)).startswith("val SSIM 0.6500, MSE 0.0300 (")
