@@ -7,10 +7,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from joblib import Parallel, delayed
+from joblib import Parallel, delayed, parallel_config
 from tqdm import tqdm
 
 BYTES_FOR_PROCESSES = 2**24  # of files; reading fewer takes less time than starting processes
+SECONDS_IDLE = 5  # after which the processes end; joblib keeps them for five minutes
 
 T = TypeVar("T")
 
@@ -21,18 +22,21 @@ def in_parallel(
     """What `work(start, files[start:start + step])` returns for all parts of `files`, in their order.
 
     Python code runs in parallel only in processes of its own. joblib starts them anew instead of forking this process,
-    which may have threads, and they never import the main module. In a worker of joblib itself, and for fewer than
-    BYTES_FOR_PROCESSES in all files, threads do the work.
+    which may have threads, and they never import the main module. Threads do the work in a daemonic process, which may
+    have no children, and if all files together have fewer than BYTES_FOR_PROCESSES.
     """
     processes = num_bytes >= BYTES_FOR_PROCESSES and not multiprocessing.current_process().daemon
-    pool = Parallel(num_cores(), prefer="processes" if processes else "threads", return_as="generator")
+    kept = {"idle_worker_timeout": SECONDS_IDLE} if processes else {}
     outcomes: list[T] = []
     with (
+        parallel_config("loky" if processes else "threading", n_jobs=num_cores(), **kept),
         warnings.catch_warnings(),
         tqdm(total=len(files), desc=what, unit=" images", unit_scale=True, leave=False, disable=None) as bar,
     ):
         # Threads change the filters of warnings, which belong to the whole process.
-        for part in pool(delayed(work)(start, files[start : start + step]) for start in range(0, len(files), step)):
+        for part in Parallel(return_as="generator")(
+            delayed(work)(start, files[start : start + step]) for start in range(0, len(files), step)
+        ):
             outcomes += part
             bar.update(len(part))
     return outcomes
