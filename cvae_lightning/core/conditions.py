@@ -6,7 +6,7 @@ condition are (B, values) float32: a class number, a number in its own unit, or 
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, TypeAlias
@@ -380,6 +380,16 @@ class Condition:
         return f"{column.name} {text}" if text.isdigit() and not alone else text
 
     @property
+    def labels_example(self) -> str:
+        """A sentence with labels that Python code may pass."""
+        if self.is_one_class and self.class_names[:10] == tuple("0123456789"):
+            return "Pass for example [2, 7, 9]."
+        if self.is_one_class:
+            return f"Pass for example {list(self.class_names[:3])}."
+        given = ", ".join(f"{column.name!r}: {_example_of(column, repr)}" for column in self.columns)
+        return f"Pass for example {{{given}}}."
+
+    @property
     def _example(self) -> str:
         given = ", ".join(f"{column.name}: {_example_of(column)}" for column in self.columns)
         return f"For example 'condition={{{given}}}'."
@@ -447,18 +457,22 @@ def _column(name: str, description: Any) -> Column:
     match description:
         case int() if description > 0 and not isinstance(description, bool):
             return Classes(name, tuple(map(str, range(description))))
-        case [_, *_]:
+        case [_, *_] if _differ(description):
             return Classes(name, tuple(map(str, description)))
         case {"classes": names, **rest}:
             return replace(_classes(name, names), optional=bool(rest.get("optional", False)))
-        case {"flags": [_, *_] as names, **rest}:
+        case {"flags": [_, *_] as names, **rest} if _differ(names):
             return Flags(name, tuple(map(str, names)), bool(rest.get("optional", False)))
         case {"mean": mean, "std": std, "low": low, "high": high, **rest} if std > 0:
             return Number(name, float(mean), float(std), float(low), float(high), bool(rest.get("optional", False)))
     raise UserError(
         f"Expected the description of a column (data.condition.{name}), got {description!r}. "
-        "Write a number of classes or a list of their names; the data set itself describes numbers and flags."
+        "Write a number of classes or a list of different names; the data set itself describes numbers and flags."
     )
+
+
+def _differ(names: Sequence[Any]) -> bool:
+    return len(set(map(str, names))) == len(names)
 
 
 def _classes(name: str, names: Any) -> Classes:
@@ -472,14 +486,14 @@ def _value_names(column: Column) -> list[str]:
     return [f"{column.name}: {flag}" for flag in column.names] if isinstance(column, Flags) else [column.name]
 
 
-def _example_of(column: Column) -> str:
+def _example_of(column: Column, quoted: Callable[[str], str] = str) -> str:
     match column:
         case Classes():
-            return column.names[0]
+            return quoted(column.names[0])
         case Number():
             return f"{column.mean:.3g}"
         case Flags():
-            return f"[{column.names[0]}]"
+            return f"[{quoted(column.names[0])}]"
 
 
 def _listed(names: Sequence[str], most: int = 12) -> str:

@@ -151,10 +151,10 @@ def _conditions(model: Model, labels: AnyLabels | AnyCondition | None, num: int 
     if labels is None:
         if condition.may_be_unknown and num is not None:
             return condition.parse({}, num, model.device)
-        refuse("labels, as this model is conditional", "labels", labels, "Pass for example [2, 7, 9].")
+        refuse("labels, as this model is conditional", "labels", labels, condition.labels_example)
     y = condition.parse(labels, num, model.device)
     if not len(y):
-        refuse("at least one label", "labels", "none", "Pass for example [2, 7, 9].")
+        refuse("at least one label", "labels", "none", condition.labels_example)
     return y
 
 

@@ -185,7 +185,20 @@ def test_what_a_condition_does_not_have_is_refused_in_a_sentence(
 
 @pytest.mark.parametrize(
     "description",
-    [0, -1, 1.5, True, "cat", [], {"classes": []}, {"flags": []}, {"mean": 0, "std": 0, "low": 0, "high": 0}, None],
+    [
+        0,
+        -1,
+        1.5,
+        True,
+        "cat",
+        [],
+        ["a", "a"],
+        {"flags": ["a", "a"]},
+        {"classes": []},
+        {"flags": []},
+        {"mean": 0, "std": 0, "low": 0, "high": 0},
+        None,
+    ],
 )
 def test_a_column_that_describes_nothing_is_refused(description: Any) -> None:
     with pytest.raises(UserError, match=r"\(data\.condition\.x"):
@@ -213,3 +226,16 @@ def test_without_its_class_a_label_keeps_all_else() -> None:
     assert hidden.isnan().tolist() == [[False, True, False, False, False]]
     assert torch.equal(hidden.nan_to_num(3), y)
     assert PETS.without_class(torch.tensor([0, 2])).tolist() == [-1, -1]
+
+
+@pytest.mark.parametrize(
+    ("condition", "sentence"),
+    [
+        (Condition.of_classes(10), "Pass for example [2, 7, 9]."),
+        (PETS, "Pass for example ['cat', 'dog', 'grey parrot']."),
+        (TURNED, "Pass for example {'digit': '0', 'angle': 2}."),
+    ],
+)
+def test_an_example_can_be_passed(condition: Condition, sentence: str) -> None:
+    assert condition.labels_example == sentence
+    condition.parse(eval(sentence.removeprefix("Pass for example ").removesuffix(".")))
