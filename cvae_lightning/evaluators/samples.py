@@ -141,6 +141,11 @@ def drawn(model: Generative, y: Conditions) -> Iterator[ByteImages]:
 def compared(
     distance: Callable[[Features, Features], Distance], real: Features, fake: Features, at_least: int = 2
 ) -> Distance | Absent:
-    """`distance` between two sets of images, or a reason if one of them has fewer than `at_least` images."""
+    """`distance` between two sets of images, or a reason if one of them has fewer than `at_least` images.
+
+    There is a reason too if features are not finite, on which routines of linear algebra may end the process.
+    """
+    if not (real.isfinite().all() and fake.isfinite().all()):
+        return Absent("some features are not finite")
     num = min(len(real), len(fake))
     return distance(real, fake) if num >= at_least else Absent(f"{num} images on one side are too few to compare")

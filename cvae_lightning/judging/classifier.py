@@ -21,7 +21,7 @@ DISTORTION = 0.15
 MIN_STEPS, MOST_SEEN = 500, 1_200_000
 CHUNK = 500  # images at a time during evaluation; fixed, so that results do not depend on the caller's batches
 STRIDE = 2  # of the first convolution, for images of up to 32 pixels a side
-LARGEST = 64  # pixels a side; larger images are averaged
+SMALLEST, LARGEST = 8, 64  # pixels a side; smaller images are enlarged, and larger ones averaged
 
 
 class Block(nn.Module):
@@ -187,9 +187,13 @@ def train_network(
 
 
 def shrunk(x: Images) -> Images:
-    """Images of more than 64 pixels a side, averaged down to at most that; others as they are."""
-    factor = -(-max(x.shape[2:]) // LARGEST)
-    return F.avg_pool2d(x, factor, ceil_mode=True, count_include_pad=False) if factor > 1 else x
+    """Images of more than 64 pixels a side, averaged down to at most that, and with pixels repeated up to 8 a side."""
+    if (factor := -(-max(x.shape[2:]) // LARGEST)) > 1:
+        x = F.avg_pool2d(x, factor, ceil_mode=True, count_include_pad=False)
+    for axis in (2, 3):
+        if x.shape[axis] < SMALLEST:
+            x = x.repeat_interleave(-(-SMALLEST // x.shape[axis]), axis)
+    return x
 
 
 def half_mirrored(x: Images) -> Images:
