@@ -10,7 +10,7 @@ from typing import TypeVar
 from joblib import Parallel, delayed, parallel_config
 from tqdm import tqdm
 
-BYTES_FOR_PROCESSES = 2**24  # of files; reading fewer takes less time than starting processes
+BYTES_FOR_PROCESSES = 2**26  # of files; reading fewer takes less time than starting processes
 SECONDS_IDLE = 5  # after which the processes end; joblib keeps them for five minutes
 
 T = TypeVar("T")
