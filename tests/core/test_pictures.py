@@ -85,9 +85,9 @@ def test_names_are_taken_literally(tmp_path: Path) -> None:
 
 
 def test_a_name_without_a_font_is_replaced() -> None:
-    private = "a\ue123b\U000f1234"
-    assert drawable(private, "7") == "7"
-    assert drawable(private) == "a?b?"
+    nowhere = "a\U000ffffeb\U0010fffe"  # no characters, so no font has them
+    assert drawable(nowhere, "7") == "7"
+    assert drawable(nowhere) == "a?b?"
     assert drawable("plain", "7") == "plain"
     assert style(["plain"]) == {"parse_math": False}
     assert shortened("a" * 30, 5) == "aaaa…"
