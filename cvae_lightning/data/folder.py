@@ -156,11 +156,11 @@ class Folder:
             if (self.folder / file).is_file():
                 self.digests[file] = sha256_of(self.folder / file)
         if skipped := record["skipped"]:
-            log.warning("%d files are not images and are left out: %s.", len(skipped), _listed(list(skipped)))
+            log.warning("Left out, because they are not images: %s (%d in all).", _listed(list(skipped)), len(skipped))
         for split, names in record["shared"].items():
             if names:
-                what = "%d images of %s are also in train, which flatters its metrics: %s."
-                log.warning(what, len(names), split, _listed(names))
+                what = "Images of %s that are also in train, which flatters its metrics: %s (%d in all)."
+                log.warning(what, split, _listed(names), len(names))
         return decoded
 
     @cached_property
