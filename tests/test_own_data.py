@@ -2,6 +2,10 @@
 
 import colorsys
 import csv
+import re
+import shlex
+import shutil
+import sys
 from pathlib import Path
 
 import fonts
@@ -10,10 +14,11 @@ import numpy as np
 import pytest
 import torch
 import turned_digits
-from helpers import write_idx_files
+from helpers import ROOT, execute, without_times, write_idx_files
 from PIL import Image
 
 from cvae_lightning.data.idx_source import IdxSource
+from cvae_lightning.runs.run import Run
 
 FONTS = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
 
@@ -100,3 +105,109 @@ def test_the_turned_digits_are_those_of_the_splits_with_their_angles(tmp_path: P
         assert back[:, :, 6:22, 6:22].abs().mean() < 3
         assert 30 < angles.abs().max() <= 45
     assert not np.array_equal(found["val_angle"], found["test_angle"])
+
+
+TINY = ["data=folder", "data.path=letters", "data_dir=data", "accelerator=cpu", "network.hidden=[32]", "latent_dim=3"]
+TINY += ["batch_size=64", "likelihood=gaussian_optimal", "sampler=mixture", "sampler.num_components=2"]
+TINY += ["model.label_dropout=0.1", "data.balance=true", "epochs=2", "objective=val/elbo"]
+QUICKLY = ["evaluators=judged"]
+COMMANDS = {
+    "judge": ("judge", ["data=folder", "data.path=letters", "data_dir=data", "epochs=1"], "data/judges"),
+    "evaluate": ("evaluate", ["run=run", *QUICKLY], "run/metrics.json"),
+    "evaluate_a_sweep": ("evaluate", ["run=sweep/1", *QUICKLY], "sweep/1/metrics.json"),
+    "sample": ("sample", ["run=run", "condition={letter: [A, a_lower, 7], hue: 120}"], "run/samples/samples.npz"),
+    "sample_the_unknown": ("sample", ["run=sweep", "condition={hue: [0, 240]}", "out=unknown"], "unknown/samples.npz"),
+    "reconstruct": ("reconstruct", ["run=run", "split=test", "num=6"], "run/samples/reconstructions.npz"),
+    "reconstruct_a_file": (
+        "reconstruct",
+        ["run=run", "images=mine.png", "condition={letter: A, hue: 30}", "out=own"],
+        "own/reconstructions.npz",
+    ),
+    "interpolate": ("interpolate", ["run=run", "num=4", "steps=5"], "run/samples/interpolations.npz"),
+    "traverse": (
+        "traverse",
+        ["run=run", "over=hue", "condition={letter: [A, Q]}", "num=4", "steps=5"],
+        "run/samples/traversal_over_hue.npz",
+    ),
+    "traverse_latents": ("traverse", ["run=run", "labels=[A]", "out=latents"], "latents"),
+    "embed": ("embed", ["run=run"], "run/samples/embedding.npz"),
+    "html": ("export", ["run=run"], "run/export/explorer.html"),
+    "onnx": ("export", ["run=run", "format=onnx"], "run/export/decoder.onnx"),
+    "report": ("report", ["sweep=sweep"], "sweep/report.html"),
+}
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with small letters, a run on them, and a sweep of two seeds."""
+    folder = tmp_path_factory.mktemp("own")
+    fonts.draw(folder / "letters", fonts.faces_in([FONTS]), size=12, metadata=True)
+    shutil.copy(min((folder / "letters" / "test" / "A").iterdir()), folder / "mine.png")
+    for where in (["hydra.run.dir=run"], ["-m", "seed=0,1", "hydra.sweep.dir=sweep"]):
+        answer = execute(*where, *TINY, cwd=folder)
+        assert answer.returncode == 0, answer.stderr
+    return folder
+
+
+@pytest.mark.slow
+def test_a_folder_of_letters_is_trained_on(trained: Path) -> None:
+    run = Run(trained / "run")
+    condition = run.metrics["dataset"]["condition"]
+    assert list(condition) == ["letter", "hue"]
+    assert set(condition["letter"]["classes"]) == set(map(fonts.class_of, fonts.LETTERS))
+    assert 0 <= condition["hue"]["low"] < 10 < 290 < condition["hue"]["high"] <= 300
+    assert run.model().image_shape == (3, 12, 12)
+    assert run.sample({"letter": ["A", None], "hue": 10}).shape == (2, 3, 12, 12)
+    assert Run(trained / "sweep" / "0").metrics["val"] == run.metrics["val"], "the same command, so the same numbers"
+
+
+@pytest.mark.slow
+def test_a_training_on_a_folder_that_was_killed_goes_on_to_the_same_numbers(trained: Path) -> None:
+    run = Run(trained / "sweep" / "1")
+    metrics, weights = run.metrics, (run.path / "model.safetensors").read_bytes()
+    for name in ("metrics.json", "model.safetensors"):
+        (run.path / name).unlink()
+    answer = execute("resume=sweep/1", cwd=trained)
+    assert answer.returncode == 0, answer.stderr
+    assert without_times(Run(run.path).metrics) == without_times(metrics)
+    assert (run.path / "model.safetensors").read_bytes() == weights
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_takes_a_run_on_a_folder_of_letters(trained: Path, name: str) -> None:
+    module, arguments, written = COMMANDS[name]
+    answer = execute(*arguments, cwd=trained, module=f"cvae_lightning.{module}")
+    assert answer.returncode == 0, answer.stderr
+    assert (trained / written).exists()
+    if written.endswith(".npz") and "images" in (arrays := np.load(trained / written)):
+        images = arrays["images"]
+        assert images.shape[-3:] == (3, 12, 12)
+        assert 0 <= images.min() < images.max() <= 1
+
+
+def commands_of_the_page() -> list[list[str]]:
+    """The words of each command in docs/own_data.md, in the order of the page."""
+    blocks = re.findall(r"^```bash\n(.*?)^```$", (ROOT / "docs" / "own_data.md").read_text(), re.MULTILINE | re.DOTALL)
+    return [shlex.split(line) for block in blocks for line in block.splitlines()]
+
+
+@pytest.mark.slow
+def test_every_command_of_the_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On small images of few fonts, with a small network, and for one epoch."""
+    monkeypatch.chdir(tmp_path)
+    small = ["data_dir=data", "accelerator=cpu", "epochs=1", "network.hidden=[16]", "evaluators=default"]
+    commands = commands_of_the_page()
+    assert len(commands) > 8
+    for python, *words in commands:
+        assert python == "python"
+        if words[0] == "benchmarks/fonts.py":
+            monkeypatch.setattr(sys, "argv", [*words, "--fonts", str(FONTS), "--size", "8"])
+            fonts.main()
+            continue
+        module, *arguments = words[1:]
+        training = module == "cvae_lightning"
+        answer = execute(*arguments, *(small if training else []), cwd=tmp_path, module=module)
+        assert answer.returncode == 0, (words, answer.stderr)
+    assert (tmp_path / "outputs" / "letters_hue" / "export" / "explorer.html").is_file()
+    assert (tmp_path / "outputs" / "letters_hue" / "samples" / "traversal_over_hue.png").is_file()
