@@ -154,7 +154,7 @@ def main() -> None:
     parser.add_argument("--loader", action="store_true")
     parser.add_argument("--map", action="store_true", help="with --loader: without a copy in memory")
     parser.add_argument("--data-dir", help="with --loader: where the cache is, if there is one")
-    asked = parser.parse_args()
+    asked = parser.parse_intermixed_args()
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
     warnings.simplefilter("ignore")  # Lightning advises more workers
     print(f"{torch.get_num_threads()} threads, torch {torch.__version__}, {torch.backends.cpu.get_cpu_capability()}")
