@@ -207,7 +207,7 @@ def check_arrays(run: Run, out: Path) -> None:
     """What the commands that draw write: finite, images in [0, 1], and of the right shapes."""
     latents, conditional = run.config["latent_dim"], run.metrics["model"] == "cvae"
     num = 20 if conditional else 2
-    labels = {"sample": (num,), "reconstruct": (3,), "interpolate": (2, 2)} if conditional else {}
+    labels = {"sample": (num,), "reconstruct": (3,), "interpolate": (2, 2), "traverse": (1,)} if conditional else {}
     drawn = {
         sample: (["num=2"], {"images": (num, 1, 28, 28), "latents": (num, latents)}),
         reconstruct: (
@@ -231,20 +231,21 @@ def check_arrays(run: Run, out: Path) -> None:
                 "means": (OTHERS, latents),
                 "log_vars": (OTHERS, latents),
                 "labels": (OTHERS,),
+                "names": (OTHERS,),
                 "map": (OTHERS, 2),
             },
         ),
     }
     for command, (overrides, shapes) in drawn.items():
         if command.__name__ in labels:
-            shapes["labels"] = labels[command.__name__]
+            shapes["labels"] = shapes["names"] = labels[command.__name__]
         config = command_config(command, run, *overrides)
         config.out = str(out / command.__name__)
         command(config)
         (file,) = (out / command.__name__).glob("*.npz")
         with np.load(file, allow_pickle=False) as arrays:
             assert {name: arrays[name].shape for name in arrays.files} == shapes
-            assert all(np.isfinite(arrays[name]).all() for name in arrays.files)
+            assert all(np.isfinite(arrays[name]).all() for name in arrays.files if name != "names")
             for name in {"images", "reconstructions"} & set(arrays.files):
                 assert 0 <= arrays[name].min() <= arrays[name].max() <= 1
 

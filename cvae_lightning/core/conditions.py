@@ -412,9 +412,11 @@ class Condition:
         column = self.columns[0]
         if value is None:
             if not column.optional:
-                refuse("a class", column.name, "none", NEVER_UNKNOWN)
+                refuse("a class", "labels", "none", NEVER_UNKNOWN)
             return -1
         named = isinstance(value, str) or str(value) in self.class_names
+        if named and str(value) not in self.class_names:
+            refuse(f"classes, {_listed(self.class_names)}", "labels", value, "Leave it out, or name another.")
         return int(column.read(value)[0]) if named else value
 
     def _from_mapping(self, given: Mapping[str, Any], num: int | None, device: torch.device | None) -> Conditions:

@@ -42,10 +42,10 @@ def test_questions_are_answered_at_once(tmp_path: Path, questions: Prefork, modu
         assert len(re.findall(rf"^  python -m {module}", answer.stdout, re.MULTILINE)) >= 2
 
 
-def test_the_help_has_six_examples_that_compose(tmp_path: Path) -> None:
+def test_the_help_has_seven_examples_that_compose(tmp_path: Path) -> None:
     answer = execute("--help", cwd=tmp_path).stdout
     examples = re.findall(r"^  python -m cvae_lightning ?(.*?)(?:   |$)", answer, re.MULTILINE)
-    assert len(examples) == 6
+    assert len(examples) == 7
     for example in examples:
         overrides = [word for word in example.split() if word != "-m" and "," not in word]
         assert execute(*overrides, "--cfg", "job", cwd=tmp_path).returncode == 0

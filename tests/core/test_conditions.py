@@ -153,11 +153,11 @@ def test_labels_of_several_columns_are_given_by_a_mapping() -> None:
 
 
 REFUSED: list[tuple[Condition, Any, str]] = [
-    (PETS, "mouse", r"one of cat, dog, grey parrot \(pet\), got 'mouse'"),
+    (PETS, "mouse", r"classes, cat, dog, grey parrot \(labels\), got 'mouse'"),
     (PETS, 3, r"labels in 0\.\.2 \(labels\), got 3"),
     (PETS, -1, r"labels in 0\.\.2 \(labels\), got -1"),
     (PETS, [0, 1.5], r"one of cat, dog, grey parrot \(pet\)|an integer"),
-    (PETS, None, r"a class \(pet\), got 'none'\. .* model\.label_dropout=0\.1"),
+    (PETS, None, r"a class \(labels\), got 'none'\. .* model\.label_dropout=0\.1"),
     (PETS, {"animal": "cat"}, r"the columns pet \(condition\), got 'animal'. For example 'condition=\{pet: cat\}'"),
     (PETS, {}, r"a value \(pet\), got 'none'. .* model\.label_dropout"),
     (TURNED, {"digit": 3}, r"a value \(angle\), got 'none'"),
