@@ -416,7 +416,7 @@ class Condition:
             return -1
         named = isinstance(value, str) or str(value) in self.class_names
         if named and str(value) not in self.class_names:
-            refuse(f"classes, {_listed(self.class_names)}", "labels", value, "Leave it out, or name another.")
+            refuse(f"one of {_listed(self.class_names)}", "labels", value, "Leave it out, or name another.")
         return int(column.read(value)[0]) if named else value
 
     def _from_mapping(self, given: Mapping[str, Any], num: int | None, device: torch.device | None) -> Conditions:

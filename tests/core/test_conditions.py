@@ -153,7 +153,7 @@ def test_labels_of_several_columns_are_given_by_a_mapping() -> None:
 
 
 REFUSED: list[tuple[Condition, Any, str]] = [
-    (PETS, "mouse", r"classes, cat, dog, grey parrot \(labels\), got 'mouse'"),
+    (PETS, "mouse", r"one of cat, dog, grey parrot \(labels\), got 'mouse'"),
     (PETS, 3, r"labels in 0\.\.2 \(labels\), got 3"),
     (PETS, -1, r"labels in 0\.\.2 \(labels\), got -1"),
     (PETS, [0, 1.5], r"one of cat, dog, grey parrot \(pet\)|an integer"),

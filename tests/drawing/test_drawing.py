@@ -121,10 +121,10 @@ def test_the_format_says_what_is_written_into_the_run(runs: dict[str, Run], kind
 
 REFUSED = {
     "sample labels=11": r"Expected labels in 0\.\.9 \(labels\), got 11\. Leave that label out\.",
-    "sample labels=two": r"Expected one of 0, 1, 2, .*, 9 \(label\), got 'two'\. Leave it out, or name another\.",
+    "sample labels=two": r"Expected one of 0, 1, 2, .*, 9 \(labels\), got 'two'\. Leave it out, or name another\.",
     "sample labels=[]": r"Expected an integer, a list .* of integers \(labels\), got \[\]\. Pass for example",
     "sample labels=[1.5]": r"Expected an integer, a list .* of integers \(labels\), got \[1\.5\]\. Pass for example",
-    "sample labels=[null]": r"Expected a class \(label\), got 'none'\. Each image .* model\.label_dropout=0\.1 trains",
+    "sample labels=[null]": r"Expected a class \(labels\), got 'none'\. Each image .* model\.label_dropout=0\.1 trains",
     "sample labels=3 condition={label:3}": r"Expected labels or condition, got both\. Leave labels out",
     "sample condition=3": r"Expected values of columns, .* \(condition\), got 3\. .*'condition=\{label: \.\.\.\}'",
     "sample condition={angle:3}": r"Expected the columns label \(condition\), got 'angle'\.",

@@ -114,8 +114,8 @@ def test_flags_are_listed_and_have_a_column_each(run_on: MakeRun, draw: Draw) ->
 
 
 REFUSED = {
-    "birds sample labels=[cat]": r"Expected one of Long-tailed tit .* \(species\), got 'cat'",
-    "birds sample labels=[null]": r"Expected a class \(species\), got 'none'\. .*model\.label_dropout=0\.1",
+    "birds sample labels=[cat]": r"Expected one of Long-tailed tit .* \(labels\), got 'cat'",
+    "birds sample labels=[null]": r"Expected a class \(labels\), got 'none'\. .*model\.label_dropout=0\.1",
     "turned sample labels=2": r"Expected a value \(angle\), got 'none'\. .*'condition=\{digit: 0, angle: 0\}'",
     "turned sample condition={angle: steep, digit: 1}": r"a finite number \(angle\), got 'steep'\. .*-45 to 45",
     "turned sample condition={digit: [1, 2], angle: [1, 2, 3]}": r"Expected one value or 3 values \(digit\), got",
