@@ -7,7 +7,6 @@ numbers and flags, partly or not at all.
 import functools
 import json
 import math
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +15,14 @@ import pytest
 from allpairspy import AllPairs
 from helpers import composed, idx_bytes
 from matplotlib.figure import Figure
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import OmegaConf, open_dict
 from PIL import Image
+from test_pairs import check_explorer, command_config
 from torch.utils.tensorboard.writer import SummaryWriter
 
 from cvae_lightning.core.errors import UserError
 from cvae_lightning.drawing.commands import embed, interpolate, reconstruct, sample, traverse
 from cvae_lightning.evaluators import sample_quality
-from cvae_lightning.exporters.export import export
 from cvae_lightning.judging import store as judge_files
 from cvae_lightning.judging.classifier import fit
 from cvae_lightning.reports.content import compose_report
@@ -202,27 +201,3 @@ def check_arrays(run: Run, out: Path) -> None:
                 for name in {"images", "reconstructions"} & set(arrays.files):
                     assert arrays[name].shape[-3:] == shape
                     assert 0 <= arrays[name].min() <= arrays[name].max() <= 1
-
-
-def check_explorer(run: Run, out: Path) -> None:
-    """The page computes decoders of linear layers; for others, the command refuses and writes nothing."""
-    config = command_config(export, run, "format=html")
-    config.out = str(out)
-    if run.metrics["network"] == "mlp":
-        export(config)
-        assert (out / "explorer.html").read_text().rstrip().endswith("</html>")
-    else:
-        with pytest.raises(UserError, match=r"Expected a decoder of linear layers .* use format=onnx\."):
-            export(config)
-        assert not out.exists()
-
-
-def command_config(command: Callable[[DictConfig], None], run: Run, *overrides: str) -> DictConfig:
-    config = _composed_once(command.__name__, *overrides).copy()
-    config.run = str(run.path)
-    return config
-
-
-@functools.cache
-def _composed_once(name: str, *overrides: str) -> DictConfig:
-    return composed("run=later", *overrides, config_name=name)
