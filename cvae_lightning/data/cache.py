@@ -123,7 +123,7 @@ def survey(folder: Path, files: Sequence[ImageFile], data_dir: Path) -> Survey:
         with suppress(UserError):
             return cast(Survey, read_json(place))
     paths = [folder / file.name for file in files]
-    found = in_parallel(headers_of, paths, MOST_AT_ONCE, MOST_AT_ONCE * len(files), "reading headers")
+    found = in_parallel(headers_of, paths, MOST_AT_ONCE, "reading headers")
     whole = [header for header in found if header.problem is None]
     read: Survey = {
         "sizes": sorted({header.size for header in whole}),
@@ -192,7 +192,7 @@ def _decode_split(
     step = max(1, min(MOST_AT_ONCE, BYTES_AT_ONCE // decoding.num_bytes))
     paths = [folder / file.name for file in files]
     work = partial(decode_into, partial_file, decoding)
-    outcomes = in_parallel(work, paths, step, sum(file.size for file in files), f"decoding {split}")
+    outcomes = in_parallel(work, paths, step, f"decoding {split}")
     _close_gaps(partial_file, [outcome.problem is None for outcome in outcomes], decoding)
     os.replace(partial_file, target)
     return outcomes
@@ -230,8 +230,7 @@ def _valid_record(
         return record
     names = [file.name for files in splits.values() for file in files]
     log.info("Files of %s have been touched: comparing their content ...", folder)
-    num_bytes = sum(file.size for files in splits.values() for file in files)
-    digests = in_parallel(digests_of, [folder / name for name in names], MOST_AT_ONCE, num_bytes, "comparing")
+    digests = in_parallel(digests_of, [folder / name for name in names], MOST_AT_ONCE, "comparing")
     if record["content"] != _content(dict(zip(names, digests, strict=True))):
         return None
     record["times"] = times

@@ -157,7 +157,7 @@ def _flat(image: Image.Image, mode: str, background: tuple[int, int, int]) -> Im
     """`image` in `mode`, L or RGB, without transparency; or in F with levels of 0 to 255 if it has more than 8 bits."""
     levels = deep_levels(image)
     if levels is None:
-        return on_background(image, background).convert(mode)
+        return _in_mode(on_background(image, background), mode)
     if not (levels.min() >= 0 and levels.max() <= 1):  # false for nan too
         raise ValueError(f"its levels are {levels.min():g} to {levels.max():g}, where 0 is black and 1 is white")
     return Image.fromarray((255 * levels).astype("f4"))
@@ -166,7 +166,7 @@ def _flat(image: Image.Image, mode: str, background: tuple[int, int, int]) -> Im
 def _in_mode(image: Image.Image, mode: str) -> Image.Image:
     if image.mode == "F":
         image = Image.fromarray(np.rint(np.asarray(image)).clip(0, 255).astype("u1"))
-    return image.convert(mode)
+    return image if image.mode == mode else image.convert(mode)
 
 
 def _decode_one(file: Path, image: Pixels, decoding: Decoding) -> Outcome:

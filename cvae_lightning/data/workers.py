@@ -2,41 +2,42 @@
 
 import multiprocessing
 import os
-import warnings
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from joblib import Parallel, delayed, parallel_config
+from joblib import Parallel, delayed
 from tqdm import tqdm
 
-BYTES_FOR_PROCESSES = 2**26  # of files; reading fewer takes less time than starting processes
+SECONDS_OF_TRIAL = 0.2  # of work in this process, which show how long a file takes
+SECONDS_FOR_PROCESSES = 1.0  # of work that is left; less is done here before processes have started
 SECONDS_IDLE = 5  # after which the processes end; joblib keeps them for five minutes
 
 T = TypeVar("T")
 
 
-def in_parallel(
-    work: Callable[[int, Sequence[Path]], list[T]], files: Sequence[Path], step: int, num_bytes: int, what: str
-) -> list[T]:
+def in_parallel(work: Callable[[int, Sequence[Path]], list[T]], files: Sequence[Path], step: int, what: str) -> list[T]:
     """What `work(start, files[start:start + step])` returns for all parts of `files`, in their order.
 
-    Python code runs in parallel only in processes of its own. joblib starts them anew instead of forking this process,
-    which may have threads, and they never import the main module. Threads do the work in a daemonic process, which may
-    have no children, and if all files together have fewer than BYTES_FOR_PROCESSES.
+    The first files are worked on here, one by one. If the others would take long, processes do them, because Python
+    code runs in parallel only in processes of its own. joblib starts them anew instead of forking this process, which
+    may have threads, and they never import the main module. A daemonic process may have no children, and works alone.
     """
-    processes = num_bytes >= BYTES_FOR_PROCESSES and not multiprocessing.current_process().daemon
-    kept = {"idle_worker_timeout": SECONDS_IDLE} if processes else {}
     outcomes: list[T] = []
-    with (
-        parallel_config("loky" if processes else "threading", n_jobs=num_cores(), **kept),
-        warnings.catch_warnings(),
-        tqdm(total=len(files), desc=what, unit=" images", unit_scale=True, leave=False, disable=None) as bar,
-    ):
-        # Threads change the filters of warnings, which belong to the whole process.
-        for part in Parallel(return_as="generator")(
-            delayed(work)(start, files[start : start + step]) for start in range(0, len(files), step)
-        ):
+    began = time.perf_counter()
+    with tqdm(total=len(files), desc=what, unit=" images", unit_scale=True, leave=False, disable=None) as bar:
+        while len(outcomes) < len(files) and time.perf_counter() - began < SECONDS_OF_TRIAL:
+            outcomes += work(len(outcomes), files[len(outcomes) : len(outcomes) + 1])
+        bar.update(len(outcomes))
+        seconds_left = (time.perf_counter() - began) / max(1, len(outcomes)) * (len(files) - len(outcomes))
+        rest = [(start, files[start : start + step]) for start in range(len(outcomes), len(files), step)]
+        if seconds_left < SECONDS_FOR_PROCESSES or multiprocessing.current_process().daemon:
+            parts = (work(*part) for part in rest)
+        else:
+            workers = Parallel(num_cores(), backend="loky", return_as="generator", idle_worker_timeout=SECONDS_IDLE)
+            parts = workers(delayed(work)(*part) for part in rest)
+        for part in parts:
             outcomes += part
             bar.update(len(part))
     return outcomes

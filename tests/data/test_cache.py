@@ -4,7 +4,7 @@ import errno
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -191,12 +191,29 @@ def test_who_needs_the_same_images_waits_for_the_first(
     assert len(set(results)) == 1
 
 
-def test_processes_decode_what_threads_decode(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_processes_decode_what_one_process_decodes(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     expected = bytes_of(source_of(folder))
-    (record,) = folder.parent.rglob("images.json")
-    record.unlink()
-    monkeypatch.setattr(workers, "BYTES_FOR_PROCESSES", 0)
-    assert bytes_of(source_of(folder)) == expected
+    for trial in (0, 1e-9):  # of no file, and of one
+        (record,) = folder.parent.rglob("images.json")
+        record.unlink()
+        monkeypatch.setattr(workers, "SECONDS_OF_TRIAL", trial)
+        monkeypatch.setattr(workers, "SECONDS_FOR_PROCESSES", 0)
+        assert bytes_of(source_of(folder)) == expected
+
+
+def test_only_much_work_starts_processes() -> None:
+    def process(_: int, files: Sequence[Path]) -> list[int]:
+        time.sleep(seconds * len(files))
+        return len(files) * [os.getpid()]
+
+    files = [Path(str(number)) for number in range(40)]
+    seconds = 0.001
+    assert set(workers.in_parallel(process, files, 3, "working")) == {os.getpid()}
+    seconds = 0.05
+    processes = workers.in_parallel(process, files, 3, "working")
+    assert len(processes) == len(files)
+    assert processes[0] == os.getpid()
+    assert len(set(processes)) > 1
 
 
 @pytest.mark.slow  # each worker imports torch
@@ -207,7 +224,8 @@ def test_a_worker_of_joblib_decodes(folder: Path) -> None:
 
 
 def _in_a_worker(folder: Path) -> bytes:
-    workers.BYTES_FOR_PROCESSES = 0
+    workers.SECONDS_OF_TRIAL = 0
+    workers.SECONDS_FOR_PROCESSES = 0
     return bytes_of(source_of(folder))
 
 
