@@ -26,7 +26,7 @@ from cvae_lightning.core.errors import UserError, refuse
 from cvae_lightning.core.files import read_json, write_whole
 from cvae_lightning.core.locks import locked
 from cvae_lightning.core.shapes import ByteImages
-from cvae_lightning.data.decoding import Decoding, Outcome, decode_into, digests_of, headers_of
+from cvae_lightning.data.decoding import Decoding, Outcome, Place, decode_into, digests_of, headers_of
 from cvae_lightning.data.listing import ImageFile
 from cvae_lightning.data.mapped import mapped_images
 from cvae_lightning.data.workers import in_parallel
@@ -37,7 +37,7 @@ FORMAT = 1
 """Rises when the same files are decoded to other bytes."""
 RECORD = "images.json"
 CACHE = "cache"
-MOST_AT_ONCE = 256  # files that a worker takes at a time
+MOST_AT_ONCE = 512  # files that a worker takes at a time
 BYTES_AT_ONCE = 2**23  # and the bytes that it decodes them to
 READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS)
 
@@ -122,8 +122,7 @@ def survey(folder: Path, files: Sequence[ImageFile], data_dir: Path) -> Survey:
     if place.is_file():
         with suppress(UserError):
             return cast(Survey, read_json(place))
-    paths = [folder / file.name for file in files]
-    found = in_parallel(headers_of, paths, MOST_AT_ONCE, "reading headers")
+    found = in_parallel(partial(headers_of, folder), [file.name for file in files], MOST_AT_ONCE, "reading headers")
     whole = [header for header in found if header.problem is None]
     read: Survey = {
         "sizes": sorted({header.size for header in whole}),
@@ -159,15 +158,20 @@ def _decode(
     needed = num * decoding.num_bytes
     check_room(directory, needed, f"Decoding {num:,} images", "Lower data.size, or name another data_dir.")
     log.info("Decoding %s images of %s once ...", f"{num:,}", folder)
-    outcomes: dict[str, list[Outcome]] = {}
+    places = [
+        Place(split, position, file.name) for split, files in splits.items() for position, file in enumerate(files)
+    ]
+    step = max(1, min(MOST_AT_ONCE, BYTES_AT_ONCE // decoding.num_bytes))
     with full_disk_explained(directory, needed):
         for split, files in splits.items():
-            outcomes[split] = _decode_split(folder, split, files, decoding, directory)
-    named = {
-        file.name: outcome
-        for split, files in splits.items()
-        for file, outcome in zip(files, outcomes[split], strict=True)
-    }
+            with (directory / f"{split}.bytes.part").open("wb") as out:
+                out.truncate(len(files) * decoding.num_bytes)
+        outcomes = in_parallel(partial(decode_into, directory, decoding, folder), places, step, "decoding")
+        named = {place.name: outcome for place, outcome in zip(places, outcomes, strict=True)}
+        for split, files in splits.items():
+            partial_file = directory / f"{split}.bytes.part"
+            _close_gaps(partial_file, [named[file.name].problem is None for file in files], decoding)
+            os.replace(partial_file, directory / f"{split}.bytes")
     problems = {name: outcome.problem for name, outcome in sorted(named.items()) if outcome.problem is not None}
     if problems and (not skip_broken or len(problems) == num):
         for split in splits:
@@ -180,22 +184,6 @@ def _decode(
         "skipped": problems,
         "shared": _shared(splits, named),
     }
-
-
-def _decode_split(
-    folder: Path, split: str, files: Sequence[ImageFile], decoding: Decoding, directory: Path
-) -> list[Outcome]:
-    """Decode the files of a split into <split>.bytes, without those that are not images."""
-    target, partial_file = directory / f"{split}.bytes", directory / f"{split}.bytes.part"
-    with partial_file.open("wb") as file:
-        file.truncate(len(files) * decoding.num_bytes)
-    step = max(1, min(MOST_AT_ONCE, BYTES_AT_ONCE // decoding.num_bytes))
-    paths = [folder / file.name for file in files]
-    work = partial(decode_into, partial_file, decoding)
-    outcomes = in_parallel(work, paths, step, f"decoding {split}")
-    _close_gaps(partial_file, [outcome.problem is None for outcome in outcomes], decoding)
-    os.replace(partial_file, target)
-    return outcomes
 
 
 def _close_gaps(file: Path, is_image: Sequence[bool], decoding: Decoding) -> None:
@@ -230,7 +218,7 @@ def _valid_record(
         return record
     names = [file.name for files in splits.values() for file in files]
     log.info("Files of %s have been touched: comparing their content ...", folder)
-    digests = in_parallel(digests_of, [folder / name for name in names], MOST_AT_ONCE, "comparing")
+    digests = in_parallel(partial(digests_of, folder), names, MOST_AT_ONCE, "comparing")
     if record["content"] != _content(dict(zip(names, digests, strict=True))):
         return None
     record["times"] = times

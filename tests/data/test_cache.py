@@ -49,14 +49,14 @@ def bytes_of(source: Folder) -> bytes:
 @pytest.fixture
 def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The names of the files that were decoded."""
-    names: list[str] = []
+    seen: list[str] = []
 
-    def noted(target: Path, how: Any, start: int, files: Any) -> Any:
-        names.extend(file.name for file in files)
-        return decode_into(target, how, start, files)
+    def noted(directory: Path, decoding: Any, folder: Path, places: Any) -> Any:
+        seen.extend(Path(place.name).name for place in places)
+        return decode_into(directory, decoding, folder, places)
 
     monkeypatch.setattr(cache, "decode_into", noted)
-    return names
+    return seen
 
 
 def touch(folder: Path) -> None:
@@ -202,16 +202,16 @@ def test_processes_decode_what_one_process_decodes(folder: Path, monkeypatch: py
 
 
 def test_only_much_work_starts_processes() -> None:
-    def process(_: int, files: Sequence[Path]) -> list[int]:
-        time.sleep(seconds * len(files))
-        return len(files) * [os.getpid()]
+    def process(items: Sequence[int]) -> list[int]:
+        time.sleep(seconds * len(items))
+        return len(items) * [os.getpid()]
 
-    files = [Path(str(number)) for number in range(40)]
+    items = range(40)
     seconds = 0.001
-    assert set(workers.in_parallel(process, files, 3, "working")) == {os.getpid()}
+    assert set(workers.in_parallel(process, items, 3, "working")) == {os.getpid()}
     seconds = 0.05
-    processes = workers.in_parallel(process, files, 3, "working")
-    assert len(processes) == len(files)
+    processes = workers.in_parallel(process, items, 3, "working")
+    assert len(processes) == len(items)
     assert processes[0] == os.getpid()
     assert len(set(processes)) > 1
 

@@ -146,11 +146,12 @@ def test_a_large_jpeg_is_shrunk_in_two_steps_without_aliasing() -> None:
 )
 def test_what_is_not_an_image(content: bytes, words: str, tmp_path: Any) -> None:
     (tmp_path / "a.png").write_bytes(content)
-    (tmp_path / "pixels").write_bytes(b"\1" * 27)
-    (outcome,) = decoding.decode_into(tmp_path / "pixels", Decoding((3, 3, 3)), 0, [tmp_path / "a.png"])
+    (tmp_path / "val.bytes.part").write_bytes(b"\1" * 27)
+    place = decoding.Place("val", 0, "a.png")
+    (outcome,) = decoding.decode_into(tmp_path, Decoding((3, 3, 3)), tmp_path, [place])
     assert outcome.problem
     assert words in outcome.problem
-    assert (tmp_path / "pixels").read_bytes() == bytes(27)
+    assert (tmp_path / "val.bytes.part").read_bytes() == bytes(27)
 
 
 def test_a_picture_of_too_many_pixels_is_not_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -177,5 +178,5 @@ def test_a_picture_of_too_many_pixels_is_not_decoded(monkeypatch: pytest.MonkeyP
 )
 def test_headers(content: bytes, size: tuple[int, int], is_grey: bool, tmp_path: Any) -> None:
     (tmp_path / "a").write_bytes(content)
-    (header,) = headers_of(0, [tmp_path / "a"])
+    (header,) = headers_of(tmp_path, ["a"])
     assert (header.size, header.is_grey, header.problem) == (size, is_grey, None)
