@@ -3,15 +3,16 @@
     python benchmarks/fonts.py letters64 --size 64 --images 50000
     python benchmarks/own_data_throughput.py letters64 [--repeats 3] [<override> ...]
 
-All ways train the same CVAE on letters64/train in batches of 128 with fused Adam, and take turns in one process:
+All ways train the same CVAE on letters64/train in the same batches with fused Adam, and take turns in one process:
 
     project          data=folder and `Trainer.fit` with the callbacks, checkpoints and event files of this project
     0 workers        ImageFolder, ToTensor, DataLoader and a bare loop: no trainer, no logging, no checkpoint
     2 workers        the same with num_workers=2, which are kept from epoch to epoch
 
-The overrides are those of the training command, such as network.hidden=[128]. The seconds of the first epoch count from
-a new process's point of view: listing the files, decoding them (for the project: into a new cache), and the epoch.
-Those of a later epoch count the epoch alone. Validation is not counted.
+The overrides are those of the training command, such as network.hidden=[128] or batch_size=256 (128 by default). The
+seconds of the first epoch count from a new process's point of view: listing the files, decoding them (for the project:
+those of val and test too, into a new cache), and the epoch. Those of a later epoch count the epoch alone. Validation is
+not counted.
 
     python benchmarks/own_data_throughput.py letters64 --loader [--repeats 3] [--data-dir <folder with a cache>]
 
@@ -98,7 +99,8 @@ def torchvision(folder: Path, num_workers: int, config: Any) -> Seconds:
     """The seconds of each epoch of a bare loop over ImageFolder."""
     start = time.perf_counter()
     images = ImageFolder(str(folder / "train"), transform=ToTensor())
-    loader = DataLoader(images, BATCH_SIZE, shuffle=True, num_workers=num_workers, persistent_workers=num_workers > 0)
+    size, are_kept = config.batch_size, num_workers > 0
+    loader = DataLoader(images, size, shuffle=True, num_workers=num_workers, persistent_workers=are_kept)
     torch.manual_seed(0)
     model: VAE = build(config.model)
     optimizer = model.optimizer(model.parameters())
