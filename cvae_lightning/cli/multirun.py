@@ -23,6 +23,7 @@ from cvae_lightning.core.errors import UserError
 from cvae_lightning.core.files import refuse_links_out_of, write_whole
 from cvae_lightning.core.locks import locked, new_directory
 from cvae_lightning.core.shell import path_argument
+from cvae_lightning.runs.configuration import keys_that_refer_to
 from cvae_lightning.runs.sweep import RECORD, Sweep
 
 # Hydra builds its callbacks from conf/config.yaml alone, so a callback finds the sweep of its invocation here.
@@ -56,6 +57,8 @@ class SweepInProgress:
         self._lock.enter_context(locked(path, "hydra.sweep.dir"))
         _write_record(path, config)
         self.path = path
+        if note := _on_shared_training(config):
+            print(note, file=sys.stderr)
 
     def how_to_continue(self) -> str:
         """The command that continues the sweep, for the message after an interruption; empty if there is no sweep."""
@@ -161,6 +164,16 @@ def _jobs(config: DictConfig) -> list[list[str]] | None:
     parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
     (jobs,) = BasicSweeper.split_arguments(parser.parse_overrides([*given, *config.hydra.overrides.task]), None)
     return jobs
+
+
+def _on_shared_training(config: DictConfig) -> str:
+    """A sentence for a sweep over epochs whose runs cannot begin with the training of shorter ones; otherwise empty."""
+    lengths = {word for job in _jobs(config) or () for word in job if word.startswith("epochs=")}
+    task = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
+    keys = [key for key in keys_that_refer_to("epochs", task) if key != "trainer.max_epochs"]
+    if len(lengths) < 2 or not keys:
+        return ""
+    return f"Each number of epochs is trained from the start: {keys[0]} depends on it from the first step."
 
 
 def _digest(config: DictConfig) -> str:

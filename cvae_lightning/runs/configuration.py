@@ -64,6 +64,12 @@ def calls_a_resolver(text: Any) -> bool:
     return "${" in text
 
 
+def keys_that_refer_to(key: str, config: DictConfig) -> list[str]:
+    """The full keys of the values in `config` that are written with ${key}."""
+    leaves = _leaves(OmegaConf.to_container(config, resolve=False))
+    return [name for name, value in leaves if isinstance(value, str) and f"${{{key}}}" in value]
+
+
 def _with_values(raw: Any, value: Any) -> Any:
     if isinstance(raw, dict):
         return {key: _with_values(child, value[key]) for key, child in raw.items()}

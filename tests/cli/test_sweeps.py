@@ -33,7 +33,7 @@ from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 
 from cvae_lightning.cli.mistakes import sentence
-from cvae_lightning.cli.multirun import SweepInProgress, _jobs
+from cvae_lightning.cli.multirun import SweepInProgress, _jobs, _on_shared_training
 from cvae_lightning.cli.rewriting import with_files
 from cvae_lightning.core.build import CONF
 from cvae_lightning.core.errors import UserError
@@ -103,6 +103,27 @@ def test_where_something_depends_on_the_total_length_nothing_is_a_prefix(make_sw
     shorter, longer = make_sweep(["epochs=1", schedule], ["epochs=2", schedule])
     assert shorter.family != longer.family
     assert {**shorter.family, "optimizer": 0, "model": 0} == {**longer.family, "optimizer": 0, "model": 0}
+
+
+@pytest.mark.parametrize(
+    ("words", "keys"),
+    [
+        (["epochs=1,2", "schedule=one_cycle"], "schedule.epochs"),
+        (["epochs=1,2", "experiment=best"], "schedule.epochs"),
+        (["epochs=1,2"], ""),
+        (["schedule=one_cycle", "lr=0.1,0.2"], ""),
+    ],
+)
+def test_a_sweep_over_epochs_says_when_they_share_nothing(words: list[str], keys: str) -> None:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        from hydra import compose
+
+        config = compose("config", [word for word in words if "," not in word], return_hydra_config=True)
+        config.hydra.overrides.task = words
+        note = _on_shared_training(config)
+    assert note == (
+        f"Each number of epochs is trained from the start: {keys} depends on it from the first step." if keys else ""
+    )
 
 
 def test_a_prefix_was_trained_on_the_same_files_by_the_same_versions(make_sweep: MakeSweep) -> None:
