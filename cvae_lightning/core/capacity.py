@@ -73,8 +73,17 @@ def available_memory() -> int:
         limits += [1024 * int(size) for size in re.findall(r"^MemAvailable: +(\d+) kB$", MEMINFO.read_text(), re.M)]
     for file in (CGROUP_LIMIT, *_cgroup_limits()):  # "max", or a huge number, if there is no limit
         if file.exists():
-            limits += [int(size) for size in re.findall(r"\d+", file.read_text())]
+            limits += [max(0, int(size) - _held_in(file.parent)) for size in re.findall(r"\d+", file.read_text())]
     return min(limits)
+
+
+def _held_in(group: Path) -> int:
+    """Bytes that the processes of a control group hold; what was only read from files can be given up at any time."""
+    file = group / "memory.stat"
+    lines = file.read_text() if file.exists() else ""
+    found = {name: int(size) for name, size in re.findall(r"^(\w+) (\d+)$", lines, re.M)}
+    kinds = ("total_rss", "total_shmem") if "total_rss" in found else ("anon", "shmem")
+    return sum(found.get(kind, 0) for kind in kinds)
 
 
 def _cgroup_limits() -> Iterator[Path]:

@@ -214,3 +214,29 @@ def test_the_limits_of_all_groups_of_the_process_count(
     assert capacity.available_memory() == 5000
     (tmp_path / file).write_text("max\n")
     assert capacity.available_memory() > 5000
+
+
+@pytest.mark.parametrize(
+    ("line", "limit", "held"),
+    [
+        ("0::/run", "run/memory.max", "anon 1000\nfile 3000\nshmem 200\n"),
+        (
+            "5:memory:/run",
+            "memory/run/memory.limit_in_bytes",
+            "rss 1\ntotal_cache 3000\ntotal_rss 1000\ntotal_shmem 200\n",
+        ),
+    ],
+)
+def test_what_the_processes_of_a_group_hold_is_not_available(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str, limit: str, held: str
+) -> None:
+    """What they only read from files, such as mapped images, is."""
+    (tmp_path / "cgroup").write_text(f"{line}\n")
+    (tmp_path / limit).parent.mkdir(parents=True)
+    (tmp_path / limit).write_text("5000\n")
+    (tmp_path / limit).with_name("memory.stat").write_text(held)
+    monkeypatch.setattr(capacity, "CGROUPS", tmp_path / "cgroup")
+    monkeypatch.setattr(capacity, "CGROUP", tmp_path)
+    assert capacity.available_memory() == 3800
+    (tmp_path / limit).write_text("1000\n")
+    assert capacity.available_memory() == 0
