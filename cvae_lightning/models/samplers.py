@@ -6,8 +6,9 @@ from typing import Protocol, TypeAlias, runtime_checkable
 import torch
 from torch import Tensor, nn
 
-from cvae_lightning.core.errors import check_integer, check_positive, check_seed
+from cvae_lightning.core.errors import check_integer, check_positive, check_seed, refuse
 from cvae_lightning.core.shapes import Labels, Latents
+from cvae_lightning.models.em import fit_mixture
 from cvae_lightning.models.latents import GaussianMixtures, LatentDistribution
 from cvae_lightning.models.priors import Prior
 
@@ -84,9 +85,14 @@ class MixtureSampler(nn.Module):
         self.register_buffer("factors", torch.eye(latent_dim).repeat(groups, size, 1, 1))
 
     def fit(self, encoded: Encoded) -> None:
-        """Expectation maximisation (scikit-learn's), in float64 on the CPU; deterministic in `encoded` and `seed`."""
+        """Expectation maximisation in float64 on the CPU (models/em.py); deterministic in `encoded` and `seed`.
+
+        Raises UserError if a latent is not finite.
+        """
         pairs = [(z.cpu(), y.cpu()) for z, y in encoded]
         z, y = torch.cat([z for z, _ in pairs]), torch.cat([y for _, y in pairs])
+        if not z.isfinite().all():
+            refuse("finite latents of the training images", "sampler", "nan or infinity", "Lower lr and train again.")
         for group in range(len(self.weights)):
             self._fit_group(group, z[y == group] if self.conditional else z)
 
@@ -99,16 +105,14 @@ class MixtureSampler(nn.Module):
         return GaussianMixtures(self.weights, self.means, self.temperature * self.factors)
 
     def _fit_group(self, group: int, z: Latents) -> None:
-        from sklearn.mixture import GaussianMixture  # takes seconds to import
-
         if len(z) < 2:
             return
         size = min(self.weights.shape[1], max(1, len(z) // self.IMAGES_PER_COMPONENT))
-        mixture = GaussianMixture(size, reg_covar=1e-5, max_iter=200, random_state=self.seed).fit(z.double().numpy())
+        mixture = fit_mixture(z, size, self.seed)
         self.weights[group] = 0
-        self.weights[group, :size] = torch.from_numpy(mixture.weights_)
-        self.means[group, :size] = torch.from_numpy(mixture.means_)
-        self.factors[group, :size] = torch.linalg.cholesky(torch.from_numpy(mixture.covariances_))
+        self.weights[group, :size] = mixture.weights
+        self.means[group, :size] = mixture.means
+        self.factors[group, :size] = mixture.factors
 
 
 SamplerFactory: TypeAlias = Callable[[int, int], Sampler]
