@@ -1,4 +1,4 @@
-"""The table of docs/results.md about images with labels that are numbers: digits turned by known angles."""
+"""The table of docs/results.md about images of one's own: digits turned by known angles, and letters in colour."""
 
 from collections.abc import Mapping
 
@@ -6,7 +6,7 @@ import pandas as pd
 from kept import complete
 from writing import spread, table
 
-PRESETS = ("turned_digits",)
+PRESETS = ("turned_digits", "letters")
 """The experiments, whose rows are kept in multirun/reference/own."""
 DECIMALS = {"ssim": 4, "mse": 5, "fid_judge": 2, "fid_judge_floor": 2}
 DECIMALS |= {"precision": 3, "precision_floor": 3, "recall": 3, "recall_floor": 3}

@@ -45,6 +45,7 @@ def test_a_sweep_with_a_report_is_whole(name: str) -> None:
         ("best_conv/sweep", ["model"], ["cvae"]),
         ("likelihood/sweep", ["experiment"], ["nll_vae", "nll_cvae", "nll_iwae"]),
         ("own/turned_digits", ["dataset"], ["turned_digits"]),
+        ("own/letters", ["dataset"], ["letters"]),
         ("ablation/sweep", ["experiment"], ABLATION),
         ("ablation/long", ["experiment", "epochs"], [("no_shift", 50), ("no_weight_decay", 50)]),
         (
