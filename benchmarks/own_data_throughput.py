@@ -14,11 +14,12 @@ seconds of the first epoch count from a new process's point of view: listing the
 those of val and test too, into a new cache), and the epoch. Those of a later epoch count the epoch alone. Validation is
 not counted.
 
-    python benchmarks/own_data_throughput.py letters64 --loader [--repeats 3] [--data-dir <folder with a cache>]
+    python benchmarks/own_data_throughput.py letters64 --loader [--repeats 3] [--data-dir <folder>] [<override> ...]
 
 measures the loader alone: batches of 128 in a random order, as float32, from a memory map and from a copy in memory.
-With a limit on memory that is smaller than the images, start it in a scope of its own, such as
-`systemd-run --scope -p MemoryMax=900M python ...`; `--map` leaves out the copy in memory.
+`--map` leaves out the copy in memory. To measure a map that is larger than memory, decode with `data.size=128` into a
+`--data-dir` first, and then start the same command in a scope of its own:
+`systemd-run --scope -p MemoryMax=1260M python ... --loader --map data.size=128`.
 """
 
 import argparse
@@ -116,9 +117,11 @@ def torchvision(folder: Path, num_workers: int, config: Any) -> Seconds:
     return seconds
 
 
-def loader_speeds(folder: Path, repeats: int, data_dir: str | None, copied: bool) -> dict[str, list[float]]:
+def loader_speeds(
+    folder: Path, overrides: Sequence[str], repeats: int, data_dir: str | None, copied: bool
+) -> dict[str, list[float]]:
     """Images per second of the loader alone."""
-    source = source_of(run_of(folder, [], data_dir or tempfile.mkdtemp(prefix="own-data-cache-")).raw_config)
+    source = source_of(run_of(folder, overrides, data_dir or tempfile.mkdtemp(prefix="own-data-cache-")).raw_config)
     source.prepare()
     split = source.fit_splits()[0]
     splits = {"map": split}
@@ -155,14 +158,15 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--loader", action="store_true")
     parser.add_argument("--map", action="store_true", help="with --loader: without a copy in memory")
-    parser.add_argument("--data-dir", help="with --loader: where the cache is, if there is one")
+    parser.add_argument("--data-dir", help="with --loader: for the cache of decoded images")
     asked = parser.parse_intermixed_args()
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
     warnings.simplefilter("ignore")  # Lightning advises more workers
     print(f"{torch.get_num_threads()} threads, torch {torch.__version__}, {torch.backends.cpu.get_cpu_capability()}")
     print(f"{'images/s':28}{'median':>12}{'min':>12}{'max':>12}{'n':>6}")
     if asked.loader:
-        for name, speeds in loader_speeds(asked.folder, asked.repeats, asked.data_dir, not asked.map).items():
+        speeds_of = loader_speeds(asked.folder, asked.overrides, asked.repeats, asked.data_dir, not asked.map)
+        for name, speeds in speeds_of.items():
             print(line(name, speeds))
         return
     described = run_of(asked.folder, asked.overrides, tempfile.mkdtemp(prefix="own-data-cache-"))
