@@ -69,7 +69,6 @@ def training_parts(run: Run) -> Parts:
     No image is read, and nothing is written but what `describe_data` does. Raises UserError for a configuration that
     cannot be trained.
     """
-    round_denormals_to_zero()
     config = run.raw_config
     check_integer("epochs", config.epochs, 1, "The paper uses 10 to 50.")
     check_seed("seed", config.seed)
@@ -100,7 +99,6 @@ def evaluation_parts(run: Run, changes: dict[str, Any]) -> Parts:
 
     Nothing is written, and no data is downloaded. Raises DataUnavailable if files of the run's data are missing.
     """
-    round_denormals_to_zero()
     config = run.config_with(changes)
     root = str(run.path)  # for anything that the run's own `trainer` might write
     return Parts(
@@ -109,15 +107,6 @@ def evaluation_parts(run: Run, changes: dict[str, Any]) -> Parts:
         evaluators=build_evaluators(config),
         trainer=build_trainer(config, [], logger=False, enable_checkpointing=False, default_root_dir=root),
     )
-
-
-def round_denormals_to_zero() -> None:
-    """Let this thread, and those that it starts from now on, take numbers below 1e-38 for zero.
-
-    Where a gradient is always zero, such as that of a unit that is never active, Adam's running means halve every few
-    steps. After 800 steps processors compute with them many times slower than with other numbers, or with zero.
-    """
-    torch.set_flush_denormal(True)
 
 
 def describe_data(run: Run) -> None:

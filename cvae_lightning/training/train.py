@@ -10,6 +10,7 @@ import torch
 from pytorch_lightning.loggers import TensorBoardLogger
 
 from cvae_lightning.core.capacity import check_memory, full_disk_explained
+from cvae_lightning.core.denormals import denormals_as_zero
 from cvae_lightning.core.errors import UserError, refuse
 from cvae_lightning.core.files import write_whole
 from cvae_lightning.core.random_streams import random_stream
@@ -37,7 +38,7 @@ def train(run: Run) -> StoredMetrics:
     repeat that run at first. Raises UserError before any data is read, for a configuration that cannot be trained;
     before the first step, for data that do not fit it; and if the disk is full.
     """
-    with full_disk_explained(run.path):
+    with full_disk_explained(run.path), denormals_as_zero():
         parts = training_parts(run)
         model, trainer = parts.model, parts.trainer
         data = available_data(run, parts.data)
@@ -126,6 +127,7 @@ class Results(NamedTuple):
     absent: dict[str, str]  # the reason for each None, by <split>/<name>
 
 
+@denormals_as_zero()
 def measure(parts: Parts, data: DataModule) -> Results:
     """All metrics of the model on val and on test."""
     data.trainer = parts.trainer  # the splits are read to its device
