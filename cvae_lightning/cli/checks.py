@@ -13,6 +13,7 @@ from cvae_lightning.cli.paths import check_surroundings
 from cvae_lightning.cli.rewriting import is_group
 from cvae_lightning.core.build import CONF
 from cvae_lightning.core.errors import UserError, check_seed, refuse
+from cvae_lightning.runs.choices import PLACES
 
 SETTABLE_BELOW_HYDRA = r"(run\.|sweep\.|sweeper\.|launcher\.|job\.|job_logging\.|hydra_logging\.).+|searchpath|verbose"
 PARTS = {  # keys of a group that must be parts too
@@ -106,11 +107,11 @@ def _leaves(node: DictConfig, prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def _groups(config_name: str) -> list[str]:
-    """The groups from which the command needs a file."""
+    """The groups from which the command needs a file; what configures a callback may be left out."""
     defaults = OmegaConf.load(CONF / f"{config_name}.yaml").defaults
     entries = (entry for entry in defaults if isinstance(entry, DictConfig))
     choices = ((str(group), choice) for entry in entries for group, choice in entry.items())
-    return [str(group) for group, choice in choices if choice not in (None, "none") and " " not in str(group)]
+    return [str(group) for group, choice in choices if choice is not None and " " not in group and group not in PLACES]
 
 
 def _check_part(config: DictConfig, key: str, has_target: bool = True) -> None:

@@ -6,6 +6,8 @@ from typing import Any
 
 from omegaconf import DictConfig
 
+from cvae_lightning.core.imports import quick_imports
+
 COMMANDS = {
     "train": "train and evaluate a model; resume=<run directory> continues a run",
     "sample": "draw new images from a trained model",
@@ -36,5 +38,6 @@ TASKS = {  # by the configuration in conf/, which has the name of the command, e
 def task_of(config_name: str) -> Callable[[DictConfig], Any]:
     """The function that does the work. It is imported only now, so that --help does not wait for torch."""
     module, _, name = TASKS[config_name].partition(":")
-    task: Callable[[DictConfig], Any] = getattr(import_module(module), name)
+    with quick_imports():
+        task: Callable[[DictConfig], Any] = getattr(import_module(module), name)
     return task

@@ -1,5 +1,6 @@
 """Where every process starts: `cvae-lightning <command>` and `python -m cvae_lightning[.<command>]`."""
 
+import gc
 import shlex
 import sys
 from difflib import get_close_matches
@@ -21,7 +22,9 @@ def main(command: str | None = None) -> NoReturn:
     words = sys.argv[1:]
     if command is None:
         command, *words = command_and_words(words)
-    sys.exit(Invocation(command, words).run())
+    status = Invocation(command, words).run()
+    gc.freeze()  # Python looks through all objects before it ends, which takes a second with torch
+    sys.exit(status)
 
 
 def command_and_words(words: list[str]) -> list[str]:

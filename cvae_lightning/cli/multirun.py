@@ -21,6 +21,7 @@ from cvae_lightning.core import plugins
 from cvae_lightning.core.build import CONF
 from cvae_lightning.core.errors import UserError
 from cvae_lightning.core.files import refuse_links_out_of, write_whole
+from cvae_lightning.core.imports import quick_imports
 from cvae_lightning.core.locks import locked, new_directory
 from cvae_lightning.core.shell import path_argument
 from cvae_lightning.runs.configuration import keys_that_refer_to
@@ -74,7 +75,8 @@ class SweepInProgress:
         if not sweep.runs:
             sweep.discard()
             return []
-        from cvae_lightning.reports.writing import write_report  # imports matplotlib
+        with quick_imports():  # of matplotlib and pandas
+            from cvae_lightning.reports.writing import write_report
 
         print(write_report(sweep))
         failures = sweep.failures
@@ -147,7 +149,8 @@ def _write_record(path: Path, config: DictConfig) -> None:
 
 def _answer_at_once(sweep: Sweep) -> None:
     """Say that all runs are complete, and leave Hydra, which would take longer to compose their configurations."""
-    from cvae_lightning.runs.data_record import check_data_are_the_same  # imports torch
+    with quick_imports():  # of torch
+        from cvae_lightning.runs.data_record import check_data_are_the_same
 
     for run in sweep.runs:
         check_data_are_the_same(run)

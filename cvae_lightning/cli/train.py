@@ -15,6 +15,7 @@ from cvae_lightning.cli.signals import Interrupted
 from cvae_lightning.core.build import CONF
 from cvae_lightning.core.errors import UserError
 from cvae_lightning.core.files import refuse_links_out_of
+from cvae_lightning.core.imports import quick_imports
 from cvae_lightning.core.locks import locked
 from cvae_lightning.core.shell import command_line, path_argument
 from cvae_lightning.runs.run import Run
@@ -73,7 +74,8 @@ def _train(run: Run) -> float | None:
     if run.complete:
         _say_complete(run)
         return run.objective
-    from cvae_lightning.training.train import train as train_run  # imports torch, now that the run is locked
+    with quick_imports():  # of torch, now that the run is locked
+        from cvae_lightning.training.train import train as train_run
 
     try:
         metrics = train_run(run)
@@ -89,9 +91,10 @@ def _train(run: Run) -> float | None:
 def _train_in_sweep(run: Run) -> float | None:
     """Train one run of a sweep; an error is also written into its directory, for the report."""
     try:
-        # These import torch. The lock meanwhile tells other processes that this run is being trained, and they wait.
-        from cvae_lightning.runs.data_record import check_data_are_the_same
-        from cvae_lightning.training.train import train as train_run
+        # The lock meanwhile tells other processes that this run is being trained, and they wait.
+        with quick_imports():
+            from cvae_lightning.runs.data_record import check_data_are_the_same
+            from cvae_lightning.training.train import train as train_run
 
         if run.complete:
             check_data_are_the_same(run)

@@ -36,11 +36,12 @@ MOST_PICTURE_PIXELS = 4e6  # of a table, unless its tiles were smaller than thos
 POINTS: dict[str, Any] = {"s": 5, "alpha": 0.5, "linewidths": 0}
 
 
-def write_png(figure: Figure, path: Path) -> None:
-    """Write the figure to `path` as a PNG file, atomically."""
+def write_png(figure: Figure, path: Path) -> bytes:
+    """Write the figure to `path` as a PNG file, atomically; return what was written."""
     content = io.BytesIO()
     figure.savefig(content, format="png")
     write_whole(path, content.getbuffer())
+    return content.getvalue()
 
 
 def image_table(

@@ -4,6 +4,7 @@ from importlib import import_module
 
 from omegaconf import DictConfig
 
+from cvae_lightning.core.imports import quick_imports
 from cvae_lightning.drawing.request import Request
 
 
@@ -39,6 +40,7 @@ def draw(config: DictConfig, drawing: str) -> None:
     torch and matplotlib, so that a mistake is reported at once.
     """
     request = Request.from_config(config)
-    pictures = import_module(f"cvae_lightning.drawing.{drawing}").pictures
+    with quick_imports():
+        pictures = import_module(f"cvae_lightning.drawing.{drawing}").pictures
     for picture in pictures(request):
         picture.write(request.folder, request.formats)

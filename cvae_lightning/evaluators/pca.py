@@ -31,8 +31,10 @@ class PCA(Evaluator):
 
     names = ("mse_pca",)
 
+    _fitted: tuple[ByteImages, Tensor, Tensor] | None = None  # what the last components were fitted to, and they
+
     def evaluate(self, model: Generative, batches: Iterable[Batch], train: Split) -> Measured:
-        mean, components = principal_components(train, model.latent_dim)
+        mean, components = self._components(train, model.latent_dim)
         squares, num_pixels = 0.0, 0
         for x, _ in batches:
             centred = x.flatten(1).cpu().double() - mean
@@ -40,10 +42,18 @@ class PCA(Evaluator):
             num_pixels += x.numel()
         return {"mse_pca": squares / num_pixels}
 
+    def _components(self, train: Split, num: int) -> tuple[Tensor, Tensor]:
+        """`principal_components`; those that were found for val serve test too, unless they depend on random draws."""
+        if not _is_exact(train):
+            return principal_components(train, num)
+        if self._fitted is None or self._fitted[0] is not train.images or self._fitted[2].shape[1] != num:
+            self._fitted = (train.images, *principal_components(train, num))
+        return self._fitted[1:]
+
 
 def principal_components(train: Split, num: int) -> tuple[Tensor, Tensor]:
     """The mean image (pixels,) in [0, 1], and the components as columns (pixels, num); both float64 on the CPU."""
-    if prod(train.images.shape[1:]) > EXACT:
+    if not _is_exact(train):
         return _randomised(train.images, num)
     images = train.images.flatten(1).cpu()
     mean = images.double().mean(0) / 255
@@ -52,6 +62,10 @@ def principal_components(train: Split, num: int) -> tuple[Tensor, Tensor]:
         centred = chunk.double().div_(255) - mean
         scatter += centred.mT @ centred
     return mean, torch.linalg.eigh(scatter).eigenvectors[:, -num:]
+
+
+def _is_exact(train: Split) -> bool:
+    return prod(train.images.shape[1:]) <= EXACT
 
 
 def _randomised(images: ByteImages, num: int) -> tuple[Tensor, Tensor]:

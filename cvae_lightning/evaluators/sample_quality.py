@@ -25,7 +25,6 @@ from cvae_lightning.evaluators.samples import (
     classes_in,
     compared,
     drawn,
-    images_of,
     in_parts,
     labels_of,
     of_classes,
@@ -33,6 +32,7 @@ from cvae_lightning.evaluators.samples import (
     some,
     with_labels,
 )
+from cvae_lightning.evaluators.train_features import train_features
 from cvae_lightning.judging.classifier import Classifier, num_classes_in
 from cvae_lightning.judging.store import judge_for
 from cvae_lightning.metrics.catalog import doubt_of_judge
@@ -105,7 +105,7 @@ class SampleQuality(Evaluator):
 
     def _floors(self, judge: Classifier, real: Features, y: Conditions, train: Split) -> tuple[Measured, int]:
         """The distances of images of `train` with the classes of `y`, and the number of these images."""
-        others = [judge.features_of(images_of(train, index)) for index in with_labels(train, y, FLOOR_DRAWS)]
+        others = [train_features(judge, train, index) for index in with_labels(train, y, FLOOR_DRAWS)]
         floors = distances(real, others[0])
         if not isinstance(floors["fid_judge"], Absent):  # all draws have the same number of images
             floors["fid_judge"] = statistics.fmean(frechet_distance(real, other) for other in others)

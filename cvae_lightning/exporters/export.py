@@ -5,6 +5,7 @@ import logging
 from omegaconf import DictConfig
 
 from cvae_lightning.core.errors import refuse
+from cvae_lightning.core.imports import quick_imports
 from cvae_lightning.runs.sweep import run_and_output
 
 log = logging.getLogger(__name__)
@@ -21,9 +22,9 @@ def export(config: DictConfig) -> None:
         refuse(f"one of {', '.join(FORMATS)}", "format", config.format, "html is the default.")
     run, folder = run_and_output(config.run, config.out, "export")
 
-    # These import torch, which a mistake above does not wait for.
-    from cvae_lightning.exporters.explorer import write_explorer
-    from cvae_lightning.exporters.onnx_models import write_onnx_models
+    with quick_imports():  # of torch, which a mistake above does not wait for
+        from cvae_lightning.exporters.explorer import write_explorer
+        from cvae_lightning.exporters.onnx_models import write_onnx_models
 
     model = run.model()
     writers = {"html": write_explorer, "onnx": write_onnx_models}

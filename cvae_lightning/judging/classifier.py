@@ -19,7 +19,11 @@ BATCH_SIZE = 256
 LR = 0.004
 DISTORTION = 0.15
 MIN_STEPS, MOST_SEEN = 500, 1_200_000
-CHUNK = 500  # images at a time during evaluation; fixed, so that results do not depend on the caller's batches
+CHUNK, CHUNK_ON_CPU = 500, 100
+"""Images at a time during evaluation, fixed, so that results do not depend on the caller's batches.
+
+The maps of 100 images fit into the cache of a processor, which makes it a quarter faster.
+"""
 STRIDE = 2  # of the first convolution, for images of up to 32 pixels a side
 SMALLEST, LARGEST = 8, 64  # pixels a side; smaller images are enlarged, and larger ones averaged
 
@@ -87,11 +91,12 @@ class Classifier(nn.Module):
     @torch.no_grad()
     def features_of(self, parts: Iterable[ByteImages]) -> Features:
         """The features of 8-bit images, which come a part at a time."""
+        most = CHUNK_ON_CPU if self.device.type == "cpu" else CHUNK
         return torch.cat(
             [
                 self.features(chunk.to(self.device).float().div_(255))
                 for part in parts
-                for chunk in part.split(images_at_once(part.shape[1:], CHUNK))
+                for chunk in part.split(images_at_once(part.shape[1:], most))
             ]
         )
 

@@ -1,15 +1,15 @@
-"""Distances between two sets of images, computed from their features by torchmetrics and torch-fidelity."""
+"""Distances between two sets of images, computed from their features."""
 
 import warnings
 from typing import TypeAlias
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch_fidelity.metric_prc import KEY_METRIC_PRECISION, KEY_METRIC_RECALL, prc_features_to_metric
 from torchmetrics.image.fid import FrechetInceptionDistance
 from torchmetrics.image.kid import KernelInceptionDistance
 
-from cvae_lightning.core.shapes import Features
+from cvae_lightning.core.shapes import Features, PerImage
 
 SUBSETS, SUBSET_SIZE = 100, 1000
 NEIGHBOURS = 3
@@ -59,7 +59,21 @@ def precision_and_recall(real: Features, fake: OtherFeatures) -> tuple[float, fl
 
     An image is near a set if it is no further from some image of the set than that image's third neighbour in the set.
     """
-    found = prc_features_to_metric(
-        fake, real, prc_neighborhood=NEIGHBOURS, prc_batch_size=CHUNK, save_cpu_ram=True, verbose=False
-    )
-    return found[KEY_METRIC_PRECISION], found[KEY_METRIC_RECALL]
+    reach_of_real, reach_of_fake = _distance_of_neighbour(real), _distance_of_neighbour(fake)
+    near_real = torch.zeros(len(fake), dtype=torch.bool, device=fake.device)
+    near_fake = []
+    for part, reach in zip(real.split(CHUNK), reach_of_real.split(CHUNK), strict=True):
+        apart = torch.cdist(part, fake)
+        near_real |= (apart <= reach[:, None]).any(0)
+        near_fake.append((apart <= reach_of_fake).any(1))
+    return _share(near_real), _share(torch.cat(near_fake))
+
+
+def _distance_of_neighbour(features: Features) -> PerImage:
+    """The distance of each image from its third neighbour in the same set; the image itself is not counted."""
+    nearest = (torch.cdist(part, features).topk(NEIGHBOURS + 1, largest=False) for part in features.split(CHUNK))
+    return torch.cat([found.values[:, NEIGHBOURS] for found in nearest])
+
+
+def _share(found: Tensor) -> float:
+    return float(found.float().mean())

@@ -3,6 +3,7 @@
 import io
 import shlex
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 from PIL import Image, UnidentifiedImageError
 
-from cvae_lightning.core.errors import refuse
+from cvae_lightning.core.errors import UserError, refuse
+from cvae_lightning.core.imports import quick_imports
 from cvae_lightning.reports.formatting import format_table
 from cvae_lightning.reports.plots import heat_maps, ours_against_the_paper, png_of, score_against_epochs, svg_of
 from cvae_lightning.reports.statistics import (
@@ -26,6 +28,7 @@ from cvae_lightning.reports.statistics import (
 )
 from cvae_lightning.reports.structure import Picture, Report, Section
 from cvae_lightning.reports.sweep_frame import COMPARED, ENVIRONMENT, TIMES, metric_columns, setting_columns
+from cvae_lightning.runs.run import Run
 from cvae_lightning.runs.sweep import Sweep
 
 STATUSES = ("complete", "running", "failed", "interrupted", "missing")
@@ -126,10 +129,24 @@ def _results(sweep: Sweep, frame: pd.DataFrame) -> Iterator[Section]:
 def _samples(sweep: Sweep, best_first: pd.DataFrame, objective: str) -> Iterator[Picture]:
     ends = {"best": best_first.iloc[0], "worst": best_first.iloc[-1]}
     for name, row in list(ends.items())[: len(best_first)]:
-        file = sweep.path / row["run"] / "figures" / "samples.png"
+        file = picture_of_samples(Run(sweep.path / row["run"]))
         if file.is_file():
             what = f"run {row['run']} ({row['name']}), {title_of(objective)} {row[objective]:.2f}"
             yield Picture(f"samples_{name}", f"{name.capitalize()}: {what}", _small(file))
+
+
+def picture_of_samples(run: Run) -> Path:
+    """The picture of the run's samples, which is drawn now if the run was trained without figures."""
+    file = run.path / "figures" / "samples.png"
+    if not file.exists() and run.raw_config.callbacks.get("figures") is None:
+        with quick_imports(), suppress(UserError):  # a plug-in that is not trusted here, or weights that were deleted
+            from cvae_lightning.core.pictures import write_png
+            from cvae_lightning.training.callbacks.figures import samples_of
+
+            figure = samples_of(run.model(), int(run.raw_config.seed))
+            file.parent.mkdir(exist_ok=True)
+            write_png(figure, file)
+    return file
 
 
 def _small(png: Path) -> bytes:

@@ -7,7 +7,10 @@ from omegaconf import DictConfig, OmegaConf
 from cvae_lightning.core.build import CONF, load_group
 from cvae_lightning.runs.run import Run
 
-PLACES = {"averaging": "callbacks.averaging"}  # groups whose files configure another key than their own name
+PLACES = {  # groups whose files configure another key than their own name
+    "averaging": "callbacks.averaging",
+    "figures": "callbacks.figures",
+}
 
 
 def choice(run: Run, group: str) -> str:

@@ -13,6 +13,7 @@ from cvae_lightning.core.capacity import check_memory, full_disk_explained
 from cvae_lightning.core.denormals import denormals_as_zero
 from cvae_lightning.core.errors import UserError, refuse
 from cvae_lightning.core.files import write_whole
+from cvae_lightning.core.freed_memory import freed_memory_kept
 from cvae_lightning.core.random_streams import random_stream
 from cvae_lightning.data.datamodule import DataModule
 from cvae_lightning.evaluators.evaluator import Absent, Measured, classes_without_images, finite, no_images_of
@@ -127,6 +128,7 @@ class Results(NamedTuple):
     absent: dict[str, str]  # the reason for each None, by <split>/<name>
 
 
+@freed_memory_kept()
 @denormals_as_zero()
 def measure(parts: Parts, data: DataModule) -> Results:
     """All metrics of the model on val and on test."""

@@ -11,7 +11,6 @@ import torch
 from helpers import MakeRun, composed
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from matplotlib.figure import Figure
 from omegaconf import OmegaConf
 
 from cvae_lightning.core.errors import UserError
@@ -76,7 +75,6 @@ def configured(*overrides: str) -> Any:
 @pytest.fixture
 def train_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
     """A function: train one epoch on these labels with every evaluator, and return the run."""
-    monkeypatch.setattr(Figure, "savefig", lambda *_, **__: None)  # which takes most of the time
     monkeypatch.setattr(judge_files, "fit", functools.partial(classifier.fit, epochs=1))
     monkeypatch.setattr(sample_quality, "SAMPLES_PER_CLASS", 3)
     numbers = iter(range(10_000))

@@ -1,5 +1,6 @@
 """The pictures of a run: samples, reconstructions and loss curves, as files and in TensorBoard."""
 
+import struct
 from collections.abc import Iterable
 from pathlib import Path
 from typing import cast
@@ -9,6 +10,7 @@ from matplotlib.figure import Figure
 from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.loggers import TensorBoardLogger
 from pytorch_lightning.trainer.states import TrainerFn
+from tensorboard.compat.proto.summary_pb2 import Summary
 
 from cvae_lightning.core.pictures import curves, image_table, paired_table, write_png
 from cvae_lightning.core.random_streams import random_stream
@@ -19,6 +21,7 @@ from cvae_lightning.training.callbacks.history import history_of
 COLUMNS, ROWS = 12, 4
 MOST_ROWS = 50  # of samples
 PAPER_LABELS = [2, 7, 9]
+RGBA = 4  # the number of that colour space in a summary of TensorBoard
 
 
 class Figures(Callback):
@@ -40,14 +43,14 @@ class Figures(Callback):
         folder = Path(trainer.default_root_dir) / "figures"
         folder.mkdir(exist_ok=True)
         for name, figure in figures.items():
-            write_png(figure, folder / f"{name}.png")
+            png = write_png(figure, folder / f"{name}.png")
             for logger in trainer.loggers:
                 if isinstance(logger, TensorBoardLogger):
-                    logger.experiment.add_figure(name, figure, trainer.global_step)
+                    _log_picture(logger, name, png, trainer.global_step)
 
     def _draw(self, model: Generative, trainer: Trainer) -> dict[str, Figure]:
         condition = model.condition
-        figures = {"samples": _samples(model, condition.examples() if condition else torch.zeros(10).long())}
+        figures = {"samples": _samples(model, _each_condition(model))}
         digits = tuple(map(str, range(condition.num_classes)))
         if condition.is_one_class and max(PAPER_LABELS) < len(digits) and condition.class_names == digits:
             figures["samples_2_7_9"] = _samples(model, torch.tensor(PAPER_LABELS))
@@ -60,6 +63,17 @@ class Figures(Callback):
         return figures
 
 
+def samples_of(model: Generative, seed: int) -> Figure:
+    """The picture `samples` of the callback with this seed, for a run that was trained without one."""
+    with random_stream(seed):
+        return _samples(model, _each_condition(model))
+
+
+def _each_condition(model: Generative) -> Conditions:
+    """The labels of the rows of `samples`."""
+    return model.condition.examples() if model.condition else torch.zeros(10).long()
+
+
 def _samples(model: Generative, rows: Conditions) -> Figure:
     """A table with a row of samples per label."""
     shown, condition = rows[:MOST_ROWS], model.condition
@@ -70,3 +84,10 @@ def _samples(model: Generative, rows: Conditions) -> Figure:
     if len(rows) > MOST_ROWS:
         title += f", the first {MOST_ROWS} of {len(rows):,}"
     return image_table(images, COLUMNS, condition.written(shown), title, condition.classes(shown).tolist())
+
+
+def _log_picture(logger: TensorBoardLogger, name: str, png: bytes, step: int) -> None:
+    """Show in TensorBoard what was rendered already; `add_figure` would render it once more."""
+    width, height = struct.unpack(">II", png[16:24])  # of the header of a PNG file
+    image = Summary.Image(width=width, height=height, colorspace=RGBA, encoded_image_string=png)
+    logger.experiment.file_writer.add_summary(Summary(value=[Summary.Value(tag=name, image=image)]), step)
