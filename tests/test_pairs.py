@@ -62,7 +62,7 @@ KEYS: dict[str, list[str]] = {
     "inject_into": [
         f"network.inject_into={places}" for places in ("[encoder,decoder]", "[encoder]", "[decoder]", "[]")
     ],
-    "precision": ["trainer.precision=32-true", "trainer.precision=bf16-mixed"],
+    "precision": ["trainer.precision=32-true", "trainer.precision=bf16-mixed", "trainer.precision=auto"],
     "evaluators": [
         "evaluators=default",
         "evaluators=judged",

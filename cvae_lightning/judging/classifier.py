@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from cvae_lightning.core.capacity import images_at_once
+from cvae_lightning.core.products import exact_products
 from cvae_lightning.core.random_streams import random_stream, seed_of
 from cvae_lightning.core.shapes import ByteImages, Features, Images, Labels, Logits
 from cvae_lightning.data.splits import Split
@@ -168,7 +169,7 @@ def train_network(
     caller's stream is untouched, and the caller may be in inference mode.
     """
     epochs, device = epochs or epochs_for(len(known)), device or images.device
-    with torch.inference_mode(False), torch.enable_grad(), random_stream(seed, seed_of(epochs)):
+    with exact_products(device), torch.inference_mode(False), torch.enable_grad(), random_stream(seed, seed_of(epochs)):
         size = max(images.shape[2:])
         classifier = Classifier(images.shape[1], num_outputs, stride=STRIDE if size <= LARGEST // 2 else 2 * STRIDE)
         classifier = classifier.to(device).to(memory_format=torch.channels_last)

@@ -110,7 +110,8 @@ def difference(asked: DictConfig, begun: DictConfig) -> str | None:
     """How the run that was begun differs from the configuration `asked` for, such as "lr=0.005, not lr=0.5".
 
     The shortest key that differs is named; None if there is none. A data set that the run fell back to
-    counts as the one that was asked for, and so does what the data set said of its images where nothing else was asked.
+    counts as the one that was asked for, and so do what the data set said of its images, and the precision that was
+    fastest, where nothing else was asked.
     Plug-ins are not compared: a command may name one more or less.
     """
     if asked.data.fallback == begun.data.name:
@@ -125,7 +126,7 @@ def difference(asked: DictConfig, begun: DictConfig) -> str | None:
 
 
 def _closed_like(asked: DictConfig, begun: DictConfig) -> DictConfig:
-    """`asked`, with the shape and the labels that the data set of `begun` gave, where it leaves them open."""
+    """`asked`, with what `begun` found out where it leaves that open: the images, their labels, and the precision."""
     shape, condition = asked.data.get("image_shape"), asked.data.get("condition")
     theirs = begun.data.get("condition")
     closed = OmegaConf.merge(asked, {})
@@ -133,6 +134,8 @@ def _closed_like(asked: DictConfig, begun: DictConfig) -> DictConfig:
         closed.data.image_shape = begun.data.get("image_shape")
     if not is_described(condition) and (condition is None or list(condition) == list(theirs or ())):
         closed.data.condition = theirs
+    if asked.trainer.get("precision") == "auto":
+        closed.trainer.precision = begun.trainer.get("precision")
     assert isinstance(closed, DictConfig)
     return closed
 

@@ -333,6 +333,11 @@ class Run:
             data.condition = condition
         write_whole(self.path / CONFIG, OmegaConf.to_yaml(self.raw_config))
 
+    def note_precision(self, precision: str) -> None:
+        """State in the configuration, in its directory too, the precision that "auto" stands for on this machine."""
+        self.raw_config.trainer.precision = precision
+        write_whole(self.path / CONFIG, OmegaConf.to_yaml(self.raw_config))
+
     def fall_back(self) -> str:
         """Change the run's data set to the one that `data.fallback` names, in its directory too; return its name."""
         asked = self.raw_config.data

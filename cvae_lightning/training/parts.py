@@ -21,6 +21,7 @@ from cvae_lightning.core.build import build
 from cvae_lightning.core.capacity import check_memory
 from cvae_lightning.core.errors import DataUnavailable, UserError, check_integer, check_seed, refuse
 from cvae_lightning.core.files import is_inside
+from cvae_lightning.core.products import multiplies_in_bfloat16
 from cvae_lightning.data.datamodule import DataModule
 from cvae_lightning.data.sources import source_of
 from cvae_lightning.evaluators.evaluator import Evaluator
@@ -60,6 +61,11 @@ class Parts:
         return cast(TensorBoardLogger, self.trainer.logger)
 
     @property
+    def device(self) -> torch.device:
+        """The device that trains and measures."""
+        return self.trainer.strategy.root_device
+
+    @property
     def metric_names(self) -> list[str]:
         """The keys of a split in metrics.json, which are the same for every model."""
         return [*mean_elbo.NAMES, *(name for evaluator in self.evaluators for name in evaluator.names)]
@@ -76,6 +82,7 @@ def training_parts(run: Run) -> Parts:
     check_seed("seed", config.seed)
     _check_fallback(config)
     describe_data(run)
+    choose_precision(run)
     check_model_fits(config)
     torch.manual_seed(config.seed)  # from here on, only the weights and the training draw from the global stream
     parts = Parts(
@@ -126,6 +133,17 @@ def describe_data(run: Run) -> None:
     source.prepare()
     facts = source.facts()
     run.note_facts(facts.image_shape, facts.condition.described())
+
+
+def choose_precision(run: Run) -> None:
+    """State in the configuration of `run` the precision that is fastest on this machine, if it says "auto"."""
+    config = run.raw_config
+    if config.trainer.get("precision") != "auto":
+        return
+    fast = _trains_on_cpu(config) and multiplies_in_bfloat16()
+    run.note_precision("bf16-mixed" if fast else "32-true")
+    why = "this processor multiplies in bfloat16" if fast else "bfloat16 is not known to be faster on this device"
+    log.info("trainer.precision=auto is %s: %s.", config.trainer.precision, why)
 
 
 def available_data(run: Run, data: DataModule) -> DataModule:
@@ -213,7 +231,7 @@ def build_trainer(config: DictConfig, callbacks: Sequence[Callback], **arguments
         refuse("one device", "trainer.devices", trainer.world_size, "A sweep may use several: hydra/launcher=joblib.")
     if trainer.precision not in PRECISIONS:
         remedy = "The weights and the images are in float32."
-        refuse(f"one of {', '.join(PRECISIONS)}", "trainer.precision", trainer.precision, remedy)
+        refuse(f"auto or one of {', '.join(PRECISIONS)}", "trainer.precision", trainer.precision, remedy)
     check_integer("trainer.log_every_n_steps", config.trainer.log_every_n_steps, 1, "1 logs each step.")
     check_integer("trainer.num_sanity_val_steps", config.trainer.num_sanity_val_steps, -1, "0 is the default.")
     if trainer.accumulate_grad_batches < 1:

@@ -14,6 +14,7 @@ from cvae_lightning.core.denormals import denormals_as_zero
 from cvae_lightning.core.errors import UserError, refuse
 from cvae_lightning.core.files import write_whole
 from cvae_lightning.core.freed_memory import freed_memory_kept
+from cvae_lightning.core.products import exact_products
 from cvae_lightning.core.random_streams import random_stream
 from cvae_lightning.data.datamodule import DataModule
 from cvae_lightning.evaluators.evaluator import Absent, Measured, classes_without_images, finite, no_images_of
@@ -41,34 +42,39 @@ def train(run: Run) -> StoredMetrics:
     """
     with full_disk_explained(run.path), denormals_as_zero():
         parts = training_parts(run)
-        model, trainer = parts.model, parts.trainer
-        data = available_data(run, parts.data)
-        check_data(data, model)
-        if trainer.strategy.root_device.type == "cpu":
-            check_batch_fits(model, min(data.batch_size, data.num_train_images), trainer.precision)
-        run_settings = settings(run, model)
-        hyperparameters = {**run_settings, "dataset": data.source.name}
-        versions = environment(trainer)
-        checkpoint = starting_point(run, data.source.digests, versions)
-        parts.logger.log_hyperparams(hyperparameters)
-        trainer.fit(model, datamodule=data, ckpt_path=checkpoint, weights_only=True)
-        with random_stream(run_settings["seed"]):
-            model.to(trainer.strategy.root_device).eval().fit_sampler(data.batches("train"))
-        start = time.perf_counter()
-        results = measure(parts, data)
-        metrics: Metrics = {
-            **run_settings,
-            "dataset": data.description(),
-            "val": results.val,
-            "test": results.test,
-            "absent": results.absent,
-            "time": timing(trainer, evaluate_seconds=time.perf_counter() - start),
-            "environment": versions,
-        }
-        log_results(parts.logger, hyperparameters, results, trainer.global_step)
-        write_model_card(run, metrics)
-        run.write_result(model.state_dict(), metrics)
-        return run.metrics
+        with exact_products(parts.device):
+            return _train(run, parts)
+
+
+def _train(run: Run, parts: Parts) -> StoredMetrics:
+    model, trainer = parts.model, parts.trainer
+    data = available_data(run, parts.data)
+    check_data(data, model)
+    if parts.device.type == "cpu":
+        check_batch_fits(model, min(data.batch_size, data.num_train_images), trainer.precision)
+    run_settings = settings(run, model)
+    hyperparameters = {**run_settings, "dataset": data.source.name}
+    versions = environment(trainer)
+    checkpoint = starting_point(run, data.source.digests, versions)
+    parts.logger.log_hyperparams(hyperparameters)
+    trainer.fit(model, datamodule=data, ckpt_path=checkpoint, weights_only=True)
+    with random_stream(run_settings["seed"]):
+        model.to(parts.device).eval().fit_sampler(data.batches("train"))
+    start = time.perf_counter()
+    results = measure(parts, data)
+    metrics: Metrics = {
+        **run_settings,
+        "dataset": data.description(),
+        "val": results.val,
+        "test": results.test,
+        "absent": results.absent,
+        "time": timing(trainer, evaluate_seconds=time.perf_counter() - start),
+        "environment": versions,
+    }
+    log_results(parts.logger, hyperparameters, results, trainer.global_step)
+    write_model_card(run, metrics)
+    run.write_result(model.state_dict(), metrics)
+    return run.metrics
 
 
 def check_data(data: DataModule, model: VAE) -> None:
@@ -133,7 +139,8 @@ class Results(NamedTuple):
 def measure(parts: Parts, data: DataModule) -> Results:
     """All metrics of the model on val and on test."""
     data.trainer = parts.trainer  # the splits are read to its device
-    measured = {split: _measure_split(split, parts, data) for split in ("val", "test")}
+    with exact_products(parts.device):
+        measured = {split: _measure_split(split, parts, data) for split in ("val", "test")}
     numbers = {
         split: {name: None if isinstance(value, Absent) else value for name, value in values.items()}
         for split, values in measured.items()
@@ -155,7 +162,7 @@ def _measure_split(split: str, parts: Parts, data: DataModule) -> Measured:
     loop = parts.trainer.test if split == "test" else parts.trainer.validate
     (means,) = loop(parts.model, datamodule=data, verbose=False)
     measured: Measured = {name: finite(means[f"{split}/{name}"]) for name in mean_elbo.NAMES}
-    parts.model.to(parts.trainer.strategy.root_device)  # the loop ends with the model on the CPU
+    parts.model.to(parts.device)  # the loop ends with the model on the CPU
     with torch.inference_mode():
         for evaluator in parts.evaluators:
             measured |= evaluator.measure(parts.model, data.batches(split), data.splits["train"], split)

@@ -28,11 +28,14 @@ from omegaconf import OmegaConf
 from pytorch_lightning import Callback, LightningModule, Trainer
 from safetensors.torch import load_file
 
+from cvae_lightning.core import products
 from cvae_lightning.core.build import load_group
 from cvae_lightning.core.errors import DataUnavailable, NonFiniteLoss, UserError
+from cvae_lightning.core.products import exact_products
 from cvae_lightning.drawing.inputs import split_of
 from cvae_lightning.models.latents import DiagonalGaussian
 from cvae_lightning.models.vae import VAE
+from cvae_lightning.runs.configuration import difference
 from cvae_lightning.runs.run import Run
 from cvae_lightning.training import parts
 from cvae_lightning.training.callbacks.averaging import EMA
@@ -230,7 +233,29 @@ def test_the_backward_pass_alone_may_round(make_run: MakeRun, monkeypatch: pytes
 
     monkeypatch.setattr(DiagonalGaussian, "rsample", rsample)
     train(make_run("run"))
-    assert seen == {"forward": {"highest"}, "backward": {"medium"}, "evaluation": {"highest"}}
+    with exact_products(torch.device("cpu")):
+        exact = torch.get_float32_matmul_precision()  # "medium" where that rounds nothing
+    assert seen == {"forward": {exact}, "backward": {"medium"}, "evaluation": {exact}}
+    assert torch.get_float32_matmul_precision() == "highest", "as it was before"
+
+
+@pytest.mark.parametrize(
+    ("flags", "precision"), [("avx2", "32-true"), ("avx512_bf16 x", "bf16-mixed"), ("", "32-true")]
+)
+def test_auto_is_the_precision_that_is_fastest_here(
+    make_run: MakeRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flag: str, precision: str
+) -> None:
+    (tmp_path / "cpuinfo").write_text(f"flags : sse {flag} fxsr\n")
+    monkeypatch.setattr(products, "CPUINFO", tmp_path / "cpuinfo")
+    products.multiplies_in_bfloat16.cache_clear()
+    try:
+        run = make_run("run", "trainer.precision=auto", "epochs=1")
+        assert train(run)["precision"] == precision
+    finally:
+        products.multiplies_in_bfloat16.cache_clear()
+    assert Run(run.path).raw_config.trainer.precision == precision
+    asked = make_run("asked", "trainer.precision=auto", "epochs=1").raw_config
+    assert difference(asked, Run(run.path).raw_config) is None, "the same command continues the run"
 
 
 def test_val_and_test_are_measured_in_float32_whatever_the_training_rounds(
@@ -390,7 +415,7 @@ REFUSALS = {
     "trainer.devices=2": r"Expected one device \(trainer\.devices\), got 2\. A sweep may use several",
     "trainer.max_epochs=7": r"Expected the number of epochs \(trainer\.max_epochs\), got 7\. Set epochs instead\.",
     "trainer.precision=17": r"Expected arguments that fit \(trainer\), got: ",
-    "trainer.precision=bf16-true": r"Expected one of 32-true, .* \(trainer\.precision\), got 'bf16-true'",
+    "trainer.precision=bf16-true": r"Expected auto or one of 32-true, .* \(trainer\.precision\), got 'bf16-true'",
     "trainer.precision=64-true": r"Expected one of 32-true, .* \(trainer\.precision\), got '64-true'",
     "trainer.precision=transformer-engine": r"Expected arguments that fit \(trainer\), got: .*transformer_engine",
     "model._target_=os.getcwd": r"\(_target_\), got 'os.getcwd'",

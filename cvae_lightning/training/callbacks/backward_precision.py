@@ -1,14 +1,14 @@
 """The precision of matrix products in the backward pass."""
 
-import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from cvae_lightning.core.errors import refuse
+from cvae_lightning.core.products import set_products
 
 
 class BackwardPrecision(Callback):
-    """Sets the precision of matrix products in the backward pass, which is two thirds of the arithmetic of a step.
+    """Sets the precision of products and convolutions in the backward pass, two thirds of the arithmetic of a step.
 
     On processors with AMX, "medium" may round the factors to bfloat16 and adds in float32; on GPUs it is TF32. The
     rounding of a gradient is far below its noise from one batch to the next: over 8 seeds of the paper's CVAE (10
@@ -21,10 +21,10 @@ class BackwardPrecision(Callback):
         self.precision = precision
 
     def on_before_backward(self, trainer: Trainer, pl_module: LightningModule, loss: Tensor) -> None:
-        torch.set_float32_matmul_precision(self.precision)
+        set_products(pl_module.device, self.precision)
 
     def on_after_backward(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        torch.set_float32_matmul_precision("highest")
+        set_products(pl_module.device)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        torch.set_float32_matmul_precision("highest")
+        set_products(pl_module.device)

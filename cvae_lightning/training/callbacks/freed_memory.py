@@ -15,8 +15,10 @@ class KeepFreedMemory(Callback):
         self._kept = ExitStack()
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        self._kept.close()  # of a stage that an error ended
         self._kept.enter_context(freed_memory_kept(self.max_bytes))
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        self._kept.close()
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         self._kept.close()
