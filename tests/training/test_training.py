@@ -239,9 +239,7 @@ def test_the_backward_pass_alone_may_round(make_run: MakeRun, monkeypatch: pytes
     assert torch.get_float32_matmul_precision() == "highest", "as it was before"
 
 
-@pytest.mark.parametrize(
-    ("flags", "precision"), [("avx2", "32-true"), ("avx512_bf16 x", "bf16-mixed"), ("", "32-true")]
-)
+@pytest.mark.parametrize(("flag", "precision"), [("avx2", "32-true"), ("avx512_bf16", "bf16-mixed"), ("", "32-true")])
 def test_auto_is_the_precision_that_is_fastest_here(
     make_run: MakeRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flag: str, precision: str
 ) -> None:
