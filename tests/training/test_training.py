@@ -414,7 +414,7 @@ REFUSALS = {
     "trainer.max_epochs=7": r"Expected the number of epochs \(trainer\.max_epochs\), got 7\. Set epochs instead\.",
     "trainer.precision=17": r"Expected arguments that fit \(trainer\), got: ",
     "trainer.precision=bf16-true": r"Expected auto or one of 32-true, .* \(trainer\.precision\), got 'bf16-true'",
-    "trainer.precision=64-true": r"Expected one of 32-true, .* \(trainer\.precision\), got '64-true'",
+    "trainer.precision=64-true": r"Expected auto or one of 32-true, .* \(trainer\.precision\), got '64-true'",
     "trainer.precision=transformer-engine": r"Expected arguments that fit \(trainer\), got: .*transformer_engine",
     "model._target_=os.getcwd": r"\(_target_\), got 'os.getcwd'",
 }
