@@ -314,8 +314,9 @@ class Condition:
         drawn = torch.rand(len(y), max(len(self.columns), 1), device=y.device) < probability
         if self.is_one_class:
             return y.masked_fill(drawn[:, 0], -1) if self.columns else y
-        sizes = torch.tensor([column.num_values for column in self.columns], device=y.device)
-        return y.masked_fill(drawn.repeat_interleave(sizes, 1), float("nan"))
+        by_column = zip(drawn.split(1, 1), self.columns, strict=True)
+        whole = torch.cat([hides.expand(-1, column.num_values) for hides, column in by_column], 1)
+        return y.masked_fill(whole, float("nan"))
 
     def spread(self, num: int) -> Conditions:
         """`num` labels that cover what there is: the classes in turn, numbers evenly, all combinations of flags."""

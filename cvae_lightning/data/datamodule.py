@@ -67,13 +67,17 @@ class DataModule(LightningDataModule):
         self.source.prepare()
 
     def setup(self, stage: str) -> None:
-        """Read the splits of the stage unless they have been read: test for the stage "test", else train and val."""
+        """Read the splits of the stage, test for the stage "test", else train and val, and place them on the device.
+
+        What was read before is only moved, for example if it was read before there was a trainer.
+        """
         wanted = ("test",) if stage == "test" else ("train", "val")
-        if all(name in self.splits for name in wanted):
-            return
-        splits = (self.source.test_split(),) if stage == "test" else self.source.fit_splits()
-        for name, split in zip(wanted, splits, strict=True):
-            self.splits[name] = self._placed(binarized(split, self.binarize, name))
+        if not all(name in self.splits for name in wanted):
+            splits = (self.source.test_split(),) if stage == "test" else self.source.fit_splits()
+            self.splits |= {
+                name: binarized(split, self.binarize, name) for name, split in zip(wanted, splits, strict=True)
+            }
+        self.splits = {name: self._placed(split) for name, split in self.splits.items()}
 
     def train_dataloader(self) -> Loader:
         split, draw_seed = self.splits["train"], None

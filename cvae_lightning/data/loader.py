@@ -77,7 +77,7 @@ class Loader:
         return self.passes * len(self.split.labels)
 
     def __iter__(self) -> Iterator[Batch]:
-        draws, flips = self._draws(), self._flips()
+        draws, flips = self._draws(), iter(self._mirrored().split(self.batch_size * max(1, len(self.flips))))
         batches = self._order().to(self.split.images.device).split(self.batch_size)
         shifts = self._shifts()
         for number, index in enumerate(batches, start=1):
@@ -92,7 +92,7 @@ class Loader:
             if right or down:
                 images = F.pad(images, (right, -right, down, -down))
             x = images.to(self.device, non_blocking=True).float().div_(255)
-            x = self._flipped(x, flips) if self.flips else x
+            x = self._flipped(x, next(flips)) if self.flips else x
             yield (x if draws is None else drawn(x, draws)), labels.to(self.device, non_blocking=True)
 
     def state_dict(self) -> dict[str, int]:
@@ -127,14 +127,14 @@ class Loader:
         generator = torch.Generator(self.device)
         return generator.manual_seed(seed_of(self.draw_seed, self.epoch, DRAWS))
 
-    def _flips(self) -> torch.Generator:
-        """The random stream that decides which images of this epoch are mirrored."""
-        return torch.Generator().manual_seed(seed_of(self.shuffle_seed or 0, self.epoch, FLIPS))
+    def _mirrored(self) -> torch.Tensor:
+        """Whether each image of this epoch is mirrored, batch by batch, and axis by axis within each; on the device."""
+        generator = torch.Generator().manual_seed(seed_of(self.shuffle_seed or 0, self.epoch, FLIPS))
+        return (torch.rand(len(self.flips) * self.num_images, generator=generator) < 0.5).to(self.device)
 
-    def _flipped(self, x: Images, generator: torch.Generator) -> Images:
-        for axis in self.flips:
-            mirrored = torch.rand(len(x), 1, 1, 1, generator=generator) < 0.5
-            x = torch.where(mirrored.to(x.device), x.flip(axis), x)
+    def _flipped(self, x: Images, mirrored: torch.Tensor) -> Images:
+        for axis, chosen in zip(self.flips, mirrored.split(len(x)), strict=True):
+            x = torch.where(chosen[:, None, None, None], x.flip(axis), x)
         return x
 
     def _shifts(self) -> Iterator[list[int]]:

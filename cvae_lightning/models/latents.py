@@ -139,9 +139,10 @@ class GaussianMixtures(NamedTuple):
     factors: Tensor  # (groups, components, latent, latent): lower triangular, factor @ factor.T is the covariance
 
     @classmethod
-    def standard(cls, latent_dim: int) -> "GaussianMixtures":
+    def standard(cls, latent_dim: int, device: torch.device | None = None) -> "GaussianMixtures":
         """N(0, I) for all classes."""
-        return cls(torch.ones(1, 1), torch.zeros(1, 1, latent_dim), torch.eye(latent_dim)[None, None])
+        identity = torch.eye(latent_dim, device=device)[None, None]
+        return cls(identity.new_ones(1, 1), identity.new_zeros(1, 1, latent_dim), identity)
 
     @classmethod
     def diagonal(cls, weights: Tensor, means: Tensor, log_vars: Tensor) -> "GaussianMixtures":

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Protocol, TypeAlias, runtime_checkable
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from cvae_lightning.core.errors import check_integer, check_positive
 from cvae_lightning.core.shapes import Labels
@@ -36,15 +36,17 @@ class Prior(Protocol):
 class StandardGaussianPrior(nn.Module):
     """N(0, I) for every label: Kingma & Welling 2014, and the paper."""
 
+    origin: Tensor  # its mean; it says on which device the model is
+
     def __init__(self, latent_dim: int, num_classes: int) -> None:
         super().__init__()
-        self.latent_dim = latent_dim
+        self.register_buffer("origin", torch.zeros(latent_dim), persistent=False)
 
     def forward(self, y: Labels) -> LatentDistribution:
-        return StandardGaussian(len(y), self.latent_dim, y.device)
+        return StandardGaussian(len(y), len(self.origin), y.device)
 
     def mixtures(self) -> GaussianMixtures:
-        return GaussianMixtures.standard(self.latent_dim)
+        return GaussianMixtures.standard(len(self.origin), self.origin.device)
 
 
 class LearnedPrior(nn.Module):

@@ -31,6 +31,7 @@ class Network(Protocol):
 
 
 PLAIN_ELBO = ELBOBound()
+MOST_UNCHECKED = 1000  # steps after which losses are checked, in a long epoch on a GPU
 LISTED = "docs/extending.md lists what a part has to be."
 
 
@@ -88,6 +89,7 @@ class VAE(LightningModule):
             refuse("a module with fit() and mixtures()", "sampler", type(self.sampler).__name__, LISTED)
         if check := getattr(bound, "check", None):  # a bound that works with every prior has none
             check(self.prior_net)
+        self._losses: list[tuple[int, Tensor]] = []  # of the steps since they were last checked, with their numbers
         self.train_means, self.val_means, self.test_means = (MeanELBO(bound.beta) for _ in range(3))
 
     @property
@@ -162,15 +164,30 @@ class VAE(LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         loss, elbo = self.bound.loss(self, *batch, epoch=self.current_epoch)
-        if not loss.isfinite():
-            raise NonFiniteLoss(
-                f"Expected a finite loss, got {loss.item()} at step {self.global_step} (epoch {self.current_epoch}). "
-                "Lower lr; checkpoints/last.ckpt holds the last good weights."
-            )
+        self._losses.append((self.global_step, loss.detach()))
+        if loss.device.type == "cpu" or self.trainer.is_last_batch or len(self._losses) == MOST_UNCHECKED:
+            self._check_losses()
         self.train_means.update(elbo)
         if self.trainer.is_last_batch:
             self._log("train", self.train_means)
         return loss
+
+    def _check_losses(self) -> None:
+        """Raises NonFiniteLoss for the first of the losses since the last check that is not finite.
+
+        On a GPU, a check waits for all steps before it, so there is one per epoch, and one before each checkpoint.
+        """
+        losses, self._losses = self._losses, []
+        if not losses or (finite := torch.stack([loss for _, loss in losses]).isfinite()).all():
+            return
+        step, loss = losses[int(finite.int().argmin())]
+        raise NonFiniteLoss(
+            f"Expected a finite loss, got {loss.item()} at step {step} (epoch {self.current_epoch}). "
+            "Lower lr; checkpoints/last.ckpt holds the last good weights."
+        )
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self._check_losses()
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         self._measure(self.val_means, batch, batch_idx)

@@ -213,8 +213,9 @@ def build_trainer(config: DictConfig, callbacks: Sequence[Callback], **arguments
 
     Raises UserError if the machine lacks the accelerator, and for what Lightning or this project refuses.
     """
-    if config.accelerator not in ("auto", "cpu", "gpu", "cuda", "mps"):
-        refuse("auto, cpu or gpu", "accelerator", config.accelerator, "auto takes a GPU where there is one.")
+    if config.accelerator not in ("auto", "cpu", "gpu", "cuda"):
+        refuse("auto, cpu or gpu", "accelerator", config.accelerator, "auto takes a GPU with CUDA where there is one.")
+    arguments["accelerator"] = "cpu" if _trains_on_cpu(config) else "cuda"  # Lightning might take a Mac's GPU
     if set_here := config.trainer.keys() & {"callbacks", "logger", "default_root_dir", "plugins"}:
         refuse("keys that the training does not set itself", "trainer", sorted(set_here), "Leave them out.")
     alone = LightningEnvironment()
@@ -228,7 +229,7 @@ def build_trainer(config: DictConfig, callbacks: Sequence[Callback], **arguments
             refuse(what, "accelerator", config.accelerator, remedy)
         raise UserError(f"Expected arguments that fit (trainer), got: {error}. --cfg job shows all keys.") from error
     if trainer.world_size != 1:
-        refuse("one device", "trainer.devices", trainer.world_size, "A sweep may use several: hydra/launcher=joblib.")
+        refuse("one device", "trainer.devices", trainer.world_size, "A sweep may use several: hydra/launcher=ray.")
     if trainer.precision not in PRECISIONS:
         remedy = "The weights and the images are in float32."
         refuse(f"auto or one of {', '.join(PRECISIONS)}", "trainer.precision", trainer.precision, remedy)
@@ -275,4 +276,4 @@ def _check_fallback(config: DictConfig) -> None:
 
 
 def _trains_on_cpu(config: DictConfig) -> bool:
-    return config.accelerator == "cpu" or not torch.cuda.is_available()
+    return config.accelerator == "cpu" or (config.accelerator == "auto" and not torch.cuda.is_available())

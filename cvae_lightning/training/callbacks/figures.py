@@ -15,7 +15,7 @@ from tensorboard.compat.proto.summary_pb2 import Summary
 from cvae_lightning.core.pictures import curves, image_table, paired_table, write_png
 from cvae_lightning.core.random_streams import random_stream
 from cvae_lightning.core.shapes import Batch, Conditions
-from cvae_lightning.models.protocols import Generative
+from cvae_lightning.models.vae import VAE
 from cvae_lightning.training.callbacks.history import history_of
 
 COLUMNS, ROWS = 12, 4
@@ -39,7 +39,7 @@ class Figures(Callback):
         if trainer.state.fn != TrainerFn.VALIDATING:
             return
         with random_stream(self.seed):
-            figures = self._draw(cast(Generative, pl_module), trainer)
+            figures = self._draw(cast(VAE, pl_module), trainer)
         folder = Path(trainer.default_root_dir) / "figures"
         folder.mkdir(exist_ok=True)
         for name, figure in figures.items():
@@ -48,12 +48,12 @@ class Figures(Callback):
                 if isinstance(logger, TensorBoardLogger):
                     _log_picture(logger, name, png, trainer.global_step)
 
-    def _draw(self, model: Generative, trainer: Trainer) -> dict[str, Figure]:
+    def _draw(self, model: VAE, trainer: Trainer) -> dict[str, Figure]:
         condition = model.condition
         figures = {"samples": _samples(model, _each_condition(model))}
         digits = tuple(map(str, range(condition.num_classes)))
         if condition.is_one_class and max(PAPER_LABELS) < len(digits) and condition.class_names == digits:
-            figures["samples_2_7_9"] = _samples(model, torch.tensor(PAPER_LABELS))
+            figures["samples_2_7_9"] = _samples(model, torch.tensor(PAPER_LABELS, device=model.device))
         x, y = (part[: ROWS * COLUMNS] for part in next(iter(cast(Iterable[Batch], trainer.val_dataloaders))))
         title = "Originals from val, and their reconstructions"
         figures["reconstructions"] = paired_table(x, model.reconstruct(x, y), COLUMNS, ROWS, title)
@@ -63,18 +63,19 @@ class Figures(Callback):
         return figures
 
 
-def samples_of(model: Generative, seed: int) -> Figure:
+def samples_of(model: VAE, seed: int) -> Figure:
     """The picture `samples` of the callback with this seed, for a run that was trained without one."""
     with random_stream(seed):
         return _samples(model, _each_condition(model))
 
 
-def _each_condition(model: Generative) -> Conditions:
+def _each_condition(model: VAE) -> Conditions:
     """The labels of the rows of `samples`."""
-    return model.condition.examples() if model.condition else torch.zeros(10).long()
+    rows = model.condition.examples() if model.condition else torch.zeros(10).long()
+    return rows.to(model.device)
 
 
-def _samples(model: Generative, rows: Conditions) -> Figure:
+def _samples(model: VAE, rows: Conditions) -> Figure:
     """A table with a row of samples per label."""
     shown, condition = rows[:MOST_ROWS], model.condition
     images = model.sample(shown.repeat_interleave(COLUMNS, 0))

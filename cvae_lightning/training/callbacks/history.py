@@ -4,6 +4,7 @@ import time
 from pathlib import Path
 from typing import Any, cast
 
+import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 
 from cvae_lightning.data.loader import Loader
@@ -22,13 +23,13 @@ class History(Callback):
         self._start = self._train_end = time.perf_counter()
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._train_end = time.perf_counter()
+        self._train_end = _time_at(pl_module.device)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         images_per_second = cast(Loader, trainer.train_dataloader).num_images / (self._train_end - self._start)
         pl_module.log("train/images_per_second", images_per_second)
         curves = {name: float(value) for name, value in trainer.callback_metrics.items()}
-        seconds = time.perf_counter() - self._start
+        seconds = _time_at(pl_module.device) - self._start
         self.rows.append({**curves, "step": trainer.global_step - 1, "seconds": seconds})
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -44,6 +45,13 @@ class History(Callback):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.rows = state_dict["rows"]
+
+
+def _time_at(device: torch.device) -> float:
+    """The time at which the device has finished all that it was given."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter()
 
 
 def history_of(trainer: Trainer) -> list[dict[str, float]]:
