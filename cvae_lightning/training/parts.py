@@ -42,7 +42,7 @@ for library in ("pytorch_lightning", "lightning_fabric"):  # which advertise oth
     logging.getLogger(library).setLevel(logging.WARNING)
 # With torch 2.14, Lightning 2.6 causes this warning again and again.
 warnings.filterwarnings("ignore", message=".*LeafSpec.* is deprecated")
-# On each machine of a Slurm cluster it would advise srun, although a run has one process.
+# Where Slurm is installed, Lightning warns that a training without srun is not parallel; ours never is.
 warnings.filterwarnings("ignore", message="The `srun` command is available")
 
 
