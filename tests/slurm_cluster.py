@@ -6,7 +6,6 @@ slurmdbd and mariadb-server-core.
 
 import os
 import secrets
-import shutil
 import signal
 import socket
 import subprocess
@@ -46,7 +45,7 @@ SlurmctldPort={controller_port}
 SlurmUser={user}
 SlurmdUser={user}
 AuthType=auth/munge
-AuthInfo=socket={folder}/munge.socket
+AuthInfo=socket={folder}/munge.socket,cred_expire=5
 CredType=cred/munge
 StateSaveLocation={folder}/state
 SlurmdSpoolDir={folder}/%n
@@ -69,8 +68,8 @@ SchedulerType=sched/backfill
 SchedulerParameters=sched_interval=1,bf_interval=1,batch_sched_delay=0,requeue_delay=1
 SlurmdParameters=config_overrides
 ReturnToService=2
-SlurmdTimeout=10
-KillWait=2
+SlurmdTimeout=6
+KillWait=1
 MinJobAge=60
 CompleteWait=0
 GresTypes=gpu
@@ -150,7 +149,7 @@ class Slurm:
             self.boot(node)
 
     def _daemon(self, name: str, *words: str, **environment: str) -> None:
-        command = [shutil.which(name) or name, *words]
+        command = ["setpriv", "--pdeathsig", "KILL", name, *words]  # if the tests are killed, nothing is left of it
         environment = {**os.environ, **self.environment, **environment}
         with (self.folder / f"{name}.out").open("ab") as log:
             daemon = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment)
@@ -166,7 +165,7 @@ class Slurm:
         return None
 
     def _processes(self, *variables: str) -> Iterator[int]:
-        """The processes of this cluster in whose environment `variables` are: its daemons, and what runs in its jobs."""
+        """The daemons of this cluster, and what runs in its jobs, if their environment has all `variables`."""
         wanted = {f"SLURM_CONF={self.folder}/slurm.conf", *variables}
         for folder in Path("/proc").glob("[0-9]*"):
             with suppress(OSError):
@@ -186,7 +185,7 @@ class Slurm:
         until(ended, "a process of Slurm is left")
 
 
-def until(happened: Callable[[], object], otherwise: str, seconds: float = 15) -> None:
+def until(happened: Callable[[], object], otherwise: str, seconds: float = 60) -> None:
     """Wait until something happens; fail with the sentence `otherwise` if it does not."""
     end = time.monotonic() + seconds
     while not happened():
