@@ -10,16 +10,15 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from getpass import getuser
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Self
 
-DAEMONS = ("munged", "mariadbd", "slurmdbd", "slurmctld", "slurmd")
+PROGRAMS = ("munged", "mariadbd", "slurmdbd", "slurmctld", "slurmd", "srun", "setpriv")
 NODES = ("node1", "node2")
-ENDED = signal.SIGKILL  # nothing in the directory is needed afterwards
 
 ACCOUNTING = """
 AuthType=auth/munge
@@ -107,13 +106,13 @@ class Slurm:
 
     def kill(self, node: str) -> None:
         """End a node's daemon and all of its jobs at once, as a power cut does."""
-        for process in self._processes(f"SLURMD_NODENAME={node}"):
+        for process in self._processes(node):
             with suppress(ProcessLookupError):
-                os.kill(process, ENDED)
+                os.kill(process, signal.SIGKILL)
 
     def boot(self, node: str) -> None:
         """Start the daemon of a node, and wait until the controller knows it."""
-        self._daemon("slurmd", "-D", "-N", node, SLURMD_NODENAME=node)
+        self._daemon("slurmd", "-D", "-N", node, SLURMD_NODENAME=node)  # which its jobs have, too
         until(lambda: self._state(node) in ("idle", "mixed", "allocated"), f"{node} is not known to the controller")
 
     def _configure(self) -> None:
@@ -150,7 +149,7 @@ class Slurm:
 
     def _daemon(self, name: str, *words: str, **environment: str) -> None:
         command = ["setpriv", "--pdeathsig", "KILL", name, *words]  # if the tests are killed, nothing is left of it
-        environment = {**os.environ, **self.environment, **environment}
+        environment = {**os.environ, **self.environment, "SLURMD_NODENAME": name, **environment}
         with (self.folder / f"{name}.out").open("ab") as log:
             daemon = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment)
         self._daemons.append(daemon)
@@ -164,20 +163,23 @@ class Slurm:
             return self.ask(*words)
         return None
 
-    def _processes(self, *variables: str) -> Iterator[int]:
-        """The daemons of this cluster, and what runs in its jobs, if their environment has all `variables`."""
-        wanted = {f"SLURM_CONF={self.folder}/slurm.conf", *variables}
+    def _processes(self, node: str = "") -> list[int]:
+        """The daemons and the jobs of a node, or of the whole cluster."""
+        found = []
         for folder in Path("/proc").glob("[0-9]*"):
             with suppress(OSError):
-                if wanted <= set((folder / "environ").read_bytes().decode(errors="replace").split("\0")):
-                    yield int(folder.name)
+                variables = (folder / "environ").read_bytes().decode(errors="replace").split("\0")
+                here = f"SLURM_CONF={self.folder}/slurm.conf" in variables
+                if here and any(word.startswith(f"SLURMD_NODENAME={node}") for word in variables):
+                    found.append(int(folder.name))
+        return found
 
     def _end(self) -> None:
         def ended() -> bool:
-            left = list(self._processes())
+            left = self._processes()
             for process in left:
                 with suppress(ProcessLookupError):
-                    os.kill(process, ENDED)
+                    os.kill(process, signal.SIGKILL)
             for daemon in self._daemons:
                 daemon.poll()
             return not left

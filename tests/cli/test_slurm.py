@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from helpers import QUICK, composed, execute, without_times
 from prefork import Answer
-from slurm_cluster import DAEMONS, NODES, Slurm, until
+from slurm_cluster import PROGRAMS, NODES, Slurm, until
 
 from cvae_lightning.core.errors import UserError
 from cvae_lightning.runs.run import Run
@@ -45,7 +45,7 @@ class Held(Callback):
 @pytest.fixture(scope="module")
 def slurm() -> Iterator[Slurm]:
     """A cluster that the commands of these tests find, and their jobs too."""
-    if missing := [name for name in DAEMONS if not shutil.which(name)]:
+    if missing := [name for name in PROGRAMS if not shutil.which(name)]:
         pytest.skip(f"needs {', '.join(missing)}: Debian's munge, slurm-wlm, slurmdbd and mariadb-server-core")
     with Slurm() as cluster, pytest.MonkeyPatch.context() as patch:
         for name, value in cluster.environment.items():
