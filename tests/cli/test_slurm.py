@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from helpers import QUICK, composed, execute, without_times
 from prefork import Answer
-from slurm_cluster import PROGRAMS, NODES, Slurm, until
+from slurm_cluster import NODES, PROGRAMS, Slurm, until
 
 from cvae_lightning.core.errors import UserError
 from cvae_lightning.runs.run import Run
