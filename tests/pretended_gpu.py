@@ -77,7 +77,7 @@ class _Operations(TorchDispatchMode):
     """Checks and counts each operation, in the backward pass too."""
 
     def __init__(self, counts: Counts) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.counts = counts
         self.within_gpu_call = False  # of a function of tensors on the GPU, whose new tensors are there too
 

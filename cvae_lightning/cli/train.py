@@ -1,5 +1,6 @@
 """The command that trains a run, alone or in a sweep, and the command that continues one."""
 
+import functools
 import logging
 import os
 import shlex
@@ -23,6 +24,8 @@ from cvae_lightning.runs.summary import next_commands, one_line, summary
 from cvae_lightning.runs.sweep import sweep_of
 
 log = logging.getLogger(__name__)
+
+ON_ONE_GPU = ("joblib", "LocalLauncher")  # in the names of launchers that leave the choice of a GPU to the run
 
 
 def train(config: DictConfig) -> float | None:
@@ -96,6 +99,7 @@ def _train_in_sweep(run: Run) -> float | None:
             from cvae_lightning.runs.data_record import check_data_are_the_same
             from cvae_lightning.training.train import train as train_run
 
+        _warn_of_idle_gpus(str(run.raw_config.accelerator))
         if run.complete:
             check_data_are_the_same(run)
             log.info("%s is complete.", run.path)
@@ -110,6 +114,16 @@ def _train_in_sweep(run: Run) -> float | None:
             run.write_failure(message)
         log.error("%s failed: %s", run.path, message, exc_info=not is_mistake(error))
         raise
+
+
+@functools.cache
+def _warn_of_idle_gpus(accelerator: str) -> None:
+    """Warn, once in a process, if all processes of the launcher take the first of several GPUs."""
+    from torch.cuda import device_count
+
+    launcher = str(HydraConfig.get().launcher._target_)
+    if accelerator != "cpu" and any(word in launcher for word in ON_ONE_GPU) and (num := device_count()) > 1:
+        log.warning("All runs share the first of %d GPUs: hydra/launcher=ray gives each run one of its own.", num)
 
 
 def _say_complete(run: Run) -> None:

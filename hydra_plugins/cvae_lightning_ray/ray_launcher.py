@@ -47,14 +47,25 @@ class RayLauncher(Launcher):
             ray.init(**self.init)
             for signum, handler in handlers.items():  # Ray has set its own for SIGTERM
                 signal.signal(signum, handler)
-        log.info("Launching %d jobs on Ray", len(job_overrides))
-        task = ray.remote(**self.remote)(_run)
+        resources = with_gpus(self.remote, ray.cluster_resources(), self.config.accelerator)
+        log.info("Launching %d jobs on Ray, each with num_gpus=%g", len(job_overrides), resources["num_gpus"])
+        task = ray.remote(**resources)(_run)
         shared = ray.put((self.hydra_context, self.task_function, self.config, Singleton.get_state(), Path.cwd()))
         futures = []
         for number, overrides in enumerate(job_overrides, start=initial_job_idx):
             log.info("\t#%d : %s", number, " ".join(filter_overrides(overrides)))
             futures.append(task.remote(shared, list(overrides), number).future())
         return [_result(future) for future in futures]
+
+
+def with_gpus(remote: Mapping[str, Any], cluster: Mapping[str, float], accelerator: str) -> dict[str, Any]:
+    """`remote`, with a GPU for each run if it leaves num_gpus open and the `cluster` has any.
+
+    Ray hides all GPUs from a task that has asked for none, and the run would train on a CPU.
+    """
+    if remote.get("num_gpus") is not None:
+        return dict(remote)
+    return {**remote, "num_gpus": 1 if cluster.get("GPU") and accelerator != "cpu" else 0}
 
 
 def _run(shared: tuple[Any, ...], overrides: list[str], number: int) -> JobReturn:

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from helpers import QUICK, command, composed, environment, without_times
+from omegaconf import OmegaConf
 
 from cvae_lightning.cli.invocation import prefer_our_presets
 from cvae_lightning.cli.mistakes import sentence
@@ -195,3 +197,56 @@ def test_without_a_plugin_its_preset_says_what_to_install() -> None:
     assert sentence(error, "config") == (
         "hydra/sweeper needs hydra-optuna-sweeper, which is not installed: pip install 'cvae_lightning[cluster]'."
     )
+
+
+@pytest.mark.parametrize(
+    ("asked", "gpus", "accelerator", "given"),
+    [
+        (None, 8, "auto", 1),
+        (None, 8, "gpu", 1),
+        (None, 8, "cpu", 0),
+        (None, 0, "auto", 0),
+        (0.25, 8, "auto", 0.25),
+        (0, 8, "auto", 0),
+    ],
+)
+def test_ray_gives_each_run_a_gpu_where_there_are_any(
+    asked: float | None, gpus: int, accelerator: str, given: float
+) -> None:
+    from hydra_plugins.cvae_lightning_ray.ray_launcher import with_gpus
+
+    resources = with_gpus({"num_cpus": 1, "num_gpus": asked}, {"CPU": 4.0, "GPU": gpus}, accelerator)
+    assert resources == {"num_cpus": 1, "num_gpus": given}
+
+
+def test_the_preset_for_a_shared_gpu_differs_in_its_share_alone() -> None:
+    from hydra import compose, initialize_config_dir
+
+    prefer_our_presets()
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        whole, shared = (
+            compose("config", [f"hydra/launcher={name}"], return_hydra_config=True).hydra.launcher
+            for name in ("ray", "ray_shared_gpu")
+        )
+    assert (whole.remote.num_gpus, shared.remote.num_gpus) == (None, 0.25)
+    shared.remote.num_gpus = None
+    assert shared == whole
+
+
+@pytest.mark.parametrize(
+    ("launcher", "gpus", "warns"), [("joblib", 2, True), ("joblib", 1, False), ("basic", 2, False)]
+)
+def test_gpus_that_stay_idle_are_named(
+    launcher: str, gpus: int, warns: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    from cvae_lightning.cli import train
+
+    hydra = OmegaConf.create({"launcher": {"_target_": f"hydra_plugins.{launcher}_launcher.Launcher"}})
+    monkeypatch.setattr(train.HydraConfig, "get", lambda: hydra)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+    train._warn_of_idle_gpus.cache_clear()
+    for _ in range(2):
+        train._warn_of_idle_gpus("auto")
+    train._warn_of_idle_gpus.cache_clear()
+    expected = [f"All runs share the first of {gpus} GPUs: hydra/launcher=ray gives each run one of its own."]
+    assert caplog.messages == (expected if warns else [])

@@ -24,9 +24,13 @@ def test_the_largest_of_overlapping_contexts_is_in_force(thresholds: list[int]) 
 def test_it_is_kept_in_a_training_and_a_measurement_and_not_afterwards(
     make_run: MakeRun, thresholds: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seen = []
-    measure = "cvae_lightning.evaluators.grader.Grader.evaluate"
-    monkeypatch.setattr(measure, lambda *_: seen.append(thresholds[-1]) or {})
+    seen: list[int] = []
+
+    def evaluate(*_: object) -> dict[str, float]:
+        seen.append(thresholds[-1])
+        return {}
+
+    monkeypatch.setattr("cvae_lightning.evaluators.grader.Grader.evaluate", evaluate)
     train(make_run("run", "epochs=1", "objective=val/elbo"))
     assert seen == [MOST, MOST]
     assert thresholds[-1] == GLIBC_MAXIMUM

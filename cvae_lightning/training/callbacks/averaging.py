@@ -46,7 +46,7 @@ class _Average(AveragedModel):
 
     @torch.no_grad()
     def update_parameters(self, model: nn.Module) -> None:
-        averages, weights = (list(part.parameters()) for part in (self.module, model))
+        averages, weights = (list[Tensor](part.parameters()) for part in (self.module, model))
         if (n := int(self.n_averaged)) == 0:
             torch._foreach_copy_(averages, weights)
         else:
