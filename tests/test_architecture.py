@@ -60,6 +60,8 @@ def test_every_choice_composes_and_builds(choice: str) -> None:
     if is_open(config):
         for key in FACTS.keys() & config.data.keys():
             OmegaConf.update(config, f"data.{key}", FACTS[key], merge=False)
+    if config.trainer.precision == "auto":  # which the training replaces
+        config.trainer.precision = "bf16-mixed"
     assert isinstance(build(config.model), VAE)
     assert isinstance(build(config.data.module), DataModule)
     for part in ("callbacks", "evaluators"):

@@ -44,6 +44,7 @@ def locked(directory: Path, key: str, wait: bool = False) -> Iterator[None]:
         yield
     finally:
         if file >= 0:
+            _check_that_nobody_else_held_it(file, directory)
             if os.fstat(file).st_nlink:  # 0 if a person has deleted the file
                 (directory / LOCK).unlink(missing_ok=True)
             os.close(file)
@@ -104,12 +105,54 @@ def _locked_file(directory: Path, wait: bool) -> int | None:
             return -1
         else:
             if os.fstat(file).st_nlink:
+                _check_that_it_locks(file, directory)
                 with suppress(OSError):  # another person's file, which is locked but cannot be written
                     os.ftruncate(file, 0)
-                    os.pwrite(file, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
+                    os.pwrite(file, f"{_this_process()}\n".encode(), 0)
                 return file
             os.close(file)  # the process that held the lock has removed the file in the meantime
     return -1
+
+
+def _check_that_it_locks(file: int, directory: Path) -> None:
+    """Warn if the lock that was just taken in `file` does not keep others out, as far as that can be seen.
+
+    A process removes the file when it gives the lock back. If the file still names one of another machine, then either
+    that process was killed, or locks on this file system do not reach other machines, as with some mounts of NFS.
+    """
+    other, mine = _named_in(file), socket.gethostname()
+    if other and not other.endswith(f" on {mine}"):
+        log.warning(
+            "%s was locked by %s. If that process is still running, locks on this file system do not reach other "
+            "machines: start no second process there.",
+            directory,
+            other,
+        )
+    with suppress(OSError), os.fdopen(os.open(directory / LOCK, os.O_RDONLY | os.O_NOFOLLOW)) as again:
+        fcntl.flock(again, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        log.warning("Locks in %s keep nobody out: start no second process there.", directory)
+
+
+def _check_that_nobody_else_held_it(file: int, directory: Path) -> None:
+    """Log an error if another process has put its name into the file of a lock that this one was holding."""
+    other = _named_in(file)
+    if other and other != _this_process() and os.access(directory / LOCK, os.W_OK):
+        log.error(
+            "%s was locked by %s too: locks on this file system do not work. Let one process at a time work there, and "
+            "delete what both have written.",
+            directory,
+            other,
+        )
+
+
+def _named_in(file: int) -> str:
+    """The process that the file of a lock names; empty if it names none."""
+    text = os.pread(file, 200, 0).decode(errors="replace").strip()
+    return text if text.startswith("process ") else ""
+
+
+def _this_process() -> str:
+    return f"process {os.getpid()} on {socket.gethostname()}"
 
 
 def _opened(directory: Path) -> int:

@@ -242,7 +242,7 @@ def test_gpus_that_stay_idle_are_named(
     from cvae_lightning.cli import train
 
     hydra = OmegaConf.create({"launcher": {"_target_": f"hydra_plugins.{launcher}_launcher.Launcher"}})
-    monkeypatch.setattr(train.HydraConfig, "get", lambda: hydra)
+    monkeypatch.setattr("hydra.core.hydra_config.HydraConfig.get", lambda: hydra)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
     train._warn_of_idle_gpus.cache_clear()
     for _ in range(2):

@@ -320,3 +320,40 @@ def test_a_run_of_a_sweep_waits_for_another_process_that_trains_it(
         write_metrics(run.path / "metrics.json", metrics_of_a_run(val={"elbo": -1.0}), "")
     second.join(30)
     assert not second.is_alive()
+
+
+def test_locks_that_keep_nobody_out_are_noticed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("fcntl.flock", lambda file, operation: None)
+    with locked(tmp_path / "run", "run"):
+        pass
+    assert caplog.messages == [f"Locks in {tmp_path / 'run'} keep nobody out: start no second process there."]
+
+
+def test_two_machines_that_both_hold_a_lock_hear_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Each machine has locks of its own, which keep out only its own processes."""
+    folder, machine, held = tmp_path / "run", ["node1"], set[str]()
+
+    def flock(file: Any, operation: int) -> None:
+        if machine[0] in held:
+            raise BlockingIOError
+        held.add(machine[0])
+
+    monkeypatch.setattr("fcntl.flock", flock)
+    monkeypatch.setattr("socket.gethostname", lambda: machine[0])
+    first, second = locked(folder, "run"), locked(folder, "run")
+    first.__enter__()
+    assert not caplog.messages
+    machine[0] = "node2"
+    second.__enter__()
+    process = f"{folder} was locked by process {os.getpid()} on"
+    assert caplog.messages[0].startswith(f"{process} node1. If that process is still running, locks")
+    machine[0] = "node1"
+    first.__exit__(None, None, None)
+    assert caplog.messages[1].startswith(f"{process} node2 too: locks on this file system do not work.")
+    machine[0] = "node2"
+    second.__exit__(None, None, None)
+    assert len(caplog.messages) == 2
