@@ -33,6 +33,7 @@ from torch.utils.data import DataLoader, Subset
 from torchvision.datasets import MNIST
 from torchvision.transforms import ToTensor
 
+from cvae_lightning.core.products import exact_products
 from cvae_lightning.data.datamodule import DataModule
 from cvae_lightning.data.idx_source import IdxSource
 from cvae_lightning.models.cvae import CVAE
@@ -92,7 +93,8 @@ def project(data: DataModule, precision: str, accelerator: str) -> list[float]:
         enable_progress_bar=False,
         enable_model_summary=False,
     )
-    trainer.fit(new_model(), datamodule=data)
+    with exact_products(trainer.strategy.root_device):  # as a training command does
+        trainer.fit(new_model(), datamodule=data)
     return [NUM_IMAGES / row["train/images_per_second"] for row in history.rows]
 
 

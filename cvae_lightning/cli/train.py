@@ -121,7 +121,7 @@ def _warn_of_idle_gpus(accelerator: str) -> None:
     """Warn, once in a process, if all processes of the launcher take the first of several GPUs."""
     from torch.cuda import device_count
 
-    launcher = str(OmegaConf.select(HydraConfig.get(), "launcher._target_"))
+    launcher = str(OmegaConf.select(OmegaConf.create({"hydra": HydraConfig.get()}), "hydra.launcher._target_"))
     if accelerator != "cpu" and any(word in launcher for word in ON_ONE_GPU) and (num := device_count()) > 1:
         log.warning("All runs share the first of %d GPUs: hydra/launcher=ray gives each run one of its own.", num)
 

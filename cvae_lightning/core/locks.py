@@ -40,11 +40,12 @@ def locked(directory: Path, key: str, wait: bool = False) -> Iterator[None]:
         what = "a directory in which no other process is working"
         remedy = f"{(holder(directory) or 'another process').capitalize()} is; wait for it to end, or stop it."
         refuse(what, key, str(directory), remedy)
+    named = _named_in(file) if file >= 0 else ""
     try:
         yield
     finally:
         if file >= 0:
-            _check_that_nobody_else_held_it(file, directory)
+            _check_that_nobody_else_held_it(file, directory, named)
             if os.fstat(file).st_nlink:  # 0 if a person has deleted the file
                 (directory / LOCK).unlink(missing_ok=True)
             os.close(file)
@@ -129,19 +130,18 @@ def _check_that_it_locks(file: int, directory: Path) -> None:
             other,
         )
     with suppress(OSError), os.fdopen(os.open(directory / LOCK, os.O_RDONLY | os.O_NOFOLLOW)) as again:
-        fcntl.flock(again, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(again, fcntl.LOCK_SH | fcntl.LOCK_NB)
         log.warning("Locks in %s keep nobody out: start no second process there.", directory)
 
 
-def _check_that_nobody_else_held_it(file: int, directory: Path) -> None:
-    """Log an error if another process has put its name into the file of a lock that this one was holding."""
-    other = _named_in(file)
-    if other and other != _this_process() and os.access(directory / LOCK, os.W_OK):
+def _check_that_nobody_else_held_it(file: int, directory: Path, named: str) -> None:
+    """Log an error if the file of the lock that this process was holding does not name it any more, as it did first."""
+    if named == _this_process() != (other := _named_in(file)):
         log.error(
             "%s was locked by %s too: locks on this file system do not work. Let one process at a time work there, and "
             "delete what both have written.",
             directory,
-            other,
+            other or "another process",
         )
 
 

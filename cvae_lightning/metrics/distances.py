@@ -35,8 +35,8 @@ def frechet_distance(real: Features, fake: OtherFeatures) -> float:
     Its bias falls with the number of images. Compare it at equal numbers, and with the distance of real images.
     """
     metric = FrechetInceptionDistance(PrecomputedFeatures(real.shape[1]))
-    metric.update(real.double().cpu(), real=True)
-    metric.update(fake.double().cpu(), real=False)
+    metric.update(real.cpu().double(), real=True)
+    metric.update(fake.cpu().double(), real=False)
     return float(metric.compute())
 
 
@@ -49,8 +49,8 @@ def kernel_distance(real: Features, fake: OtherFeatures) -> float:
     with warnings.catch_warnings(action="ignore"):  # it warns about the memory that the features need
         subset_size = min(SUBSET_SIZE, len(real), len(fake))
         metric = KernelInceptionDistance(PrecomputedFeatures(real.shape[1]), subsets=SUBSETS, subset_size=subset_size)
-    metric.update(real.double().cpu(), real=True)
-    metric.update(fake.double().cpu(), real=False)
+    metric.update(real.cpu().double(), real=True)
+    metric.update(fake.cpu().double(), real=False)
     return float(metric.compute()[0])
 
 

@@ -159,7 +159,7 @@ def _small(png: Path) -> bytes:
         with Image.open(png, formats=["PNG"]) as image:
             image.thumbnail(LARGEST)
             few = image.convert("RGB").quantize(64) if _is_coloured(image) else image.convert("L").quantize(16)
-            few.save(buffer, "PNG", optimize=True)
+            few.save(buffer, "PNG")
     except UnidentifiedImageError:
         refuse("a picture as PNG", "figures", str(png), "Delete it.")
     return buffer.getvalue()

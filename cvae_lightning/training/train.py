@@ -17,6 +17,7 @@ from cvae_lightning.core.freed_memory import freed_memory_kept
 from cvae_lightning.core.products import exact_products
 from cvae_lightning.core.random_streams import random_stream
 from cvae_lightning.data.datamodule import DataModule
+from cvae_lightning.data.splits import Split
 from cvae_lightning.evaluators.evaluator import Absent, Measured, classes_without_images, finite, no_images_of
 from cvae_lightning.models import mean_elbo
 from cvae_lightning.models.vae import VAE
@@ -89,11 +90,23 @@ def check_data(data: DataModule, model: VAE) -> None:
             f"There are {len(train.labels)} images to train on and {len(val.labels)} to validate with (data); a "
             "training needs at least one of each. A sixth of the training files' images are val: add more images."
         )
-    known = model.num_classes  # 0 for a model that is not conditioned on a class
-    if known and (largest := int(max(train.classes.max(), val.classes.max()))) >= known:
-        refuse(f"labels in 0..{known - 1}", "data.condition", largest, "State the number of classes.")
+    check_classes(train, model)
+    check_classes(val, model)
+    known = model.num_classes
     if missing := classes_without_images(train.classes, known):
         log.warning("There is %s: samples of such a class are meaningless.", no_images_of(missing, "train").reason)
+
+
+def check_classes(split: Split, model: VAE) -> None:
+    """Raises UserError if an image of `split` has a class that the model does not know, at which a GPU would stop."""
+    known = model.num_classes  # 0 for a model that is not conditioned on a class
+    if not known or not len(split.labels):
+        return
+    smallest, largest = (int(end) for end in split.classes.aminmax())
+    if largest >= known:
+        refuse(f"labels in 0..{known - 1}", "data.condition", largest, "State the number of classes.")
+    if smallest < 0 and not model.condition.may_be_unknown:
+        refuse(f"labels in 0..{known - 1}", "data.condition", smallest, "An unknown class needs model.label_dropout.")
 
 
 def check_batch_fits(model: VAE, num_images: int, precision: str = "32-true") -> None:
@@ -159,6 +172,7 @@ def _measure_split(split: str, parts: Parts, data: DataModule) -> Measured:
     data.setup("test" if split == "test" else "fit")
     if not len(data.splits[split].labels):
         return dict.fromkeys(parts.metric_names, Absent(f"{split} has no images"))
+    check_classes(data.splits[split], parts.model)
     loop = parts.trainer.test if split == "test" else parts.trainer.validate
     (means,) = loop(parts.model, datamodule=data, verbose=False)
     measured: Measured = {name: finite(means[f"{split}/{name}"]) for name in mean_elbo.NAMES}

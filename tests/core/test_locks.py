@@ -331,8 +331,9 @@ def test_locks_that_keep_nobody_out_are_noticed(
     assert caplog.messages == [f"Locks in {tmp_path / 'run'} keep nobody out: start no second process there."]
 
 
+@pytest.mark.parametrize("first_ends_first", [True, False])
 def test_two_machines_that_both_hold_a_lock_hear_of_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, first_ends_first: bool
 ) -> None:
     """Each machine has locks of its own, which keep out only its own processes."""
     folder, machine, held = tmp_path / "run", ["node1"], set[str]()
@@ -344,16 +345,13 @@ def test_two_machines_that_both_hold_a_lock_hear_of_it(
 
     monkeypatch.setattr("fcntl.flock", flock)
     monkeypatch.setattr("socket.gethostname", lambda: machine[0])
-    first, second = locked(folder, "run"), locked(folder, "run")
-    first.__enter__()
-    assert not caplog.messages
-    machine[0] = "node2"
-    second.__enter__()
     process = f"{folder} was locked by process {os.getpid()} on"
-    assert caplog.messages[0].startswith(f"{process} node1. If that process is still running, locks")
-    machine[0] = "node1"
-    first.__exit__(None, None, None)
-    assert caplog.messages[1].startswith(f"{process} node2 too: locks on this file system do not work.")
-    machine[0] = "node2"
-    second.__exit__(None, None, None)
-    assert len(caplog.messages) == 2
+    locks = {name: locked(folder, "run") for name in ("node1", "node2")}
+    for machine[0], lock in locks.items():
+        lock.__enter__()
+    (warning,) = caplog.messages
+    assert warning.startswith(f"{process} node1. If that process is still running, locks")
+    for machine[0] in sorted(locks, reverse=not first_ends_first):
+        locks[machine[0]].__exit__(None, None, None)
+    _, error = caplog.messages
+    assert error.startswith(f"{process} node2 too: locks on this file system do not work.")

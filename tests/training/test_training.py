@@ -32,6 +32,8 @@ from cvae_lightning.core import products
 from cvae_lightning.core.build import load_group
 from cvae_lightning.core.errors import DataUnavailable, NonFiniteLoss, UserError
 from cvae_lightning.core.products import exact_products
+from cvae_lightning.data.sources import ReadOnce
+from cvae_lightning.data.splits import Split
 from cvae_lightning.drawing.inputs import split_of
 from cvae_lightning.models.latents import DiagonalGaussian
 from cvae_lightning.models.vae import VAE
@@ -559,3 +561,15 @@ def test_a_run_on_one_device_ignores_the_ranks_that_it_inherits(
     assert handlers == {signum: signal.getsignal(signum) for signum in handlers}
     for name, value in INHERITED[scheduler].items():
         assert os.environ[name] == value
+
+
+def test_a_class_that_only_test_has_is_named(make_run: MakeRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    read = ReadOnce.test_split
+
+    def with_one_more(source: ReadOnce) -> Split:
+        split = read(source)
+        return split._replace(labels=split.labels + 1)
+
+    monkeypatch.setattr(ReadOnce, "test_split", with_one_more)
+    with pytest.raises(UserError, match=r"labels in 0\.\.9 \(data\.condition\), got 10"):
+        train(make_run("run", "epochs=1"))
