@@ -234,7 +234,8 @@ def test_the_preset_for_a_shared_gpu_differs_in_its_share_alone() -> None:
 
 
 @pytest.mark.parametrize(
-    ("launcher", "gpus", "warns"), [("joblib", 2, True), ("joblib", 1, False), ("basic", 2, False)]
+    ("launcher", "gpus", "warns"),
+    [("joblib", 2, True), ("joblib", 1, False), ("basic", 2, False), ("LocalLauncher", 2, True)],
 )
 def test_gpus_that_stay_idle_are_named(
     launcher: str, gpus: int, warns: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
