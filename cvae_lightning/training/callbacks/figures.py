@@ -13,6 +13,7 @@ from pytorch_lightning.trainer.states import TrainerFn
 from tensorboard.compat.proto.summary_pb2 import Summary
 
 from cvae_lightning.core.pictures import curves, image_table, paired_table, write_png
+from cvae_lightning.core.products import exact_products
 from cvae_lightning.core.random_streams import random_stream
 from cvae_lightning.core.shapes import Batch, Conditions
 from cvae_lightning.models.vae import VAE
@@ -65,7 +66,7 @@ class Figures(Callback):
 
 def samples_of(model: VAE, seed: int) -> Figure:
     """The picture `samples` of the callback with this seed, for a run that was trained without one."""
-    with random_stream(seed):
+    with exact_products(model.device), random_stream(seed):
         return _samples(model, _each_condition(model))
 
 
