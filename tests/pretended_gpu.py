@@ -149,16 +149,15 @@ class _Calls(TorchFunctionMode):
         """`tensor.to(...)`, in two parts: to another type of numbers, and to the other device."""
         tensor, *rest = args
         if func is not Tensor.to:
-            device: Any = CPU if func is Tensor.cpu else GPU
+            rest = [CPU if func is Tensor.cpu else GPU]
         elif rest and isinstance(rest[0], Tensor):
-            device, kwargs = GPU if is_on_gpu(rest[0]) else CPU, {**kwargs, "dtype": rest[0].dtype}
-        else:
-            places = [word for word in rest if isinstance(word, str | torch.device)]
-            device = kwargs.pop("device", None) or next(iter(places), None)
-            numbers = next((word for word in rest if isinstance(word, torch.dtype)), kwargs.get("dtype"))
-            asked = {"dtype": numbers, "memory_format": kwargs.get("memory_format")}
-            kwargs = {key: value for key, value in asked.items() if value is not None}
-            tensor = tensor.to(**kwargs) if kwargs else tensor
+            rest = [GPU if is_on_gpu(rest[0]) else CPU, rest[0].dtype]
+        places = [word for word in rest if isinstance(word, str | torch.device)]
+        device = kwargs.get("device") or next(iter(places), None)
+        numbers = next((word for word in rest if isinstance(word, torch.dtype)), kwargs.get("dtype"))
+        asked = {"dtype": numbers, "memory_format": kwargs.get("memory_format")}
+        if changes := {key: value for key, value in asked.items() if value is not None}:
+            tensor = tensor.to(**changes)
         if device is None or tensor.is_meta or torch.device(device).type == "meta":
             return tensor if device is None else tensor.to(device)
         there = _names_gpu(device)

@@ -175,7 +175,8 @@ class VAE(LightningModule):
     def _check_losses(self) -> None:
         """Raises NonFiniteLoss for the first of the losses since the last check that is not finite.
 
-        On a GPU, a check waits for all steps before it, so there is one per epoch, and one before each checkpoint.
+        On a GPU, a check waits for all steps before it. So there is one per epoch, or `MOST_UNCHECKED` steps, and one
+        before each checkpoint.
         """
         losses, self._losses = self._losses, []
         if not losses or (finite := torch.stack([loss for _, loss in losses]).isfinite()).all():
