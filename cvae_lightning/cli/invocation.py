@@ -114,13 +114,16 @@ class Job:
 
     def __call__(self, config: DictConfig) -> Any:
         """Check what was composed, then do the work of the command."""
-        hydra_config = HydraConfig.get()
-        with nullcontext() if hydra_config.mode == RunMode.MULTIRUN else errors_wrapped():
-            check_added_keys(hydra_config.overrides.task, self.config_name)
-            plugins.trust(self.modules)
-            plugins.note(config)
-            check_parts(config, self.config_name)
+        with nullcontext() if HydraConfig.get().mode == RunMode.MULTIRUN else errors_wrapped():
+            self.check(config)
             return task_of(self.config_name)(config)
+
+    def check(self, config: DictConfig) -> None:
+        """Raises UserError for what is wrong with the composed configuration; trust and note the plug-ins."""
+        check_added_keys(HydraConfig.get().overrides.task, self.config_name)
+        plugins.trust(self.modules)
+        plugins.note(config)
+        check_parts(config, self.config_name)
 
 
 def prefer_our_presets() -> None:

@@ -4,7 +4,8 @@ import functools
 import logging
 import os
 import shlex
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
@@ -33,8 +34,15 @@ def train(config: DictConfig) -> float | None:
 
     The same command in the same directory continues a run that was interrupted, and leaves a complete one alone.
     """
+    with begun(config) as run:
+        in_sweep = HydraConfig.get().mode == RunMode.MULTIRUN
+        return _train_in_sweep(run) if in_sweep else _train_alone(run)
+
+
+@contextmanager
+def begun(config: DictConfig) -> Iterator[Run]:
+    """The run of `config` in the directory that Hydra has made, locked while the context lasts."""
     hydra = HydraConfig.get()
-    in_sweep = hydra.mode == RunMode.MULTIRUN
     path = _relative(Path(hydra.runtime.output_dir))
     if config.data_dir:  # whoever reads the run later may be in another working directory
         config.data_dir = str(Path(str(config.data_dir)).absolute())
@@ -42,11 +50,11 @@ def train(config: DictConfig) -> float | None:
         config.data.path = os.path.abspath(str(config.data.path))  # noqa: PTH100 # without .., unlike Path.absolute
         if config.data.name == "folder":  # which stands for the name of the folder
             config.data.name = Path(config.data.path).name or "folder"
-    with locked(path, "hydra.run.dir", wait=in_sweep):
+    with locked(path, "hydra.run.dir", wait=hydra.mode == RunMode.MULTIRUN):
         run = Run.begin(path, config, hydra.overrides.task, OmegaConf.create({"hydra": hydra}))
         if run.raw_config.data.name != config.data.name:
             log.warning("%s was begun on %s and continues with that data.", run.path, run.raw_config.data.name)
-        return _train_in_sweep(run) if in_sweep else _train_alone(run)
+        yield run
 
 
 def resume(config: DictConfig) -> None:

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from cvae_lightning.core.capacity import check_memory
 from cvae_lightning.core.errors import refuse
 from cvae_lightning.core.random_streams import seed_of
-from cvae_lightning.core.shapes import Batch, Images
+from cvae_lightning.core.shapes import Batch, ByteImages, Images
 from cvae_lightning.data.binarize import drawn
 from cvae_lightning.data.mapped import read_ahead
 from cvae_lightning.data.splits import Split
@@ -29,6 +29,11 @@ def check_flip(how: Any) -> str | None:
 def flipped_axes(how: str | None) -> Sequence[int]:
     """The axes of a batch of images that `data.flip` names."""
     return AXES[how] if how else ()
+
+
+def as_input(images: ByteImages, device: torch.device) -> Images:
+    """Images as a model takes them: float32 in [0, 1], on `device`."""
+    return images.to(device, non_blocking=True).float().div_(255)
 
 
 class Loader:
@@ -78,7 +83,7 @@ class Loader:
 
     def __iter__(self) -> Iterator[Batch]:
         draws, flips = self._draws(), iter(self._mirrored().split(self.batch_size * max(1, len(self.flips))))
-        batches = self._order().to(self.split.images.device).split(self.batch_size)
+        batches = self.order().to(self.split.images.device).split(self.batch_size)
         shifts = self._shifts()
         for number, index in enumerate(batches, start=1):
             if number == len(batches):
@@ -91,7 +96,7 @@ class Loader:
             right, down = next(shifts, (0, 0))
             if right or down:
                 images = F.pad(images, (right, -right, down, -down))
-            x = images.to(self.device, non_blocking=True).float().div_(255)
+            x = as_input(images, self.device)
             x = self._flipped(x, next(flips)) if self.flips else x
             yield (x if draws is None else drawn(x, draws)), labels.to(self.device, non_blocking=True)
 
@@ -101,7 +106,7 @@ class Loader:
     def load_state_dict(self, state: dict[str, int]) -> None:
         self.epoch = state["epoch"]
 
-    def _order(self) -> torch.Tensor:
+    def order(self) -> torch.Tensor:
         """The order of the images in this epoch, drawn on the CPU so that it is the same on every device."""
         num_images = len(self.split.labels)
         if self.shuffle_seed is None:

@@ -22,7 +22,11 @@ class ELBO(NamedTuple):
     @classmethod
     def at_a_draw(cls, model: LatentVariableModel, q: DiagonalGaussian, x: Images, y: Conditions) -> "ELBO":
         """The ELBO at one z per image, drawn from its posterior `q`."""
-        z = q.rsample()
+        return cls.at(model, q, q.rsample(), x, y)
+
+    @classmethod
+    def at(cls, model: LatentVariableModel, q: DiagonalGaussian, z: Latents, x: Images, y: Conditions) -> "ELBO":
+        """The ELBO at the draw `z` from the posterior `q` of each image."""
         return cls(model.likelihood(z, y).log_prob(x), model.prior(y).kl(q, z))
 
     @property
@@ -30,7 +34,7 @@ class ELBO(NamedTuple):
         """The lower bound itself, log_likelihood - kl, in nats."""
         return self.log_likelihood - self.kl
 
-    def loss(self, beta: float = 1.0) -> Tensor:
+    def loss(self, beta: float | Tensor = 1.0) -> Tensor:
         """Batch mean of beta * kl - log_likelihood, Higgins et al. 2017, eq. 4."""
         return (beta * self.kl - self.log_likelihood).mean()
 
@@ -72,14 +76,26 @@ class ELBOBound:
 
     def loss(self, model: LatentVariableModel, x: Images, y: Conditions, epoch: int) -> tuple[Tensor, ELBO]:
         q = model.posterior(x, y)
-        elbo = ELBO.at_a_draw(model, q, x, y)
+        return self.loss_at(model, q, q.rsample(), x, y, self.weight(epoch))
+
+    def loss_at(
+        self,
+        model: LatentVariableModel,
+        q: DiagonalGaussian,
+        z: Latents,
+        x: Images,
+        y: Conditions,
+        weight: float | Tensor,
+    ) -> tuple[Tensor, ELBO]:
+        """The loss and the ELBO at the draw `z` from the posterior `q` of each image, with this weight of the KL."""
+        elbo = ELBO.at(model, q, z, x, y)
         counted = elbo
         if self.free_bits:
             prior = model.prior(y)
             assert isinstance(prior, FactorisedDistribution)  # see check
             kl = prior.kl_by_latent(q).mean(0).clamp(min=self.free_bits).sum()
             counted = elbo._replace(kl=kl.expand_as(elbo.kl))
-        return counted.loss(self.weight(epoch)), elbo
+        return counted.loss(weight), elbo
 
     def weight(self, epoch: int) -> float:
         """Weight of the KL term in `epoch`."""

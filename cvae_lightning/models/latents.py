@@ -18,7 +18,11 @@ class DiagonalGaussian(NamedTuple):
 
     def rsample(self) -> Latents:
         """One draw per image, differentiable in the parameters (Kingma & Welling 2014, section 2.4)."""
-        return self.mean + torch.randn_like(self.mean) * (0.5 * self.log_var).exp()
+        return self.at(torch.randn_like(self.mean))
+
+    def at(self, noise: Latents) -> Latents:
+        """The draw that `noise`, drawn from N(0, I), becomes."""
+        return self.mean + noise * (0.5 * self.log_var).exp()
 
     def sample(self, temperature: float = 1.0) -> Latents:
         """One draw per image without a gradient; `temperature` multiplies the standard deviations."""

@@ -11,6 +11,11 @@ from cvae_lightning.models.bounds import ELBO
 NAMES = ("elbo", "log_likelihood", "kl", "loss")
 
 
+def means_of(mean: ELBO, beta: float) -> dict[str, Tensor]:
+    """Each of `NAMES`, given the means of both terms over all images, of shape (1,)."""
+    return dict(zip(NAMES, (mean.value, mean.log_likelihood, mean.kl, mean.loss(beta)), strict=True))
+
+
 class MeanELBO(Metric):
     """The means of `NAMES` over all images, in nats per image, with loss = beta * kl - log_likelihood."""
 
@@ -36,5 +41,4 @@ class MeanELBO(Metric):
 
     def compute(self) -> dict[str, Tensor]:
         """The mean of each of `NAMES`, of shape (1,)."""
-        mean = ELBO(self.log_likelihood / self.num_images, self.kl / self.num_images)
-        return dict(zip(NAMES, (mean.value, mean.log_likelihood, mean.kl, mean.loss(self.beta)), strict=True))
+        return means_of(ELBO(self.log_likelihood / self.num_images, self.kl / self.num_images), self.beta)

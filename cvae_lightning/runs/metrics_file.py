@@ -80,6 +80,8 @@ class Environment(TypedDict):
     pytorch_lightning: str
     device: str
     threads: int
+    packed: NotRequired[bool]
+    """Whether an epoch was trained beside other runs as one stacked model; runs of earlier versions lack the key."""
     commit: str | None
 
 
@@ -132,6 +134,7 @@ KINDS: dict[Any, tuple[str, Callable[[object], bool]]] = {
     float | None: ("a number or null", lambda value: value is None or _is_number(value)),
     Any: ("anything", lambda value: True),
     list[int]: ("a list", lambda value: isinstance(value, list)),
+    bool: ("true or false", lambda value: isinstance(value, bool)),
     str: ("text", lambda value: isinstance(value, str)),
     str | None: ("text or null", lambda value: value is None or isinstance(value, str)),
     Setting: ("a number, text or null", lambda value: value is None or isinstance(value, str) or _is_number(value)),

@@ -68,8 +68,8 @@ def timing(trainer: Trainer, evaluate_seconds: float) -> Time:
     }
 
 
-def environment(trainer: Trainer) -> Environment:
-    """The versions, device and number of threads with which the numbers were computed."""
+def environment(trainer: Trainer, packed: bool = False) -> Environment:
+    """The versions, device and number of threads with which the numbers are computed, and whether runs are packed."""
     device = trainer.strategy.root_device
     return {
         "cvae_lightning": _own_version(),
@@ -78,8 +78,14 @@ def environment(trainer: Trainer) -> Environment:
         "pytorch_lightning": version("pytorch_lightning"),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
         "threads": torch.get_num_threads(),
+        "packed": packed,
         "commit": _commit(),
     }
+
+
+def was_packed(trainer: Trainer) -> bool:
+    """Whether an epoch of the training was computed beside other runs, whose last digits then depend on these."""
+    return any("packed" in row for row in history_of(trainer))
 
 
 def _own_version() -> str | None:

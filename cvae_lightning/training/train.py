@@ -22,14 +22,14 @@ from cvae_lightning.evaluators.evaluator import Absent, Measured, classes_withou
 from cvae_lightning.models import mean_elbo
 from cvae_lightning.models.vae import VAE
 from cvae_lightning.runs.data_record import note_data
-from cvae_lightning.runs.metrics_file import Environment, Metrics, Numbers, StoredMetrics
+from cvae_lightning.runs.metrics_file import Environment, Metrics, Numbers, Settings, StoredMetrics
 from cvae_lightning.runs.model_card import model_card
 from cvae_lightning.runs.run import Run
 from cvae_lightning.runs.sweep import longest_prefix, wait_for_shorter_ones
 from cvae_lightning.training.callbacks.checkpoint import last_checkpoint
 from cvae_lightning.training.memory import saved_for_backward
 from cvae_lightning.training.parts import Parts, available_data, training_parts
-from cvae_lightning.training.provenance import environment, settings, timing
+from cvae_lightning.training.provenance import environment, settings, timing, was_packed
 
 log = logging.getLogger(__name__)
 
@@ -49,16 +49,7 @@ def train(run: Run) -> StoredMetrics:
 
 def _train(run: Run, parts: Parts) -> StoredMetrics:
     model, trainer = parts.model, parts.trainer
-    data = available_data(run, parts.data)
-    check_data(data, model)
-    if parts.device.type == "cpu":
-        check_batch_fits(model, min(data.batch_size, data.num_train_images), trainer.precision)
-    run_settings = settings(run, model)
-    hyperparameters = {**run_settings, "dataset": data.source.name}
-    versions = environment(trainer)
-    checkpoint = starting_point(run, data.source.digests, versions)
-    parts.logger.log_hyperparams(hyperparameters)
-    trainer.fit(model, datamodule=data, ckpt_path=checkpoint, weights_only=True)
+    data, run_settings, versions = fit(run, parts)
     with random_stream(run_settings["seed"]):
         model.to(parts.device).eval().fit_sampler(data.batches("train"))
     start = time.perf_counter()
@@ -70,12 +61,43 @@ def _train(run: Run, parts: Parts) -> StoredMetrics:
         "test": results.test,
         "absent": results.absent,
         "time": timing(trainer, evaluate_seconds=time.perf_counter() - start),
-        "environment": versions,
+        "environment": {**versions, "packed": was_packed(trainer)},
     }
-    log_results(parts.logger, hyperparameters, results, trainer.global_step)
+    log_results(parts.logger, hyperparameters(run_settings, data), results, trainer.global_step)
     write_model_card(run, metrics)
     run.write_result(model.state_dict(), metrics)
     return run.metrics
+
+
+class Fitted(NamedTuple):
+    """What `fit` leaves beside the trained model."""
+
+    data: DataModule
+    settings: Settings
+    versions: Environment
+
+
+def fit(run: Run, parts: Parts, packed: bool = False) -> Fitted:
+    """Check the data, then train from where the run, or a shorter one that it repeats, has stopped.
+
+    `packed` says whether the run is trained beside others as one stacked model.
+    """
+    model, trainer = parts.model, parts.trainer
+    data = available_data(run, parts.data)
+    check_data(data, model)
+    if parts.device.type == "cpu":
+        check_batch_fits(model, min(data.batch_size, data.num_train_images), trainer.precision)
+    run_settings = settings(run, model)
+    versions = environment(trainer, packed)
+    checkpoint = starting_point(run, data.source.digests, versions)
+    parts.logger.log_hyperparams(hyperparameters(run_settings, data))
+    trainer.fit(model, datamodule=data, ckpt_path=checkpoint, weights_only=True)
+    return Fitted(data, run_settings, versions)
+
+
+def hyperparameters(run_settings: Settings, data: DataModule) -> dict[str, Any]:
+    """What TensorBoard shows as the hyperparameters of a run."""
+    return {**run_settings, "dataset": data.source.name}
 
 
 def check_data(data: DataModule, model: VAE) -> None:
@@ -183,7 +205,7 @@ def _measure_split(split: str, parts: Parts, data: DataModule) -> Measured:
     return measured
 
 
-def log_results(logger: TensorBoardLogger, hyperparameters: dict[str, Any], results: Results, step: int) -> None:
+def log_results(logger: TensorBoardLogger, columns: dict[str, Any], results: Results, step: int) -> None:
     """Write the metrics to TensorBoard, and one row to its HPARAMS, whose columns are the same for every run.
 
     TensorBoard has no null: an absent setting is empty, an absent metric is left out.
@@ -192,8 +214,7 @@ def log_results(logger: TensorBoardLogger, hyperparameters: dict[str, Any], resu
     for split, numbers in (("val", results.val), ("test", results.test)):
         evaluated = {name: value for name, value in numbers.items() if name not in mean_elbo.NAMES}
         logger.log_metrics({f"{split}/{name}": value for name, value in evaluated.items() if value is not None}, step)
-    columns = {key: "" if value is None else value for key, value in hyperparameters.items()}
-    logger.log_hyperparams(columns, final, step)
+    logger.log_hyperparams({key: "" if value is None else value for key, value in columns.items()}, final, step)
     logger.experiment.flush()  # now, not from a thread after metrics.json
 
 
