@@ -15,6 +15,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch._C._functorch import get_unwrapped, is_batchedtensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 from torch.utils._pytree import tree_leaves, tree_map
@@ -55,6 +56,8 @@ class Counts:
 
 def is_on_gpu(tensor: Tensor) -> bool:
     """Whether the tensor is pretended to be on the GPU."""
+    while is_batchedtensor(tensor):  # within torch.vmap
+        tensor = get_unwrapped(tensor)
     return not tensor.is_meta and hasattr(tensor.untyped_storage(), MARK)
 
 
@@ -170,7 +173,9 @@ class _Calls(TorchFunctionMode):
 
 
 def _one_hot(y: Tensor, num_classes: int = -1) -> Tensor:
-    """As on a GPU, where the smallest and the largest label are not looked at."""
+    """As on a GPU, where the smallest and the largest label are not looked at; as torch decomposes it within vmap."""
+    if is_batchedtensor(y):
+        return (y[..., None] == torch.arange(num_classes)).long()
     return y.new_zeros(*y.shape, num_classes).scatter_(-1, y[..., None], 1)
 
 

@@ -9,7 +9,7 @@ from cvae_lightning.core.build import load_group
 
 OWN = ("lr", "beta", "seed", "optimizer.lr", "bound.beta", "data.module.seed")
 """What may differ between the runs of a pack."""
-AFTERWARDS = ("sampler", "evaluators", "callbacks.figures", "logger", "objective", "plugins")
+AFTERWARDS = ("sampler", "evaluators", "figures", "callbacks.figures", "logger", "objective", "plugins")
 """What the ordinary command uses, after the runs were trained as one."""
 SHARED = ("optimizer", "bound", "sampler")  # parts that `model` refers to
 SUPPORTED = {

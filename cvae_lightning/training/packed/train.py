@@ -73,9 +73,10 @@ class Pack:
         for row, member in enumerate(self.members):
             if finite[row]:
                 member.note_epoch(train[:, row], val[:, row], shared, num_batches)
-        self._report(shared["train/images_per_second"])
         if not all(finite):
             self._go_on_with([row for row in range(num) if finite[row]])
+        if self.members:
+            self._report(shared["train/images_per_second"])
 
     def _train_steps(self) -> tuple[list[bool], Tensor]:
         """Train one epoch: whether all losses of each run are finite, and the means of its log-likelihood and KL."""
