@@ -120,14 +120,50 @@ function uniformOf(seed) {
   };
 }
 
-// Draws of z from what the run draws new images from: mixtures of Gaussians, one per group or one for all.
-function samplerOf({ groups, components, latents, parameters }, seed) {
+// Draws of z from what the run draws new images from: a flow, or mixtures of Gaussians.
+function samplerOf(content, seed) {
+  const uniform = uniformOf(seed);
+  const normal = () => Math.sqrt(-2 * Math.log(1 - uniform())) * Math.cos(2 * Math.PI * uniform()); // Box and Muller
+  if (!content.orders) return mixtureOf(content, uniform, normal);
+  const drawn = flowOf(content);
+  return (group) => drawn(Float64Array.from(content.orders[0], normal), group);
+}
+
+// The z that a flow maps to noise, see models/flows.py: the couplings come in the order in which the noise goes through.
+function flowOf({ classes, kept, widths, most, orders, parameters }) {
+  const weights = unpacked(parameters);
+  const buffers = widths.map((width) => new Float64Array(width));
+  return (noise, group) => {
+    let [u, start] = [noise, 0];
+    for (const order of orders) {
+      const context = Array.from({ length: classes }, (_, index) => Number(index === group));
+      let features = Float64Array.from([...u.subarray(0, kept), ...context]);
+      widths.forEach((width, layer) => {
+        const [output, count] = [buffers[layer], features.length];
+        output.set(weights.subarray(start + count * width, start + (count + 1) * width));
+        accumulate(features, count, weights, start, output, width);
+        start += (count + 1) * width;
+        features = layer + 1 < widths.length ? output.map((value) => Math.max(value, 0)) : output;
+      });
+      const moved = features.length / 2;
+      const before = u.map((value, index) => {
+        if (index < kept) return value;
+        const [shift, scale] = [features[index - kept], features[index - kept + moved]];
+        return (value - shift) * Math.exp(-most * Math.tanh(scale / most));
+      });
+      u = new Float64Array(before.length);
+      order.forEach((place, index) => (u[place] = before[index]));
+    }
+    return u;
+  };
+}
+
+// Mixtures of Gaussians, one per group or one for all.
+function mixtureOf({ groups, components, latents, parameters }, uniform, normal) {
   const values = unpacked(parameters);
   const triangle = (latents * (latents + 1)) / 2;
   const means = groups * components;
   const factors = means * (1 + latents);
-  const uniform = uniformOf(seed);
-  const normal = () => Math.sqrt(-2 * Math.log(1 - uniform())) * Math.cos(2 * Math.PI * uniform()); // Box and Muller
   return (asked) => {
     const group = groups > 1 ? asked : 0;
     const weights = values.subarray(group * components, (group + 1) * components);

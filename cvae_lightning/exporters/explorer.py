@@ -17,11 +17,13 @@ from cvae_lightning.exporters.javascript import (
     check_the_page_can_compute,
     decoder_content,
     difference_in_float16,
+    flow_content,
     mixtures_content,
 )
 from cvae_lightning.metrics.catalog import describe
 from cvae_lightning.models.inference import decode, draws, kl_by_latent
-from cvae_lightning.models.samplers import PriorSampler
+from cvae_lightning.models.priors import FlowPrior, approximate_mixtures
+from cvae_lightning.models.samplers import PriorSampler, density_of
 from cvae_lightning.models.vae import VAE
 from cvae_lightning.runs.metrics_file import Metrics, Numbers
 from cvae_lightning.runs.summary import title_of
@@ -81,7 +83,11 @@ def _content(model: VAE) -> dict[str, Any]:
     `reach` is the largest absolute value of a slider: three standard deviations of the prior from its mean, or more if
     the sampler draws latents beyond that.
     """
-    prior, sampler = model.prior_net.mixtures().moments(), model.sampler.mixtures(model.prior_net)
+    prior, density = approximate_mixtures(model.prior_net).moments(), density_of(model.sampler, model.prior_net)
+    if isinstance(density, FlowPrior):
+        sampler, gaussians = flow_content(density), density.gaussians()
+    else:
+        sampler, gaussians = mixtures_content(density), density.as_single_gaussians()
     deviations = (0.5 * prior.log_var).exp()
     reach = max(float((prior.mean.abs() + 3 * deviations).max()), float(draws(model, 1000)[1].abs().quantile(0.995)))
     kl = kl_by_latent(model)
@@ -93,8 +99,8 @@ def _content(model: VAE) -> dict[str, Any]:
         "prior": {"means": _rounded(prior.mean), "deviations": _rounded(deviations)},
         "reach": math.ceil(10 * reach) / 10,
         "decoder": decoder_content(model),
-        "sampler": mixtures_content(sampler),
-        "gaussians": mixtures_content(sampler.as_single_gaussians()),
+        "sampler": sampler,
+        "gaussians": mixtures_content(gaussians),
     }
 
 
@@ -138,7 +144,7 @@ def _introduction(model: VAE) -> str:
 def _sampler(model: VAE) -> str:
     if isinstance(model.sampler, PriorSampler):
         return "the prior"
-    num = model.sampler.mixtures(model.prior_net).num_components
+    num = model.sampler.mixtures(model.prior_net).num_components  # of a sampler that was fitted
     fitted = "a Gaussian" if num == 1 else f"a mixture of {num} Gaussians"
     return f"{fitted}{' per class' if model.num_classes else ''}, fitted after training"
 

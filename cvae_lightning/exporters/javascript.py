@@ -2,6 +2,7 @@
 
 import base64
 import copy
+import itertools
 from typing import Any
 
 import torch
@@ -10,9 +11,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from cvae_lightning.core.errors import refuse
 from cvae_lightning.models.cvae import CVAE
+from cvae_lightning.models.flows import MOST_LOG_SCALE
 from cvae_lightning.models.inference import draws
 from cvae_lightning.models.latents import GaussianMixtures
 from cvae_lightning.models.likelihoods import Bernoulli, ContinuousBernoulli, Gaussian, GaussianLearned, GaussianOptimal
+from cvae_lightning.models.priors import FlowPrior
 from cvae_lightning.models.vae import VAE
 from cvae_lightning.networks.injection import Add, Concatenate, Modulate
 from cvae_lightning.networks.mlp import MLPDecoder
@@ -66,6 +69,21 @@ def mixtures_content(mixtures: GaussianMixtures) -> dict[str, Any]:
     rows, columns = torch.tril_indices(latents, latents)
     parameters = [mixtures.weights, mixtures.means, mixtures.factors[..., rows, columns]]
     return {"groups": groups, "components": components, "latents": latents, "parameters": packed(parameters)}
+
+
+def flow_content(prior: FlowPrior) -> dict[str, Any]:
+    """The couplings in the order in which a draw goes through them, and the layers of each: weights, then biases."""
+    orders, couplings = zip(*reversed(prior.flow.steps), strict=True)
+    layers = [[layer for layer in coupling.layers if isinstance(layer, nn.Linear)] for coupling in couplings]
+    parameters = [part for linear in itertools.chain(*layers) for part in (linear.weight.T, linear.bias)]
+    return {
+        "classes": prior.num_classes,
+        "kept": couplings[0].sizes[0],
+        "widths": [linear.out_features for linear in layers[0]],
+        "most": MOST_LOG_SCALE,
+        "orders": [order.tolist() for order in orders],
+        "parameters": packed(parameters),
+    }
 
 
 def packed(tensors: list[Tensor]) -> str:

@@ -18,6 +18,8 @@ from cvae_lightning.core.files import write_whole
 from cvae_lightning.core.random_streams import random_stream
 from cvae_lightning.core.shapes import Conditions, Context, Images, Labels, Latents
 from cvae_lightning.models.latents import GaussianMixtures
+from cvae_lightning.models.priors import FlowPrior
+from cvae_lightning.models.samplers import density_of
 from cvae_lightning.models.vae import VAE
 from cvae_lightning.runs.metrics_file import StoredMetrics
 
@@ -112,17 +114,25 @@ class Sampler(nn.Module):
         self, noise: Latents, uniform: Tensor, label: Labels | None = None, condition: Tensor | None = None
     ) -> Latents:
         """The z for `noise` from N(0, I), and for `uniform` (batch,) from [0, 1), which chooses the component."""
-        group = self._group(uniform, label if condition is None else condition)
+        group = _group(self.condition, label if condition is None else condition, uniform)
         component = (uniform[:, None] >= self.thresholds[group]).sum(1)
         return self.means[group, component] + (self.factors[group, component] @ noise[..., None])[..., 0]
 
-    def _group(self, uniform: Tensor, y: Conditions | None) -> Labels:
-        """The row of the mixtures for each image."""
-        main = self.condition.main
-        if main is None or y is None:
-            return torch.zeros_like(uniform, dtype=torch.long)
-        values = _by_column(self.condition, y)[self.condition.columns.index(main)]
-        return _row_of(_class_of(values), main)
+
+class FlowSampler(nn.Module):
+    """A draw of z from a flow as a function of random numbers."""
+
+    contexts: Tensor  # (groups, classes)
+
+    def __init__(self, prior: FlowPrior, condition: Condition) -> None:
+        super().__init__()
+        self.flow, self.condition = prior.flow, condition
+        self.register_buffer("contexts", torch.eye(max(prior.num_classes, 1))[:, : prior.num_classes])
+
+    def forward(self, noise: Latents, label: Labels | None = None, condition: Tensor | None = None) -> Latents:
+        """The z for `noise` from N(0, I)."""
+        group = _group(self.condition, label if condition is None else condition, noise[:, 0])
+        return self.flow.inverse(noise, self.contexts[group])
 
 
 def write_onnx_models(model: VAE, metrics: StoredMetrics, folder: Path) -> Iterator[str]:
@@ -162,7 +172,7 @@ def parts_of(model: VAE) -> dict[str, Part]:
     """Encoder, decoder and sampler, by the names of their files.
 
     A model of one class per image takes its number as `label`, any other condition as `condition`, (batch, values); a
-    model without a condition takes neither.
+    model without a condition takes neither. The sampler of a flow needs no `uniform`.
     """
     condition = model.condition
     y = tried(condition)
@@ -170,11 +180,16 @@ def parts_of(model: VAE) -> dict[str, Part]:
     with random_stream(0):
         image, latent, noise = (torch.rand(len(y), *model.image_shape), *torch.randn(2, len(y), model.latent_dim))
         uniform = torch.rand(len(y))
-    sampler = Sampler(model.sampler.mixtures(model.prior_net), condition)
+    density = density_of(model.sampler, model.prior_net)
+    if isinstance(density, FlowPrior):
+        sampler = Part(FlowSampler(density, condition).eval(), {"noise": noise, **labels}, ["latent"])
+    else:
+        inputs = {"noise": noise, "uniform": uniform, **labels}
+        sampler = Part(Sampler(density, condition).eval(), inputs, ["latent"])
     return {
         "encoder": Part(Encoder(model).eval(), {"image": image, **labels}, ["mean", "log_var"]),
         "decoder": Part(Decoder(model).eval(), {"latent": latent, **labels}, ["image"]),
-        "sampler": Part(sampler.eval(), {"noise": noise, "uniform": uniform, **labels}, ["latent"]),
+        "sampler": sampler,
     }
 
 
@@ -267,6 +282,15 @@ def value_names(condition: Condition) -> list[str]:
 def _context(context: GraphContext | None, like: Tensor, label: Labels | None, condition: Tensor | None) -> Context:
     y = label if condition is None else condition
     return like.new_empty(like.shape[0], 0) if context is None or y is None else context(y)
+
+
+def _group(condition: Condition, y: Conditions | None, like: Tensor) -> Labels:
+    """The density that the latents of each image are drawn from, by its row; `like` has one number per image."""
+    main = condition.main
+    if main is None or y is None:
+        return torch.zeros_like(like, dtype=torch.long)
+    values = _by_column(condition, y)[condition.columns.index(main)]
+    return _row_of(_class_of(values), main)
 
 
 def _by_column(condition: Condition, y: Conditions) -> list[Tensor]:

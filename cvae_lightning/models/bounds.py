@@ -71,8 +71,8 @@ class ELBOBound:
     def check(self, prior: Prior) -> None:
         """Raises UserError for free bits with a prior whose KL is not a sum over latents."""
         if self.free_bits and not isinstance(prior(torch.zeros(1, dtype=torch.long)), FactorisedDistribution):
-            remedy = "Or use prior.num_components=1: the KL to a mixture is not a sum over latents."
-            refuse("0 with a prior that is a mixture", "bound.free_bits", self.free_bits, remedy)
+            remedy = "Or use prior.num_components=1: the KL to any other learned prior is not a sum over latents."
+            refuse("0 with a prior that is a mixture or a flow", "bound.free_bits", self.free_bits, remedy)
 
     def loss(self, model: LatentVariableModel, x: Images, y: Conditions, epoch: int) -> tuple[Tensor, ELBO]:
         q = model.posterior(x, y)

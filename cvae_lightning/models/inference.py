@@ -16,7 +16,7 @@ from cvae_lightning.core.errors import check_integer, check_not_negative, check_
 from cvae_lightning.core.random_streams import random_stream
 from cvae_lightning.core.shapes import AnyImages, AnyLabels, Conditions, Images, Latents, as_images
 from cvae_lightning.models.latents import DiagonalGaussian
-from cvae_lightning.models.priors import Prior
+from cvae_lightning.models.priors import Prior, approximate_mixtures
 from cvae_lightning.models.protocols import LatentVariableModel
 
 BATCH = 1000
@@ -124,12 +124,12 @@ def kl_by_latent(model: Model) -> Tensor:
     """KL(q(z | x, y) || p(z | y)) of each latent in nats, (latent,): the mean over images that the model draws itself.
 
     So no data set is needed; on the training images the order of the latents is nearly the same. The KL to a mixture is
-    not a sum over latents, so a mixture is replaced by a Gaussian with its moments. Raises UserError for a prior that
-    is not a mixture of Gaussians.
+    not a sum over latents, nor is that to a flow, so both are replaced by a Gaussian with their moments. Raises
+    UserError for a prior whose moments are unknown.
     """
     labels, z = draws(model, NUM_IMAGES)
     q = model.posterior(model.likelihood(z, labels).mean, labels)
-    moments = model.prior_net.mixtures().by_class(model.condition.num_groups).moments()
+    moments = approximate_mixtures(model.prior_net).by_class(model.condition.num_groups).moments()
     groups = model.condition.groups(labels)
     return DiagonalGaussian(*(values[groups] for values in moments)).kl_by_latent(q).mean(0)
 

@@ -7,7 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from cvae_lightning.core.shapes import Labels, Latents, PerImage
+from cvae_lightning.core.shapes import Context, Labels, Latents, PerImage
+from cvae_lightning.models.flows import CouplingFlow
 
 
 class DiagonalGaussian(NamedTuple):
@@ -126,6 +127,29 @@ class DiagonalMixture(NamedTuple):
         by_component = by_component.unflatten(1, offsets.shape)
         own = by_component[torch.arange(len(z), device=z.device), self.group]
         return own.logsumexp(1)
+
+    def kl(self, q: DiagonalGaussian, z: Latents) -> PerImage:
+        """The one-draw estimate log q(z) - log p(z): unbiased, and below 0 for some images."""
+        return q.log_prob(z) - self.log_prob(z)
+
+
+class FlowDensity(NamedTuple):
+    """The density of z that `flow` maps to N(0, I), given the context of each image."""
+
+    flow: CouplingFlow
+    context: Context
+
+    def sample(self, temperature: float = 1.0) -> Latents:
+        size = len(self.context), self.flow.latent_dim
+        noise = torch.randn(size, device=self.context.device)
+        with torch.autocast(noise.device.type, enabled=False):
+            return self.flow.inverse(temperature * noise, self.context).detach()
+
+    def log_prob(self, z: Latents) -> PerImage:
+        """Log p(z | y) in nats, by the change of variables; in float32 whatever the precision of the training."""
+        with torch.autocast(z.device.type, enabled=False):
+            u, log_determinant = self.flow(z, self.context)
+        return StandardGaussian(len(u), self.flow.latent_dim, u.device).log_prob(u) + log_determinant
 
     def kl(self, q: DiagonalGaussian, z: Latents) -> PerImage:
         """The one-draw estimate log q(z) - log p(z): unbiased, and below 0 for some images."""

@@ -1,20 +1,26 @@
 """p(z | y), the prior of the latents: a standard Gaussian, or a density that is learned together with the model."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol, TypeAlias, runtime_checkable
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cvae_lightning.core.errors import check_integer, check_positive
+from cvae_lightning.core.errors import check_integer, check_positive, refuse
+from cvae_lightning.core.random_streams import random_stream
 from cvae_lightning.core.shapes import Labels
+from cvae_lightning.models.flows import CouplingFlow
 from cvae_lightning.models.latents import (
     DiagonalGaussian,
     DiagonalMixture,
+    FlowDensity,
     GaussianMixtures,
     LatentDistribution,
     StandardGaussian,
 )
+
+NUM_DRAWS = 10_000  # per class, for the moments of a flow
 
 
 @runtime_checkable
@@ -28,7 +34,7 @@ class Prior(Protocol):
     def mixtures(self) -> GaussianMixtures:
         """p(z | y) for each class, or p(z), without a gradient: what traversals and exports compute with.
 
-        A prior that is not a mixture of Gaussians raises UserError.
+        A prior that is not a mixture of Gaussians raises UserError; a method gaussians() then says what moments it has.
         """
         ...
 
@@ -77,6 +83,53 @@ class LearnedPrior(nn.Module):
     @torch.no_grad()
     def mixtures(self) -> GaussianMixtures:
         return GaussianMixtures.diagonal(self.logits.softmax(1), self.means.detach(), self.log_vars)
+
+
+class FlowPrior(nn.Module):
+    """A normalising flow (RealNVP), learned together with the model: Xu et al. 2019.
+
+    For a conditional model the flow takes the one-hot vector of the class. It starts as N(0, I).
+    """
+
+    def __init__(
+        self, latent_dim: int, num_classes: int, num_couplings: int = 8, hidden: Sequence[int] = (128, 128)
+    ) -> None:
+        super().__init__()
+        check_integer("latent_dim", latent_dim, 2, "A flow maps some latents by functions of others.")
+        size = check_integer("prior.num_couplings", num_couplings, 1, "Two couplings reach each latent once.")
+        if not isinstance(hidden, list | tuple):
+            refuse("a list of widths", "prior.hidden", hidden, "The default is prior.hidden=[128,128].")
+        widths = [check_integer("prior.hidden", width, 1, "The default is prior.hidden=[128,128].") for width in hidden]
+        self.num_classes = num_classes
+        self.flow = CouplingFlow(latent_dim, num_classes, size, widths)
+
+    def forward(self, y: Labels) -> LatentDistribution:
+        return FlowDensity(self.flow, F.one_hot(y, max(self.num_classes, 1))[:, : self.num_classes].float())
+
+    def mixtures(self) -> GaussianMixtures:
+        refuse("a prior that is a mixture of Gaussians", "prior", "flow", "A flow has no components.")
+
+    @torch.no_grad()
+    def gaussians(self) -> GaussianMixtures:
+        """One Gaussian per class with the mean and the covariance of `NUM_DRAWS` draws, the same at each call."""
+        groups = max(self.num_classes, 1)
+        device = self.flow.orders.device
+        with random_stream(0):
+            draws = self(torch.arange(groups, device=device).repeat_interleave(NUM_DRAWS)).sample()
+        z = draws.unflatten(0, (groups, NUM_DRAWS))
+        means = z.mean(1, keepdim=True)
+        factors = torch.linalg.cholesky(torch.stack([torch.cov(own.T) for own in z]))
+        return GaussianMixtures(z.new_ones(groups, 1), means, factors[:, None])
+
+
+def approximate_mixtures(prior: Prior) -> GaussianMixtures:
+    """The mixtures that p(z | y) is, or for a prior that is none, Gaussians with its moments.
+
+    Raises UserError for a prior that is neither.
+    """
+    gaussians = getattr(prior, "gaussians", None)
+    mixtures: GaussianMixtures = gaussians() if gaussians else prior.mixtures()
+    return mixtures
 
 
 PriorFactory: TypeAlias = Callable[[int, int], Prior]

@@ -10,7 +10,7 @@ from cvae_lightning.core.errors import check_integer, check_positive, check_seed
 from cvae_lightning.core.shapes import Labels, Latents
 from cvae_lightning.models.em import fit_mixture
 from cvae_lightning.models.latents import GaussianMixtures, LatentDistribution
-from cvae_lightning.models.priors import Prior
+from cvae_lightning.models.priors import FlowPrior, Prior
 
 Encoded: TypeAlias = Iterable[tuple[Latents, Labels]]
 """Draws from the posteriors of the training images, batch by batch, with their labels."""
@@ -113,6 +113,16 @@ class MixtureSampler(nn.Module):
         self.weights[group, :size] = mixture.weights
         self.means[group, :size] = mixture.means
         self.factors[group, :size] = mixture.factors
+
+
+def density_of(sampler: Sampler, prior: Prior) -> GaussianMixtures | FlowPrior:
+    """The density that new images are drawn from, in a form that an export can compute with.
+
+    Raises UserError for a sampler or a prior that is neither.
+    """
+    if isinstance(sampler, PriorSampler) and isinstance(prior, FlowPrior):
+        return prior
+    return sampler.mixtures(prior)
 
 
 SamplerFactory: TypeAlias = Callable[[int, int], Sampler]

@@ -84,8 +84,15 @@ def _facts(complete: pd.DataFrame) -> dict[str, str]:
         "In all runs": ", ".join(f"{key} {value}" for key, value in shared.items() if key != "dataset"),
         "Versions": f"torch {used['torch']}, pytorch_lightning {used['pytorch_lightning']}, commit {used['commit']}",
         "Device": f"{used['device']}, threads: {used['threads']}",
+        "Packed": _packed(complete),
     }
     return {name: text for name, text in facts.items() if text}
+
+
+def _packed(complete: pd.DataFrame) -> str:
+    """How many runs were trained beside others as one model; empty if none was."""
+    num = int((complete["packed"] == True).sum())  # noqa: E712 # of objects; runs of earlier versions have none
+    return f"{num} of {len(complete)} runs were trained as one with others (hydra/launcher=packed)" if num else ""
 
 
 def _results(sweep: Sweep, frame: pd.DataFrame) -> Iterator[Section]:

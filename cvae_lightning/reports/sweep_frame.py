@@ -22,7 +22,7 @@ SETTINGS = ["model", "dataset", "epochs", "latent_dim", "lr", "seed"]
 NO_SETTINGS = {"data", "sweep"}  # data=... is shown as the setting dataset; +sweep=... only lists values of others
 COMPARED = ["paper_score", "difference"]
 TIMES = ["fit_seconds", "evaluate_seconds", "images_per_second"]
-ENVIRONMENT = ["device", "threads", "torch", "pytorch_lightning", "commit"]
+ENVIRONMENT = ["device", "threads", "packed", "torch", "pytorch_lightning", "commit"]
 
 
 def sweep_frame(sweep: Sweep) -> pd.DataFrame:

@@ -310,3 +310,12 @@ def test_on_a_gpu_a_pack_launches_as_few_kernels_as_one_run(make_run: MakeRun, m
     assert max(step.launches for step in steps) <= 105
     around = epochs.launches / len(steps) - steps[-1].launches
     assert around <= 2 * num + 40, "noise is drawn run by run; images are taken for all at once"
+
+
+def test_a_run_whose_training_had_ended_is_done(make_run: MakeRun) -> None:
+    run, other = (make_run(name, *SMALL) for name in ("run", "other"))
+    train_packed(members_of([run, other]))
+    before = checkpoint_of(run)
+    (member,) = members_of([run])
+    assert member.done
+    assert differences(before, checkpoint_of(run), tolerance=0) == []
