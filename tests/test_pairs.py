@@ -49,7 +49,7 @@ KEYS: dict[str, list[str]] = {
         "network=residual network.channels=2",
     ],
     "likelihood": [f"likelihood={path.stem}" for path in sorted((CONF / "likelihood").glob("*.yaml"))],
-    "prior": ["prior=normal", "prior=learned", "prior=learned prior.num_components=1"],
+    "prior": ["prior=normal", "prior=learned", "prior=learned prior.num_components=1", "prior=flow prior.hidden=[8]"],
     "bound": ["bound=elbo", "bound.warmup_epochs=3", "bound.free_bits=0.1", "bound=iwae"],
     "sampler": ["sampler=prior", "sampler=gaussian", "sampler=mixture"],
     "schedule": ["schedule=constant", "schedule=cosine", "schedule=one_cycle"],
@@ -80,7 +80,9 @@ OF_A_GRAPH = {
     "sampler": ("model", "prior", "sampler", "latent_dim"),
 }
 REFUSED = {
-    ("bound.free_bits=0.1", "prior=learned"): r"with a prior that is a mixture \(bound\.free_bits\), got 0\.1\.",
+    ("bound.free_bits=0.1", "prior=learned"): r"a mixture or a flow \(bound\.free_bits\), got 0\.1\.",
+    ("bound.free_bits=0.1", "prior=flow prior.hidden=[8]"): r"a mixture or a flow \(bound\.free_bits\), got 0\.1\.",
+    ("latent_dim=1", "prior=flow prior.hidden=[8]"): r"at least 2 \(latent_dim\), got 1\.",
 }
 
 

@@ -46,7 +46,7 @@ KEYS: dict[str, list[str]] = {
         f"likelihood={name}"
         for name in ("gaussian", "gaussian_optimal", "gaussian_learned", "bernoulli", "continuous_bernoulli")
     ],
-    "prior": ["prior=normal", "prior=learned", "prior=learned prior.num_components=1"],
+    "prior": ["prior=normal", "prior=learned", "prior=learned prior.num_components=1", "prior=flow prior.hidden=[8]"],
     "sampler": ["sampler=prior", "sampler=gaussian", "sampler=mixture"],
     "injection": [f"network.injection={name}" for name in ("concatenate", "add", "modulate")],
     "bound": ["bound=elbo", "bound=iwae"],

@@ -25,13 +25,19 @@ from cvae_lightning.core.plugins import PLUGINS
 from cvae_lightning.exporters import onnx_models
 from cvae_lightning.exporters.explorer import column_content, data_title, explorer_page
 from cvae_lightning.exporters.export import export
-from cvae_lightning.exporters.javascript import check_the_page_can_compute, decoder_content, mixtures_content
+from cvae_lightning.exporters.javascript import (
+    check_the_page_can_compute,
+    decoder_content,
+    flow_content,
+    mixtures_content,
+)
 from cvae_lightning.exporters.onnx_models import Decoder, Encoder, Sampler, onnx_graph, tried
 from cvae_lightning.models.cvae import CVAE
 from cvae_lightning.models.inference import kl_by_latent
 from cvae_lightning.models.latents import GaussianMixtures
 from cvae_lightning.models.likelihoods import Bernoulli, ContinuousBernoulli, Gaussian, GaussianLearned, GaussianOptimal
 from cvae_lightning.models.optimizers import adam
+from cvae_lightning.models.priors import FlowPrior
 from cvae_lightning.models.samplers import MixtureSampler, PriorSampler
 from cvae_lightning.models.vae import VAE
 from cvae_lightning.networks.conv import Conv
@@ -686,3 +692,71 @@ def colours(rgba: list[int]) -> Tensor:
 def test_the_prior_is_exported_as_what_it_is() -> None:
     moments = small().prior_net.mixtures().moments()
     assert moments.mean.tolist() == moments.log_var.tolist() == [[0, 0, 0]]
+
+
+FLOW = functools.partial(FlowPrior, num_couplings=3, hidden=[7, 5])
+
+
+def flow_model(condition: Condition) -> VAE:
+    model: Any = CVAE if condition else VAE
+    named = {"condition": condition} if condition else {}
+    return randomised(model(MLP([16]), Gaussian(), adam(0.001), latent_dim=5, prior=FLOW, **named))
+
+
+def flow_groups(condition: Condition) -> list[int]:
+    return list(range(max(condition.num_groups, 1)))
+
+
+FLOW_CONDITIONS = [Condition(), Condition.of_classes(4), *CONDITIONS.values()]
+
+
+def test_a_flow_is_exported(tmp_path: Path) -> None:
+    run = finished_run(tmp_path / "run", *SMALL, "latent_dim=5", "prior=flow", "prior.hidden=[8]")
+    command(run, "format=all")
+    model, y, noise = run.model(), torch.arange(10).repeat(3), torch.randn(30, 5)
+    (z,) = of_onnx(run.path / "export" / "sampler.onnx", noise=noise, label=y)
+    prior: Any = model.prior_net
+    with torch.no_grad():
+        wanted = prior.flow.inverse(noise, torch.eye(10)[y])
+    torch.testing.assert_close(z, wanted, atol=1e-5, rtol=1e-5)
+    assert (z[:10] - prior.flow.inverse(noise[:10], torch.eye(10)[y[:10].flip(0)])).abs().max() > 0.01
+    page = (run.path / "export" / "explorer.html").read_text(encoding="utf-8")
+    assert '"orders": [[' in page
+    assert "the prior" in page
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", range(len(FLOW_CONDITIONS)))
+def test_the_graph_of_a_flow_takes_every_condition(tmp_path: Path, number: int) -> None:
+    model = flow_model(FLOW_CONDITIONS[number])
+    assert len(list(onnx_models.write_onnx_models(model, metrics_of(model), tmp_path))) == 3, "each within 1e-5"
+
+
+@pytest.mark.slow
+def test_draws_of_a_flow_on_the_page_are_those_of_pytorch(tmp_path: Path) -> None:
+    models = [flow_model(condition) for condition in FLOW_CONDITIONS]
+    priors: Any = [model.prior_net for model in models]
+    noise = torch.randn(6, 5)
+    given = {
+        "flows": [flow_content(prior) for prior in priors],
+        "groups": [flow_groups(condition) for condition in FLOW_CONDITIONS],
+        "noise": noise.tolist(),
+    }
+    script = f"""const given = {json.dumps(given)};
+      const noise = given.noise.map((values) => Float64Array.from(values));
+      const draws = given.flows.map((content, model) => {{
+        const draw = flowOf(content);
+        return given.groups[model].map((group) => noise.map((one) => [...draw(one, group)]));
+      }});
+      const sampler = samplerOf(given.flows[1], 0);
+      const sampled = Array.from({{ length: 4000 }}, () => [...sampler(2)]);
+      const result = {{ draws, sampled }};"""
+    result = in_chromium(tmp_path, plain_page(), script)
+    for prior, draws in zip(priors, result["draws"], strict=True):
+        for group, drawn in enumerate(draws):
+            context = torch.eye(max(prior.num_classes, 1))[group, : prior.num_classes].expand(len(noise), -1)
+            with torch.no_grad():
+                wanted = prior.flow.inverse(noise, context)
+            torch.testing.assert_close(torch.tensor(drawn), wanted, atol=0.02, rtol=0.02)  # weights in float16
+    gaussians = priors[1].gaussians()
+    check_moments(torch.tensor(result["sampled"]), gaussians.means[2, 0], gaussians.factors[2, 0])

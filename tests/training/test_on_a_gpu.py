@@ -64,6 +64,7 @@ MOST_LAUNCHES = {  # of kernels in a training step, with little room above what 
     "averaging=ema schedule=one_cycle data.max_shift=1": 110,
     "model.label_dropout=0.2 data.flip=both likelihood=gaussian_optimal": 130,
     "bound=iwae prior=learned": 200,
+    "prior=flow": 540,
 }
 
 

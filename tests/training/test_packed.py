@@ -53,7 +53,7 @@ PAIRS: list[list[str]] = [
     ["digits", *KINDS],
     ["model=cvae", "model=vae"],
     [f"likelihood={path.stem}" for path in sorted((CONF / "likelihood").glob("*.yaml"))],
-    ["prior=normal", "prior=learned", "prior=learned prior.num_components=1"],
+    ["prior=normal", "prior=learned", "prior=learned prior.num_components=1", "prior=flow prior.hidden=[8]"],
     [f"network.injection={name}" for name in ("concatenate", "add", "modulate")],
     ["network.hidden=[16]", "network.hidden=[]", "network.hidden=[8,8]"],
     ["", "bound.warmup_epochs=3"],
