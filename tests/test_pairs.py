@@ -25,7 +25,7 @@ from cvae_lightning.core.build import CONF
 from cvae_lightning.core.errors import UserError
 from cvae_lightning.data.idx_source import IdxSource
 from cvae_lightning.drawing.commands import embed, interpolate, reconstruct, sample, traverse
-from cvae_lightning.evaluators import sample_quality
+from cvae_lightning.evaluators import cas, sample_quality
 from cvae_lightning.exporters.export import export
 from cvae_lightning.exporters.onnx_models import CLOSE, largest_difference, onnx_graph, parts_of
 from cvae_lightning.judging import store as judge_files
@@ -41,6 +41,7 @@ from cvae_lightning.training.train import train
 NUM_FAST = 12  # runs in make test
 TRAIN, OTHERS = 240, 48  # images of train, and of val and test each
 
+FEW_IMAGES = "evaluators.bayes.num_samples=2 evaluators.bayes.num_images=30 evaluators.cas.num_samples=30"
 KEYS: dict[str, list[str]] = {
     "model": ["model=cvae", "model=vae"],
     "network": [
@@ -69,6 +70,7 @@ KEYS: dict[str, list[str]] = {
         "evaluators=likelihood evaluators.nll.num_samples=5",
         "evaluators=full evaluators.nll.num_samples=5",
         "evaluators=claims evaluators.gradients.num_draws=2",
+        f"evaluators=conditional {FEW_IMAGES}",
     ],
     "latent_dim": ["latent_dim=1", "latent_dim=2", "latent_dim=7"],
     "batch_size": [f"batch_size={size}" for size in (TRAIN + 60, TRAIN, TRAIN - 1)],
@@ -137,7 +139,8 @@ def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pictures are made but not rendered; the judge is fitted in one epoch and reads few samples."""
-    monkeypatch.setattr(judge_files, "fit", functools.partial(fit, epochs=1))
+    for module in (judge_files, cas):
+        monkeypatch.setattr(module, "fit", functools.partial(fit, epochs=1))
     monkeypatch.setattr(sample_quality, "SAMPLES_PER_CLASS", 10)
 
 

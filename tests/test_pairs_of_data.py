@@ -16,11 +16,11 @@ from allpairspy import AllPairs
 from helpers import composed, idx_bytes
 from omegaconf import OmegaConf, open_dict
 from PIL import Image
-from test_pairs import check_explorer, command_config
+from test_pairs import FEW_IMAGES, check_explorer, command_config
 
 from cvae_lightning.core.errors import UserError
 from cvae_lightning.drawing.commands import embed, interpolate, reconstruct, sample, traverse
-from cvae_lightning.evaluators import sample_quality
+from cvae_lightning.evaluators import cas, sample_quality
 from cvae_lightning.judging import store as judge_files
 from cvae_lightning.judging.classifier import fit
 from cvae_lightning.reports.content import compose_report
@@ -59,6 +59,7 @@ KEYS: dict[str, list[str]] = {
         "evaluators=full evaluators.nll.num_samples=3",
         "evaluators=default",
         "evaluators=claims evaluators.gradients.num_draws=2",
+        f"evaluators=conditional {FEW_IMAGES}",
     ],
 }
 
@@ -123,7 +124,8 @@ def write_image(file: Path, image: Any) -> None:
 
 @pytest.fixture
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(judge_files, "fit", functools.partial(fit, epochs=1))
+    for module in (judge_files, cas):
+        monkeypatch.setattr(module, "fit", functools.partial(fit, epochs=1))
     monkeypatch.setattr(sample_quality, "SAMPLES_PER_CLASS", 5)
 
 

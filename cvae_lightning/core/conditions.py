@@ -305,9 +305,11 @@ class Condition:
         """`y` with the class of the main column unknown, and all else as it is."""
         if self.is_one_class:
             return self.unknown(len(y), y.device)
-        names = [column.name for column in self.columns for _ in range(column.num_values)]
-        is_main = torch.tensor([self.main is not None and name == self.main.name for name in names], device=y.device)
-        return y.masked_fill(is_main, torch.nan)
+        return y.masked_fill(self._is_main(y.device), torch.nan)
+
+    def with_class(self, y: Conditions, number: int) -> Conditions:
+        """`y` with the class `number` in the main column, and all else as it is."""
+        return torch.full_like(y, number) if self.is_one_class else y.masked_fill(self._is_main(y.device), number)
 
     def hidden(self, y: Conditions, probability: float) -> Conditions:
         """`y` with each column of each image unknown with this probability, drawn from torch's random stream."""
@@ -372,6 +374,11 @@ class Condition:
         """The columns of each label as a person reads them, such as ["digit 3", "angle 30"]."""
         by_column = [(column, values.tolist()) for column, values in self.by_column(y)]
         return [[self._written(column, rows[row]) for column, rows in by_column] for row in range(len(y))]
+
+    def _is_main(self, device: torch.device) -> torch.Tensor:
+        """Whether each value of a label is that of the main column, (values,)."""
+        names = [column.name for column in self.columns for _ in range(column.num_values)]
+        return torch.tensor([self.main is not None and name == self.main.name for name in names], device=device)
 
     def _written(self, column: Column, values: list[float]) -> str:
         alone = len(self.columns) == 1

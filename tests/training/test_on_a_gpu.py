@@ -33,6 +33,11 @@ SIZES = {  # small ones for the parts that are large by default
     ],
     "evaluators=judged": ["evaluators.judged.num_samples=50"],
     "evaluators=likelihood": ["evaluators.nll.num_samples=3"],
+    "evaluators=conditional": [
+        "evaluators.bayes.num_samples=3",
+        "evaluators.bayes.num_images=100",
+        "evaluators.cas.num_samples=50",
+    ],
     "evaluators=claims": ["evaluators.gradients.num_draws=2"],
     "sampler=mixture": ["sampler.num_components=2"],
 }
