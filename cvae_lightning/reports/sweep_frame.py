@@ -22,7 +22,7 @@ SETTINGS = ["model", "dataset", "epochs", "latent_dim", "lr", "seed"]
 NO_SETTINGS = {"data", "sweep"}  # data=... is shown as the setting dataset; +sweep=... only lists values of others
 COMPARED = ["paper_score", "difference"]
 TIMES = ["fit_seconds", "evaluate_seconds", "images_per_second"]
-ENVIRONMENT = ["device", "threads", "packed", "torch", "pytorch_lightning", "commit"]
+ENVIRONMENT = ["device", "threads", "torch", "pytorch_lightning", "commit"]
 
 
 def sweep_frame(sweep: Sweep) -> pd.DataFrame:
@@ -43,7 +43,7 @@ def sweep_frame(sweep: Sweep) -> pd.DataFrame:
     rows.sort(key=lambda row: place.get(row["run"], len(place)))
     measured = [key for key in dict.fromkeys(key for row in rows for key in row) if key.startswith(("val/", "test/"))]
     numbers = [*sorted(measured, key=lambda key: key.startswith("test/")), *COMPARED, *TIMES]
-    last = [*ENVIRONMENT, "dataset_sha256", "images", "objective", "family", "error", "overrides"]
+    last = [*ENVIRONMENT, "packed", "dataset_sha256", "images", "objective", "family", "error", "overrides"]
     frame = pd.DataFrame(rows, columns=["run", "name", "status", *SETTINGS, *varied, *numbers, *last], dtype=object)
     return frame.astype(dict.fromkeys(numbers, float))
 
@@ -96,7 +96,7 @@ def _measured(run: Run) -> dict[str, Any]:
         "paper_score": paper,
         "difference": None if paper is None or ours is None else ours - paper,
         **metrics["time"],
-        **{key: metrics["environment"].get(key) for key in ENVIRONMENT},
+        **{key: metrics["environment"].get(key) for key in (*ENVIRONMENT, "packed")},
         "dataset": metrics["dataset"]["name"],
         "dataset_sha256": metrics["dataset"]["sha256"],
     }
