@@ -17,7 +17,7 @@ jaxtyping.install_import_hook(
         *("cvae_lightning.metrics", "cvae_lightning.networks"),
         *(
             f"cvae_lightning.models.{part}"
-            for part in ("bounds", "cvae", "latents", "likelihoods", "mean_elbo", "priors", "vae")
+            for part in ("bounds", "cvae", "flows", "latents", "likelihoods", "mean_elbo", "priors", "vae")
         ),
     ],
     "shape_checks.checked",
@@ -28,13 +28,17 @@ import json
 import pytest
 import torch
 import yaml
-from helpers import TRAINING, MakeSweep, composed
+from helpers import TRAINING, MakeSweep, composed, metrics_of_a_run
+from labelled_data import KINDS, Labelled
 from matplotlib.figure import Figure
 from omegaconf import OmegaConf, open_dict
 from PIL import Image
 
+from cvae_lightning.core.build import build
+from cvae_lightning.core.plugins import PLUGINS
 from cvae_lightning.runs.run import Run
 from cvae_lightning.runs.sweep import RECORD
+from cvae_lightning.training.train import train
 
 os.environ.pop("HYDRA_FULL_ERROR", None)
 torch.manual_seed(0)  # of what test modules draw when they are imported
@@ -152,5 +156,41 @@ def make_sweep(make_run: MakeRun, tmp_path: Path) -> MakeSweep:
         record = {"command": ["a=1,2"], "jobs": jobs, "composed_from": ""}
         (tmp_path / "sweep" / RECORD).write_text(json.dumps(record))
         return runs
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory, idx_dir: Path) -> dict[str, Run]:
+    """A CVAE whose latents have a mixture of their own, and a VAE."""
+    folder = tmp_path_factory.mktemp("runs")
+    small = [f"data_dir={idx_dir}", "epochs=2", "batch_size=64", "latent_dim=3", "lr=0.01", "accelerator=cpu"]
+    found = {}
+    for name, given in {"cvae": ["sampler=gaussian"], "vae": ["model=vae"]}.items():
+        (folder / name / ".hydra").mkdir(parents=True)
+        OmegaConf.save(composed("network.hidden=[16]", *small, *given), folder / name / ".hydra" / "config.yaml")
+        found[name] = Run(folder / name)
+        train(found[name])
+    return found
+
+
+@pytest.fixture
+def run_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MakeRun:
+    """An untrained run on one of the data sets of labelled_data."""
+    monkeypatch.setenv(PLUGINS, "labelled_data")
+
+    def make(kind: str, *overrides: str) -> Run:
+        shape, condition = KINDS[kind]
+        source = ["data=digits", "data.module.source={_target_: labelled_data.Labelled}"]
+        small = ["network.hidden=[4]", "latent_dim=3", f"+data.module.source.kind={kind}"]
+        config = composed(*source, *small, *overrides)
+        config.data.image_shape, config.data.condition = list(shape), condition.described()
+        (tmp_path / "run" / ".hydra").mkdir(parents=True)
+        OmegaConf.save(config, tmp_path / "run" / ".hydra" / "config.yaml")
+        run = Run(tmp_path / "run")
+        torch.manual_seed(0)
+        files = {"files": Labelled(kind).digests}
+        run.write_result(build(run.raw_config.model).state_dict(), metrics_of_a_run(dataset=files))
+        return run
 
     return make

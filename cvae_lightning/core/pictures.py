@@ -147,6 +147,27 @@ def curves(lines: Mapping[str, Sequence[float]], x_name: str, y_name: str, title
     return figure
 
 
+def reliability(confidence: Tensor, accuracy: Tensor, counts: Tensor, title: str) -> Figure:
+    """A plot of the accuracy in each bin of the confidence, (bins,), above the number of predictions in each."""
+    figure = Figure(figsize=(4.2, 4.8), dpi=DPI, layout="constrained")
+    upper, lower = figure.subplots(2, sharex=True, height_ratios=[3, 1])
+    width, (means, shares, numbers) = 1 / len(counts), (part.numpy() for part in (confidence, accuracy, counts))
+    places, filled = (np.arange(len(counts)) + 0.5) * width, numbers > 0
+    upper.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle="--", label="calibrated")
+    upper.bar(places[filled], shares[filled], 0.9 * width, color=ACCENT, alpha=0.6)
+    upper.plot(means[filled], shares[filled], color=INK, marker="o", markersize=4, linestyle="", label="model")
+    upper.legend(frameon=False, fontsize=9)
+    upper.set_title(title, fontsize=10, color=INK, loc="left")
+    upper.set_ylabel("share that is right", fontsize=9)
+    lower.bar(places, numbers, 0.9 * width, color=GREY)
+    lower.set_ylabel("images", fontsize=9)
+    lower.set_xlabel("probability of the most probable class", fontsize=9)
+    for axes in (upper, lower):
+        axes.tick_params(labelsize=8)
+        axes.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
 def scatter(points: Tensor, labels: Labels, title: str, names: Sequence[str] = ()) -> Figure:
     """A plot of points (batch, 2), coloured by their labels (batch,); each label stands at the median of its points.
 

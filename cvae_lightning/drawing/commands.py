@@ -1,4 +1,4 @@
-"""The five drawing commands and what they share: check the common keys, draw, write the pictures."""
+"""The six drawing commands and what they share: check the common keys, draw, write the pictures."""
 
 from importlib import import_module
 
@@ -31,6 +31,11 @@ def traverse(config: DictConfig) -> None:
 def embed(config: DictConfig) -> None:
     """Map the latents of a split's images."""
     draw(config, "embed")
+
+
+def score(config: DictConfig) -> None:
+    """Say how likely images are under a run's model, and which class they probably have."""
+    draw(config, "score")
 
 
 def draw(config: DictConfig, drawing: str) -> None:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from cvae_lightning.core.errors import check_boolean, refuse
-from cvae_lightning.core.shapes import Batch
+from cvae_lightning.core.shapes import Batch, Conditions, Images
 from cvae_lightning.data.image_files import BRIGHT, border, read_images
 from cvae_lightning.data.splits import Split
 from cvae_lightning.drawing.labels import given_labels, has_labels, listed
@@ -27,10 +27,42 @@ def chosen_images(request: Request, model: VAE, num: int) -> Batch:
     `split`: those with the numbers in `index`, or `num` images drawn with the seed, only of the given labels if there
     are any. Raises UserError for an invalid value of a key, or if there is no such image.
     """
+    _check_invert(request)
+    if request.keys.images is not None:
+        x, shown, _ = _own_images(request, model)
+        if shown is None:
+            what = "what the images show, one label for all or one per image"
+            refuse(what, "labels", None, "This model is conditioned on the label.")
+        return x, shown
+    return _images_of_split(request, num)[:2]
+
+
+def images_to_score(request: Request, model: VAE, num: int) -> tuple[Images, Conditions, list[str]]:
+    """The images of `chosen_images`, their labels, and a name for each: its number in the split, or its file.
+
+    Classes of the user's own images may be unknown. Raises UserError as `chosen_images` does.
+    """
+    _check_invert(request)
+    if request.keys.images is None:
+        x, y, chosen = _images_of_split(request, num)
+        return x, y, list(map(str, chosen.tolist()))
+    x, shown, names = _own_images(request, model)
+    if shown is None:
+        condition = model.condition
+        if not condition.is_one_class:
+            what = f"values of {', '.join(column.name for column in condition.columns)}"
+            refuse(what, "condition", None, "This model is conditioned on them.")
+        shown = condition.unknown(len(x))
+    return x, shown, names
+
+
+def _check_invert(request: Request) -> None:
+    check_boolean("invert", request.keys.invert, "true is for images that are dark on light.")
+
+
+def _images_of_split(request: Request, num: int) -> tuple[Images, Conditions, Tensor]:
+    """Images in [0, 1] of the split that `request` names, with their labels and numbers."""
     keys = request.keys
-    check_boolean("invert", keys.invert, "true is for images that are dark on light.")
-    if keys.images is not None:
-        return _own_images(request, model)
     split = split_of(request.run, keys.split, request.run.data_moved_to(keys))
     if keys.index is not None:
         chosen = torch.as_tensor(_integers("index", keys.index))
@@ -40,7 +72,7 @@ def chosen_images(request: Request, model: VAE, num: int) -> Batch:
     else:
         chosen = _drawn(request, split)[:num]
     images, labels, _ = split.take(chosen)
-    return images / 255, labels
+    return images / 255, labels, chosen
 
 
 def _drawn(request: Request, split: Split) -> Tensor:
@@ -69,20 +101,26 @@ def split_of(run: Run, split: str, moved: dict[str, str]) -> Split:
     return data.splits[split]
 
 
-def _own_images(request: Request, model: VAE) -> Batch:
+def _own_images(request: Request, model: VAE) -> tuple[Images, Conditions | None, list[str]]:
+    """The images of the user's files, what they show (None if that is not said, but needed), and the file of each."""
     keys = request.keys
     if not listed(keys.images):
         refuse("a file or a list of files", "images", [], "null takes images of the split.")
     given = given_labels(request, model.condition)
     y, z = inference.draws(model, NUM_SAMPLES)
     dark = float(border(inference.decode(model, z, y)).mean()) < BRIGHT
-    x = read_images(listed(keys.images), model.image_shape, keys.invert, light_on_dark=dark)
+    files = [str(file) for file in listed(keys.images)]
+    by_file = [read_images([file], model.image_shape, keys.invert, light_on_dark=dark) for file in files]
+    names = [
+        file if len(images) == 1 else f"{file} {number}"
+        for file, images in zip(files, by_file, strict=True)
+        for number in range(len(images))
+    ]
+    x = torch.cat(by_file)
     if given is not None:
-        return x, model.condition.parse(given, len(x))
-    if not all(column.optional for column in model.condition.columns):
-        what = "what the images show, one label for all or one per image"
-        refuse(what, "labels", None, "This model is conditioned on the label.")
-    return x, model.condition.unknown(len(x))
+        return x, model.condition.parse(given, len(x)), names
+    needed = not all(column.optional for column in model.condition.columns)
+    return x, None if needed else model.condition.unknown(len(x)), names
 
 
 def _integers(key: str, value: Any) -> list[int]:

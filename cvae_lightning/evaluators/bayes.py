@@ -11,7 +11,7 @@ from cvae_lightning.core.shapes import Batch, Labels
 from cvae_lightning.data.splits import Split
 from cvae_lightning.evaluators.evaluator import NO_CLASSES, NO_LATENTS, UNCONDITIONAL, Evaluator, Measured
 from cvae_lightning.evaluators.samples import chosen, classes_in, in_parts, labels_of, some
-from cvae_lightning.models.class_probabilities import ROWS, log_class_frequencies, log_likelihoods
+from cvae_lightning.models.class_probabilities import ROWS, likelihoods_by_class, log_class_frequencies
 from cvae_lightning.models.protocols import Generative, LatentVariableModel
 
 BINS = 15
@@ -48,8 +48,8 @@ class BayesClassifier(Evaluator):
         log_joint, classes = [], []
         log_prior = log_class_frequencies(train.classes, condition.num_classes)
         for x, y in in_parts(chosen(batches, index), max(1, ROWS // self.num_samples)):
-            log_likelihood = log_likelihoods(model, condition, x, y, self.num_samples).double()
-            log_joint.append(log_likelihood + log_prior.to(x.device))
+            bounds = likelihoods_by_class(model, condition, x, y, self.num_samples)
+            log_joint.append(bounds.importance_weighted.double() + log_prior.to(x.device))
             classes.append(classes_in(train, y))
         joint, y = torch.cat(log_joint), torch.cat(classes)
         log_posterior = joint.log_softmax(1)

@@ -104,6 +104,7 @@ READING = {
     "interpolate": ["num=2", "steps=2"],
     "traverse": ["num=1", "steps=2"],
     "embed": [],
+    "score": ["num=2", "num_samples=2"],
     "export": ["format=onnx"],
     "evaluate": ["evaluators=default"],
 }

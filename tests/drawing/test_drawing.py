@@ -19,31 +19,16 @@ from cvae_lightning.core.build import CONF
 from cvae_lightning.core.errors import UserError
 from cvae_lightning.core.plugins import PLUGINS
 from cvae_lightning.data.image_files import read_images
-from cvae_lightning.drawing.commands import embed, interpolate, reconstruct, sample, traverse
+from cvae_lightning.drawing.commands import embed, interpolate, reconstruct, sample, score, traverse
 from cvae_lightning.drawing.maps import map_of
 from cvae_lightning.drawing.paths import spherical, traversal
 from cvae_lightning.models import inference
 from cvae_lightning.runs.run import Run
 from cvae_lightning.runs.sweep import RECORD, chosen_run
 from cvae_lightning.training.parts import local_data
-from cvae_lightning.training.train import train
 
-DRAWINGS = {command.__name__: command for command in (sample, reconstruct, interpolate, traverse, embed)}
+DRAWINGS = {command.__name__: command for command in (sample, reconstruct, interpolate, traverse, embed, score)}
 Call = Callable[..., dict[str, Tensor]]
-
-
-@pytest.fixture(scope="module")
-def runs(tmp_path_factory: pytest.TempPathFactory, idx_dir: Path) -> dict[str, Run]:
-    """A CVAE whose latents have a mixture of their own, and a VAE."""
-    folder = tmp_path_factory.mktemp("runs")
-    small = [f"data_dir={idx_dir}", "epochs=2", "batch_size=64", "latent_dim=3", "lr=0.01", "accelerator=cpu"]
-    found = {}
-    for name, given in {"cvae": ["sampler=gaussian"], "vae": ["model=vae"]}.items():
-        (folder / name / ".hydra").mkdir(parents=True)
-        OmegaConf.save(composed("network.hidden=[16]", *small, *given), folder / name / ".hydra" / "config.yaml")
-        found[name] = Run(folder / name)
-        train(found[name])
-    return found
 
 
 @pytest.fixture

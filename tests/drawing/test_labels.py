@@ -7,50 +7,25 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from helpers import composed, metrics_of_a_run
-from labelled_data import BIRDS, KINDS, Labelled
+from helpers import composed
+from labelled_data import BIRDS, Labelled
 from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
-from omegaconf import OmegaConf
 from PIL import Image
 
-from cvae_lightning.core.build import build
 from cvae_lightning.core.conditions import Condition, Flags
 from cvae_lightning.core.errors import UserError
-from cvae_lightning.core.plugins import PLUGINS
 from cvae_lightning.data.image_files import read_images
-from cvae_lightning.drawing.commands import embed, interpolate, reconstruct, sample, traverse
+from cvae_lightning.drawing.commands import embed, interpolate, reconstruct, sample, score, traverse
 from cvae_lightning.drawing.embed import MOST_COMBINATIONS, _combinations
 from cvae_lightning.drawing.interpolate import _ways
 from cvae_lightning.drawing.labels import file_names
 from cvae_lightning.models import inference
 from cvae_lightning.runs.run import Run
 
-DRAWINGS = {command.__name__: command for command in (sample, reconstruct, interpolate, traverse, embed)}
+DRAWINGS = {command.__name__: command for command in (sample, reconstruct, interpolate, traverse, embed, score)}
 Draw = Callable[..., dict[str, Any]]
 MakeRun = Callable[..., Run]
-
-
-@pytest.fixture
-def run_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MakeRun:
-    """An untrained run on one of the data sets of labelled_data."""
-    monkeypatch.setenv(PLUGINS, "labelled_data")
-
-    def make(kind: str, *overrides: str) -> Run:
-        shape, condition = KINDS[kind]
-        source = ["data=digits", "data.module.source={_target_: labelled_data.Labelled}"]
-        small = ["network.hidden=[4]", "latent_dim=3", f"+data.module.source.kind={kind}"]
-        config = composed(*source, *small, *overrides)
-        config.data.image_shape, config.data.condition = list(shape), condition.described()
-        (tmp_path / "run" / ".hydra").mkdir(parents=True)
-        OmegaConf.save(config, tmp_path / "run" / ".hydra" / "config.yaml")
-        run = Run(tmp_path / "run")
-        torch.manual_seed(0)
-        files = {"files": Labelled(kind).digests}
-        run.write_result(build(run.raw_config.model).state_dict(), metrics_of_a_run(dataset=files))
-        return run
-
-    return make
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from cvae_lightning.core.shapes import Images, Labels
 from cvae_lightning.data.splits import Split
 from cvae_lightning.evaluators.bayes import BayesClassifier, calibration_error
 from cvae_lightning.evaluators.evaluator import NO_CLASSES, UNCONDITIONAL
-from cvae_lightning.models.class_probabilities import log_class_frequencies, log_likelihoods
+from cvae_lightning.models.class_probabilities import likelihoods_by_class, log_class_frequencies
 from cvae_lightning.models.latents import DiagonalGaussian
 from cvae_lightning.models.likelihoods import GaussianPixels, PixelDistribution
 
@@ -57,7 +57,8 @@ def test_p_of_y_given_x_is_the_exact_posterior_of_a_linear_gaussian_model() -> N
     model = ByClass(error=0.2)
     y = torch.arange(30) % 3
     x = drawn(model, y)
-    estimate = log_likelihoods(model, model.condition, x, y, num_samples=20_000)
+    estimate, elbo = likelihoods_by_class(model, model.condition, x, y, num_samples=20_000)
+    assert (elbo < estimate).all()
     torch.testing.assert_close(estimate, model.exact(x), atol=0.05, rtol=0)
     probabilities = estimate.softmax(1)
     torch.testing.assert_close(probabilities.sum(1), torch.ones(30))
