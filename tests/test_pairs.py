@@ -24,7 +24,7 @@ from onnxruntime.capi.onnxruntime_pybind11_state import InvalidArgument
 from cvae_lightning.core.build import CONF
 from cvae_lightning.core.errors import UserError
 from cvae_lightning.data.idx_source import IdxSource
-from cvae_lightning.drawing.commands import embed, interpolate, reconstruct, sample, score, traverse
+from cvae_lightning.drawing.commands import embed, inpaint, interpolate, reconstruct, sample, score, traverse
 from cvae_lightning.evaluators import cas, sample_quality
 from cvae_lightning.exporters.export import export
 from cvae_lightning.exporters.onnx_models import CLOSE, largest_difference, onnx_graph, parts_of
@@ -208,7 +208,14 @@ def check_arrays(run: Run, out: Path) -> None:
     """What the commands that draw write: finite, images in [0, 1], and of the right shapes."""
     latents, conditional = run.config["latent_dim"], run.metrics["model"] == "cvae"
     num = 20 if conditional else 2
-    asked = {"sample": (num,), "reconstruct": (3,), "interpolate": (2, 2), "traverse": (1,), "score": (3,)}
+    asked = {
+        "sample": (num,),
+        "reconstruct": (3,),
+        "interpolate": (2, 2),
+        "traverse": (1,),
+        "score": (3,),
+        "inpaint": (3,),
+    }
     labels: dict[str, tuple[int, ...]] = asked if conditional else {}
     drawn = {
         sample: (["num=2"], {"images": (num, 1, 28, 28), "latents": (num, latents)}),
@@ -240,6 +247,10 @@ def check_arrays(run: Run, out: Path) -> None:
     }
     classes = 10 if conditional else 0
     scores = dict.fromkeys(("elbo", "nll", "nll_given_label", "mse", "distance"), (3,))
+    drawn[inpaint] = (
+        ["num=3", "draws=2", "proposals=20"],
+        {"images": (3, 1, 28, 28), "seen": (28, 28), "draws": (3, 2, 1, 28, 28), "effective": (3,)},
+    )
     drawn[score] = (
         ["num=3", "num_samples=2"],
         {"images": (3, 1, 28, 28), **scores, "log_posterior": (3, classes)},

@@ -19,7 +19,7 @@ from PIL import Image
 from test_pairs import FEW_IMAGES, check_explorer, command_config
 
 from cvae_lightning.core.errors import UserError
-from cvae_lightning.drawing.commands import embed, interpolate, reconstruct, sample, score, traverse
+from cvae_lightning.drawing.commands import embed, inpaint, interpolate, reconstruct, sample, score, traverse
 from cvae_lightning.evaluators import cas, sample_quality
 from cvae_lightning.judging import store as judge_files
 from cvae_lightning.judging.classifier import fit
@@ -187,6 +187,7 @@ def check_arrays(run: Run, out: Path) -> None:
         traverse: ["steps=3"],
         embed: ["projector=false"],
         score: ["num=4", "num_samples=2"],
+        inpaint: ["num=2", "draws=3", "proposals=20"],
     }
     for command, overrides in drawn.items():
         config = command_config(command, run, *overrides)

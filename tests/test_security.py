@@ -34,7 +34,7 @@ from cvae_lightning.core.errors import UserError
 from cvae_lightning.core.files import sha256_of
 from cvae_lightning.core.markdown import code, escaped, fenced
 from cvae_lightning.core.plugins import PLUGINS, trust
-from cvae_lightning.drawing.commands import embed, interpolate, reconstruct, sample, score, traverse
+from cvae_lightning.drawing.commands import embed, inpaint, interpolate, reconstruct, sample, score, traverse
 from cvae_lightning.exporters.export import export
 from cvae_lightning.reports.report import report
 from cvae_lightning.runs.configuration import calls_a_resolver
@@ -277,7 +277,9 @@ def starting(hook: str, key: str, folder: str) -> Callable[[Path], None]:
     return start
 
 
-DRAWING_COMMANDS = {command.__name__: command for command in (sample, reconstruct, interpolate, traverse, embed, score)}
+DRAWING_COMMANDS = {
+    command.__name__: command for command in (sample, reconstruct, interpolate, traverse, embed, score, inpaint)
+}
 DRAWING = {
     "sample": drawing("sample", "num=1"),
     "reconstruct": drawing("reconstruct", "num=2"),
@@ -285,6 +287,7 @@ DRAWING = {
     "traverse": drawing("traverse", "num=1", "steps=2"),
     "embed": drawing("embed"),
     "score": drawing("score", "num=2", "num_samples=2"),
+    "inpaint": drawing("inpaint", "num=2", "draws=2", "proposals=10"),
     "export html": drawing("export", "format=html"),
 }
 COMMANDS = {

@@ -1,4 +1,4 @@
-"""The six drawing commands and what they share: check the common keys, draw, write the pictures."""
+"""The seven drawing commands and what they share: check the common keys, draw, write the pictures."""
 
 from importlib import import_module
 
@@ -36,6 +36,11 @@ def embed(config: DictConfig) -> None:
 def score(config: DictConfig) -> None:
     """Say how likely images are under a run's model, and which class they probably have."""
     draw(config, "score")
+
+
+def inpaint(config: DictConfig) -> None:
+    """Draw what is missing in images from a run's model."""
+    draw(config, "inpaint")
 
 
 def draw(config: DictConfig, drawing: str) -> None:

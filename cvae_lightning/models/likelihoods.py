@@ -28,6 +28,15 @@ class PixelDistribution(Protocol):
         ...
 
 
+@runtime_checkable
+class PartlySeenPixels(PixelDistribution, Protocol):
+    """p(x | z, y) with independent pixels, so that some of them have a probability of their own."""
+
+    def log_prob_of(self, x: Images, seen: Tensor) -> PerImage:
+        """Nats, summed over the pixels where `seen`, of the shape of `x`, is 1, and not over those where it is 0."""
+        ...
+
+
 class Gaussian(nn.Module):
     """Decoder output -> N(sigmoid(output), variance) for each pixel; with variance 0.5 it is the paper's decoder.
 
@@ -115,6 +124,11 @@ class GaussianPixels(NamedTuple):
         error = squared_error(self.mean, x, per_channel)
         return gaussian_log_prob(error, x.numel() // error.numel(), self.variance)
 
+    def log_prob_of(self, x: Images, seen: Tensor) -> PerImage:
+        first = 2 if isinstance(self.variance, Tensor) and self.variance.ndim > 0 else 1
+        error = ((self.mean - x).square() * seen).flatten(first).sum(first)
+        return gaussian_log_prob(error, seen.flatten(first).sum(first), self.variance)
+
 
 class BatchGaussianPixels(NamedTuple):
     """N(mean, variance) with the variance, of all pixels or of each channel, at which the batch `x` is likeliest.
@@ -141,7 +155,7 @@ def squared_error(mean: Images, x: Images, per_channel: bool = False) -> Tensor:
     return F.mse_loss(mean, x, reduction="none").flatten(first).sum(first)  # one pass over the pixels
 
 
-def gaussian_log_prob(squared_error: Tensor, num_pixels: int, variance: float | Tensor) -> PerImage:
+def gaussian_log_prob(squared_error: Tensor, num_pixels: int | Tensor, variance: float | Tensor) -> PerImage:
     """Log N(x; mean, variance I) in nats, from the squared error of x summed over the pixels with the same variance.
 
     These are `num_pixels` each: all of an image, then `squared_error` is (batch,); or those of a channel, then it is
@@ -175,6 +189,9 @@ class BernoulliPixels(NamedTuple):
 
     def log_prob(self, x: Images) -> PerImage:
         return -F.binary_cross_entropy_with_logits(self.logits, x, reduction="none").flatten(1).sum(1)
+
+    def log_prob_of(self, x: Images, seen: Tensor) -> PerImage:
+        return -(F.binary_cross_entropy_with_logits(self.logits, x, reduction="none") * seen).flatten(1).sum(1)
 
 
 SMALL = 0.3  # |h| below which a series is used, exact to float32 there; above it the formula loses no digits
@@ -210,8 +227,14 @@ class ContinuousBernoulliPixels(NamedTuple):
         return 0.5 + 0.5 * torch.where(small, series, 1 / safe.tanh() - 1 / safe)
 
     def log_prob(self, x: Images) -> PerImage:
+        return self._by_pixel(x).flatten(1).sum(1)
+
+    def log_prob_of(self, x: Images, seen: Tensor) -> PerImage:
+        return (self._by_pixel(x) * seen).flatten(1).sum(1)
+
+    def _by_pixel(self, x: Images) -> Images:
         h = self.logits / 2
-        return ((2 * x - 1) * h - log_sinhc(h)).flatten(1).sum(1)
+        return (2 * x - 1) * h - log_sinhc(h)
 
 
 def log_sinhc(h: Tensor) -> Tensor:

@@ -105,6 +105,7 @@ READING = {
     "traverse": ["num=1", "steps=2"],
     "embed": [],
     "score": ["num=2", "num_samples=2"],
+    "inpaint": ["num=2", "draws=2", "proposals=10"],
     "export": ["format=onnx"],
     "evaluate": ["evaluators=default"],
 }

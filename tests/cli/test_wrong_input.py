@@ -144,6 +144,13 @@ COMMANDS = {
         "between=samples num=1 labels": "[1,2,3]",
     },
     "embed": {**DRAWING, "split": "nonsense null", "map": "nonsense null 3 [pca]", "projector": "3 null abc"},
+    "inpaint": {
+        **DRAWING,
+        **IMAGES,
+        "draws": NO_COUNT,
+        "proposals": f"1 {NO_COUNT}",
+        "mask": "nonsense null 3 [top] nowhere.png ''",
+    },
     "score": {**DRAWING, **IMAGES, "num_samples": NO_COUNT},
     "export": {"run": RUN, "format": "nonsense null 3 [html] {a:1}", "out": "''", "nonsense": "3"},
     "evaluate": {

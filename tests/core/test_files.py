@@ -16,7 +16,7 @@ from helpers import SMALL, MakeRun, composed, execute
 from cvae_lightning.core.capacity import free_room, full_disk_explained
 from cvae_lightning.core.errors import UserError
 from cvae_lightning.core.files import whole_file, write_whole
-from cvae_lightning.drawing.commands import embed, interpolate, reconstruct, sample, score, traverse
+from cvae_lightning.drawing.commands import embed, inpaint, interpolate, reconstruct, sample, score, traverse
 from cvae_lightning.exporters.export import export
 from cvae_lightning.judging.classifier import Classifier
 from cvae_lightning.judging.store import keep
@@ -33,6 +33,7 @@ COMMANDS: dict[str, Callable[[Any], None]] = {
     "traverse": traverse,
     "embed": embed,
     "score": score,
+    "inpaint": inpaint,
     "export": export,
 }
 FULL = {errno.ENOSPC: "No space left on device", errno.EDQUOT: "Disk quota exceeded", errno.EFBIG: "File too large"}
@@ -50,7 +51,7 @@ def under(umask: int) -> Iterator[None]:
 def call_all_commands(run: Path, data_dir: Path) -> None:
     """Each writes into the run directory; `data_dir` overrides the run's."""
     for name, task in COMMANDS.items():
-        place = [f"data_dir={data_dir}"] if name in ("reconstruct", "interpolate", "embed", "score") else []
+        place = [f"data_dir={data_dir}"] if name in ("reconstruct", "interpolate", "embed", "score", "inpaint") else []
         few = ["labels=[3]"] if name in ("sample", "traverse") else []
         task(composed(f"run={run}", *place, *few, config_name=name))
 

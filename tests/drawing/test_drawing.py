@@ -19,7 +19,7 @@ from cvae_lightning.core.build import CONF
 from cvae_lightning.core.errors import UserError
 from cvae_lightning.core.plugins import PLUGINS
 from cvae_lightning.data.image_files import read_images
-from cvae_lightning.drawing.commands import embed, interpolate, reconstruct, sample, score, traverse
+from cvae_lightning.drawing.commands import embed, inpaint, interpolate, reconstruct, sample, score, traverse
 from cvae_lightning.drawing.maps import map_of
 from cvae_lightning.drawing.paths import spherical, traversal
 from cvae_lightning.models import inference
@@ -27,7 +27,9 @@ from cvae_lightning.runs.run import Run
 from cvae_lightning.runs.sweep import RECORD, chosen_run
 from cvae_lightning.training.parts import local_data
 
-DRAWINGS = {command.__name__: command for command in (sample, reconstruct, interpolate, traverse, embed, score)}
+DRAWINGS = {
+    command.__name__: command for command in (sample, reconstruct, interpolate, traverse, embed, score, inpaint)
+}
 Call = Callable[..., dict[str, Tensor]]
 
 

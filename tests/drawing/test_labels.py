@@ -16,14 +16,16 @@ from PIL import Image
 from cvae_lightning.core.conditions import Condition, Flags
 from cvae_lightning.core.errors import UserError
 from cvae_lightning.data.image_files import read_images
-from cvae_lightning.drawing.commands import embed, interpolate, reconstruct, sample, score, traverse
+from cvae_lightning.drawing.commands import embed, inpaint, interpolate, reconstruct, sample, score, traverse
 from cvae_lightning.drawing.embed import MOST_COMBINATIONS, _combinations
 from cvae_lightning.drawing.interpolate import _ways
 from cvae_lightning.drawing.labels import file_names
 from cvae_lightning.models import inference
 from cvae_lightning.runs.run import Run
 
-DRAWINGS = {command.__name__: command for command in (sample, reconstruct, interpolate, traverse, embed, score)}
+DRAWINGS = {
+    command.__name__: command for command in (sample, reconstruct, interpolate, traverse, embed, score, inpaint)
+}
 Draw = Callable[..., dict[str, Any]]
 MakeRun = Callable[..., Run]
 
