@@ -43,7 +43,8 @@ class CouplingFlow(nn.Module):
     def inverse(self, u: Latents, context: Context) -> Latents:
         """The z for which `forward` gives `u`."""
         for order, coupling in reversed(self.steps):
-            u = coupling.inverse(u, context)[:, order.argsort()]
+            before = coupling.inverse(u, context)
+            u = before.scatter(1, order.expand_as(before), before)  # undoes [:, order]
         return u
 
 
