@@ -16,6 +16,7 @@ from cvae_lightning.drawing.paths import traversal
 from cvae_lightning.drawing.picture import Picture
 from cvae_lightning.drawing.request import Request
 from cvae_lightning.models import inference
+from cvae_lightning.models.samplers import approximate_density
 from cvae_lightning.models.vae import VAE
 
 log = logging.getLogger(__name__)
@@ -56,7 +57,7 @@ def _over_latents(
     size = 4 * steps * min(num, model.latent_dim) * prod(model.image_shape)
     request.check_capacity(f"steps={steps}", size * len(rows), 2 * size)
 
-    sampler = model.sampler.mixtures(model.prior_net).by_class(condition.num_groups)
+    sampler = approximate_density(model.sampler, model.prior_net).by_class(condition.num_groups)
     kl, centres = inference.kl_by_latent(model), sampler.moments().mean[condition.groups(rows)]
     order, values = kl.argsort(descending=True, stable=True)[:num], torch.linspace(-reach, reach, steps)
     row_names = [f"z{latent}: {kl[latent]:.2f}" for latent in order.tolist()]

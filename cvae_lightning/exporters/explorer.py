@@ -23,7 +23,7 @@ from cvae_lightning.exporters.javascript import (
 from cvae_lightning.metrics.catalog import describe
 from cvae_lightning.models.inference import decode, draws, kl_by_latent
 from cvae_lightning.models.priors import FlowPrior, approximate_mixtures
-from cvae_lightning.models.samplers import PriorSampler, density_of
+from cvae_lightning.models.samplers import PriorSampler, approximate_density, density_of
 from cvae_lightning.models.vae import VAE
 from cvae_lightning.runs.metrics_file import Metrics, Numbers
 from cvae_lightning.runs.summary import title_of
@@ -84,10 +84,8 @@ def _content(model: VAE) -> dict[str, Any]:
     the sampler draws latents beyond that.
     """
     prior, density = approximate_mixtures(model.prior_net).moments(), density_of(model.sampler, model.prior_net)
-    if isinstance(density, FlowPrior):
-        sampler, gaussians = flow_content(density), density.gaussians()
-    else:
-        sampler, gaussians = mixtures_content(density), density.as_single_gaussians()
+    gaussians = approximate_density(model.sampler, model.prior_net).as_single_gaussians()
+    sampler = flow_content(density) if isinstance(density, FlowPrior) else mixtures_content(density)
     deviations = (0.5 * prior.log_var).exp()
     reach = max(float((prior.mean.abs() + 3 * deviations).max()), float(draws(model, 1000)[1].abs().quantile(0.995)))
     kl = kl_by_latent(model)

@@ -125,5 +125,11 @@ def density_of(sampler: Sampler, prior: Prior) -> GaussianMixtures | FlowPrior:
     return sampler.mixtures(prior)
 
 
+def approximate_density(sampler: Sampler, prior: Prior) -> GaussianMixtures:
+    """The mixtures that new images are drawn from, or Gaussians with the moments of a flow. Raises as `density_of`."""
+    density = density_of(sampler, prior)
+    return density.gaussians() if isinstance(density, FlowPrior) else density
+
+
 SamplerFactory: TypeAlias = Callable[[int, int], Sampler]
 """(latent_dim, num_classes) -> a sampler; the model passes its sizes, and counts an unknown class as one more."""

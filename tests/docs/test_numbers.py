@@ -44,7 +44,7 @@ NUMBERS: list[tuple[str, str, Callable[[], float]]] = [
     ("README.md", r"per resolution \(([\d,]+) parameters", partial(parameters, "network=residual")),
     *(
         (f"conf/experiment/{name}.yaml", r"(\d{3},\d{3})", partial(parameters, f"experiment={name}"))
-        for name in ("nll_vae", "best_conv", "best_vae_conv", "claims/network/mlp", "claims/network/conv")
+        for name in ("nll_vae", "nll_flow", "best_conv", "best_vae_conv", "claims/network/mlp", "claims/network/conv")
     ),
     ("docs/claims.md", r"takes ([\d.]+) % from 40 against 15", lambda: round(100 * (1 - bonus(40) / bonus(15)), 1)),
 ]
