@@ -246,7 +246,7 @@ def check_arrays(run: Run, out: Path) -> None:
         ),
     }
     classes = 10 if conditional else 0
-    scores = dict.fromkeys(("elbo", "nll", "nll_given_label", "mse", "distance"), (3,))
+    scores = dict.fromkeys(("elbo", "nll", "nll_given_label", "mse", "distance", "excess"), (3,))
     drawn[inpaint] = (
         ["num=3", "draws=2", "proposals=20"],
         {"images": (3, 1, 28, 28), "seen": (28, 28), "draws": (3, 2, 1, 28, 28), "effective": (3,)},

@@ -3,6 +3,7 @@
 import csv
 import io
 import logging
+import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -50,11 +51,23 @@ class Scores(NamedTuple):
     """Log p(y | x), (batch, classes); no columns for a model that is not conditioned on a class."""
 
 
+class Typicality(NamedTuple):
+    """How -log p(x) of each image compares with that of images of val."""
+
+    distance: Tensor
+    """Standard deviations from the mean. An image that is likelier than each of val is not typical either."""
+    excess: Tensor
+    """Nats above what images of val have that compress equally well, after Serrà et al. 2020.
+
+    A likelihood is higher for simple images, whatever they show (Nalisnick et al. 2019); this takes it out again.
+    """
+
+
 def pictures(request: Request) -> Iterator[Picture]:
     """The images with the lowest and the highest likelihood, and the arrays and the table of the scores of all.
 
-    The arrays are images, labels as in `label_arrays`, elbo, nll, nll_given_label, mse, log_posterior (number, classes)
-    and distance, in standard deviations. A second picture shows how far p(y | x) can be trusted, if labels are known.
+    The arrays are images, labels as in `label_arrays`, elbo, nll, nll_given_label, mse, log_posterior (number, classes),
+    distance and excess. A second picture shows how far p(y | x) can be trusted, if labels are known.
     """
     keys = request.keys
     num = check_integer("num", keys.num, 1, "1000 is the default.")
@@ -64,11 +77,11 @@ def pictures(request: Request) -> Iterator[Picture]:
     scores = scores_of(model, request.run, x, y, num_samples, request.seed)
     reconstructions = inference.reconstruct(model, x, known_or_likely(model, y, scores), request.seed)
     mse = (reconstructions - x).square().flatten(1).mean(1)
-    distance = _distance(request, model, scores.nll, num_samples)
+    typicality = _typicality(request, model, x, scores.nll, num_samples)
 
-    write_table(request.folder / "scores.csv", model.condition, names, y, scores, mse, distance)
+    write_table(request.folder / "scores.csv", model.condition, names, y, scores, mse, typicality)
     log.info("%s", request.folder / "scores.csv")
-    arrays = {**scores._asdict(), "mse": mse, "distance": distance}
+    arrays = {**scores._asdict(), "mse": mse, **typicality._asdict()}
     labels = label_arrays(model.condition, y)
     order = scores.nll.argsort()
     columns = min(COLUMNS, len(order))
@@ -122,17 +135,23 @@ def known_or_likely(model: VAE, y: Conditions, scores: Scores) -> Conditions:
 
 
 def write_table(
-    file: Path, condition: Condition, names: Sequence[str], y: Conditions, scores: Scores, mse: Tensor, distance: Tensor
+    file: Path,
+    condition: Condition,
+    names: Sequence[str],
+    y: Conditions,
+    scores: Scores,
+    mse: Tensor,
+    typicality: Typicality,
 ) -> None:
     """Write a row per image: its number or file, its label, and its scores; what is unknown is empty."""
-    header = ["image", "label", "elbo", "nll", "nll_given_label", "mse", "distance"]
+    header = ["image", "label", "elbo", "nll", "nll_given_label", "mse", *Typicality._fields]
     classes = condition.class_names if scores.log_posterior.shape[1] else ()
     header += ["prediction", "probability", *(f"p({name})" for name in classes)] if classes else []
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
     table.writerow(header)
     labels = condition.written(y) if condition else [""] * len(y)
-    numbers = torch.stack([scores.elbo, scores.nll, scores.nll_given_label, mse.double(), distance], 1).tolist()
+    numbers = torch.stack([scores.elbo, scores.nll, scores.nll_given_label, mse.double(), *typicality], 1).tolist()
     for row, name in enumerate(names):
         posterior = scores.log_posterior[row].exp()
         shown = ["" if value != value else f"{value:.7g}" for value in numbers[row]]
@@ -144,22 +163,29 @@ def write_table(
     write_whole(file, text.getvalue())
 
 
-def _distance(request: Request, model: VAE, nll: Tensor, num_samples: int) -> Tensor:
-    """How many standard deviations -log p(x) of each image is from its mean over images of val; nan without these.
-
-    An image can be far from the data and yet likelier than each of them, if it is simpler (Nalisnick et al. 2019).
-    """
+def _typicality(request: Request, model: VAE, x: Images, nll: Tensor, num_samples: int) -> Typicality:
+    """How -log p(x) of each image compares with images of val; nan without these."""
+    unknown = Typicality(*[torch.full_like(nll, torch.nan)] * 2)
     try:
         val = split_of(request.run, "val", request.run.data_moved_to(request.keys))
     except DataUnavailable as reason:
-        log.warning("%s Without it, the column distance stays empty.", reason)
-        return torch.full_like(nll, torch.nan)
+        log.warning("%s Without it, the columns distance and excess stay empty.", reason)
+        return unknown
     order = torch.randperm(len(val.labels), generator=torch.Generator().manual_seed(request.seed))[:NUM_TYPICAL]
     images, labels, _ = val.take(order)
     typical = scores_of(model, request.run, images / 255, labels, num_samples, request.seed).nll
     if len(typical) < 2 or not float(typical.std()):
-        return torch.full_like(nll, torch.nan)
-    return (nll - typical.mean()).abs() / typical.std()
+        return unknown
+    design, given = (torch.stack([torch.ones(len(each)), log_size(each)], 1).double() for each in (images / 255, x))
+    line = torch.linalg.pinv(design) @ typical
+    return Typicality((nll - typical.mean()).abs() / typical.std(), nll - given @ line)
+
+
+def log_size(x: Images) -> Tensor:
+    """The log of the bytes of each image, compressed without loss: of the differences of neighbouring pixels."""
+    levels = (255 * x).round().to(torch.int16)
+    differences = levels.diff(dim=3, prepend=levels.new_zeros(*levels.shape[:3], 1)).to(torch.uint8)
+    return torch.tensor([float(len(zlib.compress(image.numpy().tobytes(), 9))) for image in differences]).log()
 
 
 def _reliability(probabilities: Tensor, classes: Labels) -> Picture:

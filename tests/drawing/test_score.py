@@ -16,6 +16,7 @@ from PIL import Image
 from cvae_lightning.core.errors import UserError
 from cvae_lightning.core.random_streams import random_stream
 from cvae_lightning.drawing.commands import score
+from cvae_lightning.drawing.score import log_size
 from cvae_lightning.models.class_probabilities import likelihoods_by_class
 from cvae_lightning.runs.run import Run
 
@@ -75,7 +76,7 @@ def test_scores_are_those_of_the_model(call: Call, runs: dict[str, Run]) -> None
 
 def test_a_model_without_classes_has_fewer_columns(call: Call, runs: dict[str, Run], tmp_path: Path) -> None:
     rows, arrays = call(runs["vae"], "num=10")
-    assert list(rows[0]) == ["image", "label", "elbo", "nll", "nll_given_label", "mse", "distance"]
+    assert list(rows[0]) == ["image", "label", "elbo", "nll", "nll_given_label", "mse", "distance", "excess"]
     assert {row["label"] for row in rows} == {""}
     assert arrays["log_posterior"].shape == (10, 0)
     assert not (tmp_path / "scores" / "reliability.png").exists()
@@ -87,6 +88,7 @@ def test_an_unusual_image_is_far_from_the_typical_ones(call: Call, runs: dict[st
     typical, _ = call(runs["cvae"], "num=50")
     (row,), _ = call(runs["cvae"], f"images={tmp_path / 'noise.png'}")
     assert float(row["distance"]) > 5 > np.median([float(other["distance"]) for other in typical])
+    assert float(row["excess"]) > max(float(other["excess"]) for other in typical)
     assert float(row["nll"]) > max(float(other["nll"]) for other in typical)
 
 
@@ -111,8 +113,8 @@ def test_without_the_data_the_distance_stays_empty(
 ) -> None:
     Image.new("L", (28, 28)).save(tmp_path / "black.png")
     (row,), _ = call(runs["cvae"], f"images={tmp_path}/black.png", f"data_dir={tmp_path}/nowhere")
-    assert row["distance"] == ""
-    assert "the column distance stays empty" in caplog.text
+    assert (row["distance"], row["excess"]) == ("", "")
+    assert "the columns distance and excess stay empty" in caplog.text
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -137,3 +139,19 @@ def test_numbers_of_an_image_of_ones_own_have_to_be_known(
         call(run, f"images={tmp_path}/black.png")
     (row,), _ = call(run, f"images={tmp_path}/black.png", "condition={digit: 1, angle: 5}")
     assert row["label"] == "digit 1, angle 5"
+
+
+def test_the_excess_has_no_trend_with_the_size_of_images_of_val(call: Call, runs: dict[str, Run]) -> None:
+    """It is what is left of -log p(x) when a line through the log of the compressed sizes is taken away."""
+    _, arrays = call(runs["cvae"], "num=1000")
+    sizes = log_size(torch.from_numpy(arrays["images"])).double()
+    excess, nll = torch.from_numpy(arrays["excess"]), torch.from_numpy(arrays["nll"])
+    assert float(excess.mean()) == pytest.approx(0, abs=1e-3), "all images of val are the typical ones"
+    assert abs(float(torch.corrcoef(torch.stack([sizes, excess]))[0, 1])) < 1e-3
+    assert float(excess.std()) <= float(nll.std())
+
+
+def test_simple_images_compress_well() -> None:
+    plain, noise = torch.full((1, 3, 20, 20), 0.5), torch.rand(1, 3, 20, 20)
+    sizes = log_size(torch.cat([plain, noise]))
+    assert sizes[0] < 4 < 6 < sizes[1]
