@@ -66,8 +66,8 @@ class Typicality(NamedTuple):
 def pictures(request: Request) -> Iterator[Picture]:
     """The images with the lowest and the highest likelihood, and the arrays and the table of the scores of all.
 
-    The arrays are images, labels as in `label_arrays`, elbo, nll, nll_given_label, mse, log_posterior (number, classes),
-    distance and excess. A second picture shows how far p(y | x) can be trusted, if labels are known.
+    The arrays are images, labels as in `label_arrays`, elbo, nll, nll_given_label, mse, distance, excess and
+    log_posterior (number, classes). A second picture shows how far p(y | x) can be trusted, if labels are known.
     """
     keys = request.keys
     num = check_integer("num", keys.num, 1, "1000 is the default.")
