@@ -20,9 +20,9 @@ SUPPORTED = {
     "optimizer._target_": ("cvae_lightning.models.optimizers.adam",),
     "schedule._target_": ("cvae_lightning.models.optimizers.constant",),
     "callbacks.averaging": (None,),
-    "data.binarize": (None, "static-threshold"),
-    "data.max_shift": (None, 0),
-    "data.flip": (None,),
+    "data.module.binarize": (None, "static-threshold"),
+    "data.module.max_shift": (None, 0),
+    "data.module.flip": (None,),
 }
 """The values that a pack knows how to train with."""
 KNOWN = ("backward_precision", "figures", "freed_memory", "progress", "averaging")  # callbacks
