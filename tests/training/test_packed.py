@@ -25,7 +25,10 @@ from cvae_lightning.training.packed.stack import Stack
 from cvae_lightning.training.packed.train import train_packed
 from cvae_lightning.training.train import train
 
-SMALL = ["data=digits", "data.module.passes_per_epoch=1", "objective=val/elbo", "callbacks.figures=null"]
+SMALL = [
+    *("data=digits", "data.module.passes_per_epoch=1", "batch_size=256"),
+    *("objective=val/elbo", "callbacks.figures=null"),
+]
 OWN = [["lr=0.001", "beta=1"], ["lr=0.005", "beta=2"], ["lr=0.002", "beta=0.5", "seed=7"]]
 GROUPS = [
     "model",
@@ -135,7 +138,7 @@ def test_a_pack_leaves_the_checkpoints_of_runs_alone(
 @pytest.mark.parametrize("choice", CHOICES)
 def test_each_choice_is_packed_or_trained_alone(make_run: MakeRun, choice: str) -> None:
     small = "network.channels=2" if choice in {"network=conv", "network=residual"} else "network.hidden=[8]"
-    words = [*SMALL[:-1], choice, small, "batch_size=500", "epochs=1"]
+    words = [*SMALL[:-1], choice, small, "epochs=1"]
     reason = why_alone(composed(*words))
     assert (reason is not None) == (choice in ALONE), reason
     if reason is None:
@@ -191,8 +194,8 @@ def test_the_run_is_then_complete_by_the_ordinary_training(make_run: MakeRun) ->
     train_packed(members_of([packed, other]))
     for run in (alone, packed):
         train(run)
-    assert differences(alone.metrics["val"], packed.metrics["val"], tolerance=1e-3) == []
-    assert differences(alone.metrics["test"], packed.metrics["test"], tolerance=1e-3) == []
+    assert differences(alone.metrics["val"], packed.metrics["val"], tolerance=5e-3) == []
+    assert differences(alone.metrics["test"], packed.metrics["test"], tolerance=5e-3) == []
     assert [run.metrics["environment"].get("packed") for run in (alone, packed)] == [False, True]
     assert packed.metrics["time"]["fit_seconds"] > 0
 
