@@ -62,10 +62,10 @@ PAIRS: list[list[str]] = [
     ["", "bound.warmup_epochs=3"],
     ["data.binarize=null", "data.binarize=static-threshold"],
     ["data.balance=false", "data.balance=true"],
-    ["batch_size=256", "batch_size=50", "batch_size=5000"],
+    ["batch_size=256", "batch_size=100", "batch_size=5000"],
 ]
 NUM_FAST = 4  # of the pairs, in make test
-TOLERANCE = 2e-3  # other noise, another order of images or another lr makes differences of 0.1
+TOLERANCE = 5e-4  # of some twenty steps; other noise, another order of images or another lr makes differences of 0.1
 TIMES = {"seconds", "train/images_per_second"}
 
 
