@@ -18,7 +18,7 @@ PACKED = "hydra/launcher=packed"
 
 
 def sweep(*words: str) -> list[str]:
-    return ["-m", *QUICK, "latent_dim=3", *words, "hydra.sweep.dir=sweep"]
+    return ["-m", *QUICK, "latent_dim=3", "backward_precision=highest", *words, "hydra.sweep.dir=sweep"]
 
 
 def table(folder: Path) -> dict[str, dict[str, Any]]:
