@@ -1,6 +1,7 @@
 """Numbers in comments and pages are those that the code gives."""
 
 import functools
+import math
 import re
 from collections.abc import Callable
 from functools import partial
@@ -29,6 +30,16 @@ def digits() -> dict[str, int]:
     return {"train": len(train.labels), "val": len(val.labels), "test": len(source.test_split().labels)}
 
 
+def doubt(error: float) -> float:
+    """The most nats that a guess among ten classes leaves open, by Fano's inequality."""
+    return -error * math.log(error / 9) - (1 - error) * math.log(1 - error)
+
+
+def noise(variance: float) -> float:
+    """What noise of one grey level costs, nats per image."""
+    return 784 / (24 * 255**2 * variance)
+
+
 def bonus(latent_dim: int) -> float:
     """What the Score gives for the same images, with so many latents."""
     return score(1.0, 1.0, None, latent_dim, capped=False)
@@ -46,6 +57,15 @@ NUMBERS: list[tuple[str, str, Callable[[], float]]] = [
         (f"conf/experiment/{name}.yaml", r"(\d{3},\d{3})", partial(parameters, f"experiment={name}"))
         for name in ("nll_vae", "nll_flow", "best_conv", "best_vae_conv", "claims/network/mlp", "claims/network/conv")
     ),
+    ("docs/theory.md", r"which is ([\d.]+) nats at a variance of 0\.005", lambda: round(noise(0.005), 2)),
+    ("docs/theory.md", r"and ([\d.]+) nats at the paper's 0\.5", lambda: round(noise(0.5), 3)),
+    ("docs/theory.md", r"H\(y \\mid x\) \\le ([\d.]+)\$ nats", lambda: round(doubt(0.0037), 3)),
+    ("docs/theory.md", r"this is at most ([\d.]+) nats", lambda: round(doubt(0.0037), 3)),
+    ("docs/theory.md", r"most \$I\(z; x\) \+ ([\d.]+)\$ nats", lambda: round(doubt(0.0037), 3)),
+    ("docs/theory.md", r"H\(y \\mid z\) \\le ([\d.]+)\$ nats", lambda: round(doubt(0.18), 2)),
+    ("docs/theory.md", r"\\log 10 = ([\d.]+)\$", lambda: round(math.log(10), 2)),
+    ("docs/theory.md", r"\\ge ([\d.]+)\$ nats", lambda: round(math.log(10) - doubt(0.18), 1)),
+    ("docs/theory.md", r"least \$I\(z; x\) \+ ([\d.]+)\$ nats", lambda: round(math.log(10) - doubt(0.18), 1)),
     ("docs/claims.md", r"takes ([\d.]+) % from 40 against 15", lambda: round(100 * (1 - bonus(40) / bonus(15)), 1)),
 ]
 

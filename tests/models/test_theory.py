@@ -2,7 +2,7 @@
 
 import csv
 import math
-from itertools import pairwise
+from itertools import combinations, pairwise, product
 
 import pytest
 import torch
@@ -167,6 +167,105 @@ def test_reparameterised_and_reinforce_gradients_agree_and_the_first_is_less_noi
     assert (through_z.var(0) < reinforce.var(0) / 5).all()
 
 
+def estimator_variances(w: float, mean: float, sd: float) -> tuple[float, float]:
+    """Of the gradients of E[sin(w z)] by the mean of z ~ N(mean, sd^2): reparameterised, and REINFORCE."""
+    noise = torch.linspace(-12, 12, 400_001, dtype=torch.double)
+    density = torch.exp(-noise.square() / 2)
+    density /= density.sum()
+    z = mean + sd * noise
+    estimates = (w * torch.cos(w * z), torch.sin(w * z) * noise / sd)
+    (one, other) = means = [float((density * estimate).sum()) for estimate in estimates]
+    assert one == pytest.approx(other, abs=1e-9), "both estimate the same gradient"
+    squares = [float((density * estimate.square()).sum()) for estimate in estimates]
+    through_z, reinforce = (square - mean**2 for square, mean in zip(squares, means, strict=True))
+    return through_z, reinforce
+
+
+@pytest.mark.parametrize(("w", "mean", "sd"), [(8.0, 0.0, 1.0), (30.0, 0.4, 0.5), (100.0, -1.3, 0.2)])
+def test_reinforce_is_less_noisy_where_the_function_oscillates_within_a_posterior(
+    w: float, mean: float, sd: float
+) -> None:
+    through_z, reinforce = estimator_variances(w, mean, sd)
+    assert through_z == pytest.approx(w**2 / 2, rel=1e-6)
+    assert reinforce == pytest.approx(1 / (2 * sd**2), rel=1e-6)
+    slow_through_z, slow_reinforce = estimator_variances(0.1 / sd, mean, sd)
+    assert slow_through_z < slow_reinforce / 10
+    (less, more), (still_more, still_less) = (estimator_variances(turn / sd, 0.0, sd) for turn in (1.108, 1.110))
+    assert less < more, "just below w * sd = 1.109"
+    assert still_more > still_less, "just above"
+
+
+@pytest.mark.parametrize("variance", [0.005, 0.5])
+def test_noise_of_one_grey_level_costs_as_much_as_derived(variance: float) -> None:
+    """The mean over a fine grid of shifts within a level, the same for every pixel and every mean."""
+    x = (255 * torch.rand(1, 1, 28, 28)).round().double() / 255
+    pixels = GaussianPixels(torch.rand(1, 1, 28, 28).double(), variance)
+    shifts = (torch.arange(1000, dtype=torch.double) + 0.5) / 1000 - 0.5
+    noisy = torch.stack([pixels.log_prob(x + shift / 255) for shift in shifts]).mean()
+    assert (pixels.log_prob(x) - noisy).item() == pytest.approx(784 / (24 * 255**2 * variance), rel=1e-4)
+
+
+@pytest.mark.parametrize("error", [0.0, 0.2, 3.0])
+def test_a_larger_beta_is_a_looser_bound_and_a_smaller_one_is_no_bound(error: float) -> None:
+    model = LinearGaussian(error=error).double()
+    x = LinearGaussian().draw(50).double()
+    elbo, log_p, missing = exact_elbo(model, x, labelled(x)), model.log_p(x), gap(model, x, labelled(x))
+    objectives = [elbo.log_likelihood - beta * elbo.kl for beta in (1.0, 1.5, 4.0)]
+    assert all((larger < smaller).all() for smaller, larger in pairwise([log_p, *objectives]))
+    for beta in (0.0, 0.1, 0.9):
+        exceeds = elbo.log_likelihood - beta * elbo.kl > log_p
+        assert torch.equal(exceeds, (1 - beta) * elbo.kl > missing)
+        assert exceeds.any() or error == 3 or beta == 0.9
+
+
+def test_the_importance_weighted_bound_rises_to_log_p() -> None:
+    """A latent of three values, of which all draws can be enumerated."""
+    joint, q = torch.tensor([0.3, 0.05, 0.1]).double(), torch.tensor([0.2, 0.5, 0.3]).double()
+    log_p, weights = float(joint.sum().log()), joint / q
+    bounds = []
+    for num in range(1, 10):
+        draws = torch.tensor(list(product(range(3), repeat=num)))
+        bounds.append(float((q[draws].prod(1) * weights[draws].mean(1).log()).sum()))
+    assert bounds[0] == pytest.approx(float((q * weights.log()).sum())), "the ELBO"
+    assert all(one < other < log_p for one, other in pairwise(bounds))
+    many = torch.multinomial(q, 2000 * 500, replacement=True, generator=torch.Generator().manual_seed(0))
+    assert float(weights[many].reshape(500, 2000).mean(1).log().mean()) == pytest.approx(log_p, abs=3e-3)
+
+
+def test_the_mean_of_all_weights_is_the_average_over_subsets() -> None:
+    weights = torch.rand(6, dtype=torch.double)
+    for num in range(1, 6):
+        subsets = torch.stack([weights[list(chosen)].mean() for chosen in combinations(range(6), num)])
+        torch.testing.assert_close(subsets.mean(), weights.mean())
+        assert subsets.log().mean() < weights.mean().log()
+
+
+def test_weights_of_a_posterior_of_half_the_priors_variance_have_no_variance() -> None:
+    """The mean square of p(z) / q(z) up to a distance grows without limit from there on, and is finite above."""
+
+    def mean_square(variance: float, distance: float) -> float:
+        z = torch.linspace(-distance, distance, 200_001, dtype=torch.double)
+        log_ratio = -z.square() + z.square() / (2 * variance)  # of p(z)^2 and q(z), up to a constant
+        return float(torch.trapezoid(log_ratio.exp() * variance**0.5, z))
+
+    assert mean_square(0.6, 40) == pytest.approx(mean_square(0.6, 20), rel=1e-6)
+    assert mean_square(0.5, 40) == pytest.approx(2 * mean_square(0.5, 20))
+    assert mean_square(0.4, 40) > 1e6 * mean_square(0.4, 20)
+
+
+@pytest.mark.parametrize("num", [10, 20, 40, 80])
+def test_one_hidden_layer_interpolates_with_an_error_of_one_over_the_square_of_its_units(num: int) -> None:
+    """sin(3 x) on [0, 2], whose curvature is at most 9: the error is at most 9 h^2 / 8 at knots h apart."""
+    knots = torch.linspace(0, 2, num + 1, dtype=torch.double)
+    values = torch.sin(3 * knots)
+    slopes = values.diff() / knots.diff()
+    outer = torch.cat([slopes[:1], slopes.diff()])
+    x = torch.linspace(0, 2, 10_001, dtype=torch.double)
+    layer = values[0] + torch.relu(x[:, None] - knots[:-1]) @ outer
+    bound = 9 * (2 / num) ** 2 / 8
+    assert 0.9 * bound < (layer - torch.sin(3 * x)).abs().max() <= bound
+
+
 def gradients(variance: float, beta: float) -> list[Tensor]:
     """Of the loss of a small VAE, at the same weights and draws each time."""
     torch.manual_seed(0)
@@ -254,6 +353,57 @@ def test_more_information_than_the_sum_of_both_is_not_the_rule() -> None:
     with_both[0, 0, 0] = with_both[1, 1, 1] = 0.5
     assert information(with_both.flatten(1)) == pytest.approx(math.log(2))
     assert information(coin) + information(coin) == pytest.approx(2 * math.log(2))
+
+
+def left_to_learn(joint: Tensor) -> float:
+    """H(b | a) in nats, of a table p(a, b)."""
+    return float(torch.special.entr(joint).sum() - torch.special.entr(joint.sum(1)).sum())
+
+
+def given_x(joint: Tensor) -> float:
+    """I(z; y | x) in nats, of a table p(z, x, y): the mean of I(z; y) over the values of x."""
+    shares = joint.sum((0, 2))
+    return sum(float(share) * information(joint[:, at] / share) for at, share in enumerate(shares))
+
+
+def test_the_inequality_holds_exactly_where_the_label_tells_more_of_z_beside_the_image() -> None:
+    """Of sharp tables, for which it holds, and of tables whose label the image gives away, for which it does not."""
+    outcomes = set()
+    for number in range(200):
+        joint = (4 * torch.randn(3, 4, 3).double()).flatten().softmax(0).reshape(3, 4, 3)
+        if number % 2:
+            joint = joint.sum(2, keepdim=True) * F.one_hot(torch.arange(4) % 3)
+        of_both, of_x, of_y = (information(part) for part in (joint.flatten(1), joint.sum(2), joint.sum(1)))
+        assert of_both == pytest.approx(of_x + given_x(joint))
+        assert given_x(joint) <= left_to_learn(joint.sum(0)) + 1e-9, "no more than the image leaves open"
+        if abs(given_x(joint) - of_y) > 1e-6:
+            holds = of_both > of_x + of_y
+            assert holds == (given_x(joint) > of_y)
+            outcomes.add(holds)
+    assert outcomes == {True, False}
+
+
+def test_an_encoder_that_does_not_see_the_label_satisfies_it_only_without_a_trace_of_the_label() -> None:
+    for _ in range(100):
+        encoder = (3 * torch.randn(3, 4, 1).double()).softmax(0)  # q(z | x)
+        joint = encoder * tables(4, 5)
+        assert given_x(joint) == pytest.approx(0)
+        assert information(joint.sum(1)) > 1e-9
+        assert information(joint.flatten(1)) < information(joint.sum(2)) + information(joint.sum(1))
+
+
+def doubt(error: float, num_classes: int = 10) -> float:
+    """Fano's bound on H(y | a guess that is wrong with probability `error`), nats."""
+    return -error * math.log(error / (num_classes - 1)) - (1 - error) * math.log(1 - error)
+
+
+def test_a_guess_bounds_what_is_left_to_learn() -> None:
+    for _ in range(100):
+        joint = (3 * torch.randn(6, 4).double()).flatten().softmax(0).reshape(6, 4)  # p(z, y)
+        error = 1 - float(joint.max(1).values.sum())
+        assert left_to_learn(joint) <= doubt(error, 4)
+    even = torch.full((10, 10), 0.18 / 90, dtype=torch.double).fill_diagonal_(0.082)
+    assert left_to_learn(even) == pytest.approx(doubt(0.18)), "tight where all wrong classes are as likely"
 
 
 def test_where_z_is_independent_of_the_label_it_is() -> None:
