@@ -1,9 +1,11 @@
 """Numbers, differences and tables in Markdown."""
 
 from collections.abc import Callable, Mapping, Sequence
+from statistics import mean, stdev
 from typing import NamedTuple
 
 import pandas as pd
+from scipy.stats import t
 
 Cell = Callable[[pd.DataFrame], str]
 """Writes one cell of a table from the rows of a group."""
@@ -15,10 +17,10 @@ def spread(values: pd.Series, decimals: int = 2) -> str:
     return mean_and_sd(values.mean(), values.std(), decimals)
 
 
-def mean_and_sd(mean: float, sd: float, decimals: int) -> str:
-    if pd.isna(mean):
+def mean_and_sd(average: float, sd: float, decimals: int) -> str:
+    if pd.isna(average):
         return "-"
-    return f"{mean:,.{decimals}f}" + ("" if pd.isna(sd) else f" ± {sd:,.{decimals}f}")
+    return f"{average:,.{decimals}f}" + ("" if pd.isna(sd) else f" ± {sd:,.{decimals}f}")
 
 
 def spread_of(key: str, decimals: int = 2) -> Cell:
@@ -57,31 +59,66 @@ def table_of_groups(first: str, groups: Mapping[str, pd.DataFrame], columns: Map
 
 
 class Difference(NamedTuple):
-    """The mean of the differences between two settings, taken seed by seed, and its standard error."""
+    """The differences between two settings, one per seed."""
 
-    mean: float
-    error: float
+    values: tuple[float, ...]
 
     @property
-    def text(self) -> str:
-        return f"{self.mean:+.2f} ± {self.error:.2f}"
+    def mean(self) -> float:
+        return mean(self.values)
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The 95 % confidence interval of the mean, by Student's t: that of a paired t test. It needs two seeds."""
+        reach = float(t.ppf(0.975, len(self.values) - 1)) * stdev(self.values) / len(self.values) ** 0.5
+        return self.mean - reach, self.mean + reach
 
     @property
     def sign(self) -> int:
-        """1 or -1 where the mean is more than two standard errors from 0, else 0."""
-        return int(self.mean > 2 * self.error) - int(self.mean < -2 * self.error)
+        """1 or -1 where the whole interval is above or below 0, else 0."""
+        low, high = self.interval
+        return int(low > 0) - int(high < 0)
+
+    def written(self, decimals: int) -> str:
+        """The mean, and the interval in brackets."""
+        low, high = self.interval
+        return f"{self.mean:+,.{decimals}f} [{low:+,.{decimals}f}, {high:+,.{decimals}f}]"
+
+    @property
+    def text(self) -> str:
+        return self.written(2)
+
+    def seeds(self, sign: int) -> str:
+        """In how many of the seeds the difference has this sign."""
+        return f"{sum(sign * value > 0 for value in self.values)} of {len(self.values)}"
 
     @property
     def verdict(self) -> str:
-        """Whether the claim holds that the first setting has the larger value."""
-        return ("Not shown", "Holds", "Wrong")[self.sign]
+        """Whether the claim holds that the first setting has the larger value; in how many seeds if 0 is possible."""
+        if self.sign:
+            return "Holds" if self.sign > 0 else "Contradicted"
+        word, sign = ("Holds", 1) if self.mean > 0 else ("Contradicted", -1)
+        return f"{word} in {self.seeds(sign)} seeds"
 
 
 def paired(rows: pd.DataFrame, key: str, by: str, one: object, other: object) -> Difference:
-    """The value of `key` where `by` is `one`, minus its value where `by` is `other`."""
-    by_seed = rows.pivot_table(index="seed", columns=by, values=key)
-    differences = (by_seed[one] - by_seed[other]).dropna()
-    return Difference(differences.mean(), differences.std() / len(differences) ** 0.5)
+    """The value of `key` where `by` is `one`, minus its value where `by` is `other`, seed by seed."""
+    return between(rows[rows[by] == one], rows[rows[by] == other], key)
+
+
+def between(one: pd.DataFrame, other: pd.DataFrame, key: str) -> Difference:
+    """The value of `key` in the first rows minus that in the others, for each seed that both have."""
+    values = (one.set_index("seed")[key] - other.set_index("seed")[key]).dropna()
+    return Difference(tuple(map(float, values)))
+
+
+def table_of_differences(title: str, one: pd.DataFrame, other: pd.DataFrame, decimals: Mapping[str, int]) -> str:
+    """One line per metric, with the mean difference, its 95 % interval, and the seeds in which it is positive."""
+    body = []
+    for key, num in decimals.items():
+        difference = between(one, other, key)
+        body.append([f"`{key}`", difference.written(num), difference.seeds(1)])
+    return table([title, "mean difference [95 % interval]", "positive in seeds"], body)
 
 
 def listed(words: Sequence[str]) -> str:

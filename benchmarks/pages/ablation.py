@@ -1,10 +1,12 @@
 """docs/ablation.md and its picture: what each part of `experiment=best` contributes, and what was tried beside it."""
 
+from typing import Any
+
 import pandas as pd
 from kept import kept
 from matplotlib.figure import Figure
 from pictures import DASHED, dots, panels
-from writing import cells, grouped, paired, spread_of, spreads_of, table, table_of_groups, versions
+from writing import Difference, between, cells, grouped, paired, spread_of, spreads_of, table, table_of_groups, versions
 
 from cvae_lightning.reports.plots import GREY, finish
 
@@ -58,30 +60,79 @@ COLUMNS = {
 }
 
 
-def values() -> dict[str, str]:
+def values() -> dict[str, Any]:
     """What stands for the placeholders of ablation.md."""
+    names = [*REMOVED, *ADDED]
     return {
         "removed": differences(REMOVED),
         "added": differences(ADDED),
+        "intervals": intervals(),
         "after_50_epochs": after_50_epochs(),
+        "long": {name: long_differences(name) for name in AGAINST_OVERFITTING},
         "paper_settings": paper_settings(),
+        "warmup": paper_differences(5, 0),
+        "free_bits": paper_differences(0, 0.1),
+        "from_best": {name: written(name) for name in names},
+        "ema": written("ema_lr_constant", "lr_constant"),
+        "opposite": str(sum(from_best(name, MSE).mean * from_best(name, FID).mean < 0 for name in names)),
+        "rows": str(len(names)),
+        "sampler": sampler_differences(),
         "samplers": samplers(),
         "versions": versions(kept("ablation/sweep")),
     }
 
 
 def differences(titles: dict[str, str]) -> str:
-    """One line per experiment, and whether its MSE and fid_judge are better than those of `ablation/best`."""
+    """One line per experiment, and how its MSE and fid_judge compare with those of `ablation/best`."""
     groups = grouped(kept("ablation/sweep"), "experiment", {BEST: "`ablation/best`", **titles})
     return table_of_groups("", groups, COLUMNS)
 
 
 def verdict(rows: pd.DataFrame, key: str) -> str:
-    """Whether the experiment of the rows is better than `ablation/best`."""
+    """Whether the experiment of the rows is better than `ablation/best`, or in how many seeds if that is not shown."""
     name = rows["experiment"].iloc[0]
     if name == BEST:
         return ""
-    return ("=", "worse", "better")[paired(kept("ablation/sweep"), key, "experiment", name, BEST).sign]
+    difference = from_best(name, key)
+    return ("", "worse", "better")[difference.sign] or difference.seeds(-1)
+
+
+def from_best(name: str, key: str, other: str = BEST) -> Difference:
+    return paired(kept("ablation/sweep"), key, "experiment", name, other)
+
+
+def written(name: str, other: str = BEST) -> dict[str, str]:
+    """The differences of an experiment from another in MSE and fid_judge."""
+    return {"mse": from_best(name, MSE, other).written(5), "fid_judge": from_best(name, FID, other).written(3)}
+
+
+def intervals() -> str:
+    """One line per experiment: the differences from `ablation/best`, with their intervals."""
+    body = [[title, *written(name).values()] for name, title in (*REMOVED.items(), *ADDED.items())]
+    return table(["minus `ablation/best`", "MSE", "fid_judge"], body)
+
+
+def long_differences(name: str) -> dict[str, str]:
+    """The differences from `experiment=best` after 50 epochs."""
+    rows, best = kept("ablation/long"), kept("best/sweep")
+    rows, best = rows[rows["experiment"] == name], best[best["model"] == "cvae"]
+    return {"elbo": between(rows, best, "val/elbo").written(1), "mse": between(rows, best, MSE).written(5)}
+
+
+def paper_differences(warmup_epochs: int, free_bits: float) -> dict[str, str]:
+    """The differences from neither warm-up nor free bits, at the paper's settings."""
+    settings = ["bound.warmup_epochs", "bound.free_bits"]
+    groups = dict(iter(kept("ablation/paper_settings").groupby(settings)))
+    one, other = groups[warmup_epochs, free_bits], groups[0, 0]
+    score, mse = (between(one, other, key) for key in ("val/score", MSE))
+    return {"score": score.text, "mse": mse.written(4), "mse_seeds": mse.seeds(-1)}
+
+
+def sampler_differences() -> dict[str, str]:
+    """The differences in fid_judge from the mixture, seed by seed."""
+    rows = kept("ablation/samplers").groupby(["way", "seed"], as_index=False).mean()
+    ways = ("mixture_sobol", "flow", "train")
+    return {way: paired(rows, "fid_judge", "way", way, "mixture").written(3) for way in ways}
 
 
 def after_50_epochs() -> str:

@@ -5,8 +5,22 @@ from typing import Any
 import pandas as pd
 from kept import complete, kept
 from matplotlib.figure import Figure
+from pages.benchmark import cell, families
 from pictures import DASHED, colours, curves, dot_panels, legend, means, panels
-from writing import Cell, grouped, listed, once, paired, spread, spread_of, table, table_of_groups, versions
+from writing import (
+    Cell,
+    between,
+    grouped,
+    listed,
+    once,
+    paired,
+    spread,
+    spread_of,
+    table,
+    table_of_differences,
+    table_of_groups,
+    versions,
+)
 
 from cvae_lightning.reports.plots import ACCENT, GREY, INK, finish
 
@@ -17,7 +31,7 @@ SWEEPS = {
     "label": "'experiment=glob(claims/label/*)' +sweep=seeds",
     "network": "'experiment=glob(claims/network/*)' +sweep=seeds",
 }
-SCORE, UNITS, LEAK = "test/score", "val/active_units", "val/label_leak"
+SCORE, ELBO, UNITS, LEAK = "test/score", "val/elbo", "val/active_units", "val/label_leak"
 LOSSES = ["train/loss", "val/loss"]
 QUALITY = {
     "Score, test": spread_of(SCORE),
@@ -27,6 +41,9 @@ QUALITY = {
     "ELBO": spread_of("test/elbo"),
 }
 IN_USE = {"latents in use": spread_of(UNITS, 1)}
+SEEDS: dict[str, Cell] = {"seeds": lambda rows: str(len(rows))}
+DECIMALS = {SCORE: 2, "test/ssim": 4, "test/mse": 4, "test/fid_pixel": 2, "test/elbo": 2}
+LARGEST_CLASS = 0.1135  # 1,135 of the 10,000 images of test are ones
 INJECTIONS = {
     "concatenate": "concatenate",
     "add": "add",
@@ -42,7 +59,6 @@ ESTIMATORS = {
     "reinforce_baseline": "REINFORCE, with a baseline",
     "reparameterised": "reparameterised",
 }
-NEGLIGIBLE = 0.1  # nats, the amount by which the val loss varies from one epoch to the next
 
 Values = dict[str, Any]
 
@@ -53,8 +69,15 @@ def values() -> Values:
     return {
         "command": {name: f"python -m cvae_lightning -m {overrides}" for name, overrides in SWEEPS.items()},
         "versions": versions(complete("claims/epochs")),
+        "seeds": seeds(),
         **{section.__name__: section() for section in sections},
     }
+
+
+def seeds() -> str:
+    """The number of seeds per setting, such as "3", or "3 to 10"."""
+    numbers = {kept(f"claims/{name}")["seed"].nunique() for name in SWEEPS}
+    return " to ".join(map(str, sorted({min(numbers), max(numbers)})))
 
 
 def grid(by: str) -> pd.DataFrame:
@@ -74,6 +97,7 @@ def epochs() -> Values:
         "score": score,
         "seconds": rows.groupby("epochs")["fit_seconds"].mean(),
         "gains": listed(gains),
+        "rise": {f"{start}_{end}": paired(rows, SCORE, "epochs", end, start) for start, end in steps},
         "table": table(["lr", *(f"{num} epochs" for num in score.index)], body),
     }
 
@@ -90,6 +114,8 @@ def learning_rate() -> Values:
     return {
         "score": started.groupby("lr")[SCORE].mean().rename(str),
         "score_50": grid("epochs")[50].rename(str),
+        "against": {str(lr): paired(started, SCORE, "lr", 0.002, lr) for lr in (0.0001, 0.001, 0.005)},
+        "started": (started["lr"] == 0.1).sum(),
         "diverged": (started[started["lr"] == 0.1]["status"] == "failed").sum(),
         "table": table_of_groups("lr, 10 epochs", grouped(started, "lr"), columns),
     }
@@ -99,7 +125,12 @@ def latent_dim() -> Values:
     rows = complete("claims/latent_dim")
     score = rows.groupby("latent_dim")[SCORE].mean()
     other: Any = score.drop(15).idxmax()
-    columns: dict[str, Cell] = {"seeds": lambda rows: str(len(rows)), **QUALITY, **IN_USE}
+    fifteen = rows[rows["latent_dim"] == 15]
+
+    def minus(others: pd.DataFrame) -> str:
+        return "" if others["latent_dim"].iloc[0] == 15 else between(fifteen, others, SCORE).text
+
+    columns = {**SEEDS, **QUALITY, **IN_USE, "Score of 15 minus this Score": minus}
     return {
         "score": score,
         "other": other,
@@ -115,24 +146,41 @@ def overfitting() -> Values:
     shown = losses.loc[[10, 20, 30, 50, 100]].rename(columns={"train/loss": "train loss", "val/loss": "val loss"})
     shown["difference"] = shown["val loss"] - shown["train loss"]
     lowest = curves.pivot_table(index="epoch", columns="seed", values="val/loss").idxmin()
-    rise = losses["val/loss"].iloc[-1] - losses["val/loss"].min()
     body = [[str(name), *map("{:.2f}".format, line)] for name, line in shown.items()]
+    rows = complete("claims/epochs")
     return {
-        "verdict": "Wrong" if rise < NEGLIGIBLE else "Holds",
+        "late": paired(rows, "val/loss", "epochs", 100, 50),
         "val": shown["val loss"],
         "gap": shown["difference"],
         "lowest": listed([str(epoch) for epoch in lowest]),
         "table": table(["nats per image", *(f"{num} epochs" for num in shown.index)], body),
+        "best": best_without_shifts(),
+    }
+
+
+def best_without_shifts() -> Values:
+    """The val ELBO of `experiment=best` with shifted images and without, and the difference after 10 and 50 epochs."""
+    best, short, long = kept("best/sweep"), kept("ablation/sweep"), kept("ablation/long")
+    with_shifts, without = best[best["model"] == "cvae"], long[long["experiment"] == "no_shift"]
+    return {
+        "with": with_shifts[ELBO].mean(),
+        "without": without[ELBO].mean(),
+        "difference": between(without, with_shifts, ELBO).written(1),
+        "early": paired(short, ELBO, "experiment", "no_shift", "best").written(1),
+        "without_early": short[short["experiment"] == "no_shift"][ELBO].mean(),
     }
 
 
 def label() -> Values:
     rows = complete("claims/label")
     groups = grouped(rows, "experiment", in_one_line(CONDITIONAL))
+    concatenate, add = (groups[name] for name in ("concatenate", "add"))
+    columns = {**SEEDS, "parameters": once("parameters"), **QUALITY}
     return {
-        "concatenate_add": paired(rows, SCORE, "experiment", "concatenate", "add"),
+        "concatenate_add": between(concatenate, add, SCORE),
         "modulate_concatenate": paired(rows, SCORE, "experiment", "modulate", "concatenate"),
-        "table": table_of_groups("30 epochs", groups, {"parameters": once("parameters"), **QUALITY}),
+        "table": table_of_groups("30 epochs", groups, columns),
+        "differences": table_of_differences("concatenation minus addition", concatenate, add, DECIMALS),
     }
 
 
@@ -141,13 +189,20 @@ def in_one_line(titles: dict[str, str]) -> dict[str, str]:
 
 
 def gradients() -> Values:
-    variance = variances().groupby("epochs")[["reparameterised", "reinforce_baseline", "reinforce"]].mean()
-    ratios = variance.drop(columns="reparameterised").div(variance["reparameterised"], axis="index")
-    ratios = ratios.map(lambda ratio: f"1 / {significant(ratio)}")
-    both = zip(variance.iterrows(), ratios.to_numpy(), strict=True)
+    """The variances are means over seeds, the ratios those of the means; the range is that of the seeds' ratios."""
+    names = ["reinforce_baseline", "reinforce"]
+    rows = variances()
+    means = rows.groupby("epochs")[["reparameterised", *names]].mean()
+    by_run = rows[names].div(rows["reparameterised"], axis="index").groupby(rows["epochs"])
+    ratios = means[names].div(means["reparameterised"], axis="index")
+    written = ratios.map(lambda ratio: f"1 / {significant(ratio)}")
+    low, high = (frame.map(significant) for frame in (by_run.min(), by_run.max()))
+    ranges = (" (" + low + " to " + high + ")").where(low != high, "")
+    both = zip(means.iterrows(), (written + ranges).to_numpy(), strict=True)
     body = [[str(num or "untrained"), *map(significant, row), *line] for (num, row), line in both]
     head = ["epochs", "reparameterised", "REINFORCE, baseline", "REINFORCE", "ratio, baseline", "ratio"]
-    return {"ratio": ratios, "table": table(head, body)}
+    factors = (ratios.max() / ratios.min()).map(significant)
+    return {"ratio": written, "factor": factors, "table": table(head, body)}
 
 
 def variances() -> pd.DataFrame:
@@ -168,10 +223,12 @@ def leak() -> Values:
     rows = complete("claims/label")
     calibrated = grouped(kept("best/sweep"), "model", {"cvae": "`experiment=best`", "vae": "`experiment=best_vae`"})
     groups = grouped(rows, "experiment", in_one_line(INJECTIONS)) | calibrated
-    columns = {"read from z, val": spread_of(LEAK, 3), "val KL (nats)": spread_of("val/kl", 1), **IN_USE}
+    columns = {**SEEDS, "read from z, val": spread_of(LEAK, 3), "val KL (nats)": spread_of("val/kl", 1), **IN_USE}
     return {
         "percent": 100 * rows.groupby("experiment")[LEAK].mean(),
-        "percent_best": 100 * calibrated["`experiment=best`"][LEAK].mean(),
+        "percent_best": {name: 100 * group[LEAK].mean() for name, group in kept("best/sweep").groupby("model")},
+        "difference": paired(rows, LEAK, "experiment", "vae", "concatenate"),
+        "guessing": 100 * LARGEST_CLASS,
         "table": table_of_groups("label", groups, columns),
     }
 
@@ -180,12 +237,31 @@ def network() -> Values:
     rows = complete("claims/network")
     seconds = rows.groupby("experiment")["fit_seconds"].mean()
     times = {"images/s": spread_of("images_per_second", 0), "training (s)": spread_of("fit_seconds", 0)}
-    columns = {"parameters": once("parameters"), **QUALITY, **times}
+    columns = {**SEEDS, "parameters": once("parameters"), **QUALITY, **times}
+    mlp, conv = (rows[rows["experiment"] == name] for name in NETWORKS)
     return {
-        "conv_mlp": paired(rows, SCORE, "experiment", "conv", "mlp"),
+        "conv_mlp": between(conv, mlp, SCORE),
         "slower": seconds["conv"] / seconds["mlp"],
         "seconds": seconds,
         "table": table_of_groups("10 epochs", grouped(rows, "experiment", NETWORKS), columns),
+        "differences": table_of_differences("`conv` minus `mlp`", conv, mlp, DECIMALS),
+        "best": best_networks(),
+    }
+
+
+def best_networks() -> Values:
+    """`experiment=best_conv` beside `experiment=best`, on test."""
+    best, conv = (kept(f"{name}/sweep").query("model == 'cvae'") for name in ("best", "best_conv"))
+    rows = families()
+    sizes = rows["parameters"]
+    decimals = {"test/score_uncapped": 2, "test/ssim": 4, "test/mse": 5, "test/fid_judge": 3, "test/accuracy": 4}
+    return {
+        **{name: cell(rows.loc[f"cvae_{name}"], "test/mse", 4) for name in ("paper", "paper_conv")},
+        "fewer": 100 * (1 - sizes["cvae_best_conv"] / sizes["cvae_best"]),
+        "parameters": sizes,
+        "mse": between(conv, best, "test/mse").written(5),
+        "fid_judge": between(conv, best, "test/fid_judge").written(3),
+        "differences": table_of_differences("`best_conv` minus `best`", conv, best, decimals),
     }
 
 
@@ -258,7 +334,7 @@ def draw_gradients() -> Figure:
 def draw_leak() -> Figure:
     groups = grouped(complete("claims/label"), "experiment", INJECTIONS)
     figure, (axes,) = dot_panels(groups, {LEAK: ""}, height=2.8)
-    axes.axvline(0.1, **DASHED)
+    axes.axvline(LARGEST_CLASS, **DASHED)
     axes.set_xlim(0, 1)
     finish(axes, "", "share of the labels that a linear probe reads from z, val; dashed: guessing", "")
     return figure

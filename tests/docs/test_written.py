@@ -9,8 +9,9 @@ import pytest
 from kept import ROOT
 from pages import benchmark
 from PIL import Image
+from scipy.stats import ttest_rel
 from write_docs import FILES, PICTURES, TABLES, with_tables
-from writing import Difference, listed, mean_and_sd, paired, spread, table
+from writing import Difference, between, listed, mean_and_sd, paired, spread, table, table_of_differences
 
 pytestmark = pytest.mark.rendered
 
@@ -61,10 +62,40 @@ def test_numbers_are_written_with_their_spread() -> None:
     assert table(["a", "b"], [["1", "2"]]) == "| a | b |\n| --- | --- |\n| 1 | 2 |"
 
 
-def test_a_difference_counts_from_two_standard_errors_on() -> None:
-    rows = pd.DataFrame({"seed": [0, 1, 0, 1], "way": ["a", "a", "b", "b"], "score": [3.0, 5.0, 1.0, 2.0]})
-    assert paired(rows, "score", "way", "a", "b") == pytest.approx((2.5, 0.5))
-    assert Difference(2.5, 0.5).text == "+2.50 ± 0.50"
-    assert [Difference(mean, 0.5).sign for mean in (-1.1, -1.0, 0.9, 1.1)] == [-1, 0, 0, 1]
-    verdicts = [Difference(mean, 0.5).verdict for mean in (-1.1, 0.9, 1.1)]
-    assert verdicts == ["Wrong", "Not shown", "Holds"]
+SCORES = {"a": [3.0, 5.0, 4.5, 2.0], "b": [1.0, 2.0, 4.0, 1.5]}
+
+
+def scores(num: int) -> pd.DataFrame:
+    """Rows of two settings, with so many seeds each."""
+    rows = [(seed, way, values[seed]) for way, values in SCORES.items() for seed in reversed(range(num))]
+    return pd.DataFrame(rows, columns=["seed", "way", "score"])
+
+
+@pytest.mark.parametrize("num", [2, 3, 4])
+def test_a_difference_is_that_of_a_paired_t_test(num: int) -> None:
+    difference = paired(scores(num), "score", "way", "a", "b")
+    reference = ttest_rel(SCORES["a"][:num], SCORES["b"][:num])
+    assert difference.interval == pytest.approx(tuple(reference.confidence_interval(0.95)))
+    assert (difference.sign != 0) == (reference.pvalue < 0.05)
+    assert difference.mean == pytest.approx(sum(difference.values) / num)
+
+
+def test_only_seeds_that_both_settings_have_are_compared() -> None:
+    rows = scores(3)
+    one, other = rows[rows["way"] == "a"], rows[(rows["way"] == "b") & (rows["seed"] != 1)]
+    assert sorted(between(one, other, "score").values) == [0.5, 2.0]
+
+
+def test_a_verdict_without_seeds_needs_an_interval_without_zero() -> None:
+    sure, unsure = (2.0, 2.1, 1.9), (0.1, 4.0, -0.5)
+    assert Difference(sure).verdict == "Holds"
+    assert Difference(tuple(-value for value in sure)).verdict == "Contradicted"
+    assert Difference(unsure).verdict == "Holds in 2 of 3 seeds"
+    assert Difference(tuple(-value for value in unsure)).verdict == "Contradicted in 2 of 3 seeds"
+    assert Difference((-0.6, -1.8, -1.9)).verdict == "Contradicted in 3 of 3 seeds", (
+        "two standard errors are not enough"
+    )
+    assert Difference(sure).text == "+2.00 [+1.75, +2.25]"
+    rows = scores(2)
+    line = table_of_differences("a minus b", rows[rows["way"] == "a"], rows[rows["way"] == "b"], {"score": 1})
+    assert line.splitlines()[-1] == "| `score` | +2.5 [-3.9, +8.9] | 2 of 2 |"
