@@ -16,7 +16,7 @@ import pandas as pd
 import torch
 from collect import rows_of
 from kept import ROOT, keep
-from pages.benchmark import FAMILIES, SWEEPS, Family, command
+from pages.benchmark import FAMILIES, SWEEPS, UNRECORDED, Family, command
 from PIL import Image
 
 from cvae_lightning.reports.sweep_frame import ENVIRONMENT, metric_columns
@@ -61,9 +61,15 @@ def row_of(family: Family, rows: pd.DataFrame) -> pd.Series:
             rows[metrics].mean(),
             rows[metrics].std().add_suffix("/sd"),
             rows[times].median().add_prefix("median_"),
-            rows.iloc[0][[*ENVIRONMENT, "dataset_sha256"]],
+            rows.iloc[0][[*ENVIRONMENT, "dataset_sha256"]].drop("commit"),
+            pd.Series({"commit": commits(rows)}),
         ]
     )
+
+
+def commits(rows: pd.DataFrame) -> str:
+    """The commits of the runs; a run whose code lay in no checkout records none."""
+    return ", ".join(rows["commit"].fillna(UNRECORDED).unique())
 
 
 def samples(run: Run) -> Image.Image:

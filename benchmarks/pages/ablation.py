@@ -125,7 +125,8 @@ def paper_differences(warmup_epochs: int, free_bits: float) -> dict[str, str]:
     groups = dict(iter(kept("ablation/paper_settings").groupby(settings)))
     one, other = groups[warmup_epochs, free_bits], groups[0, 0]
     score, mse = (between(one, other, key) for key in ("val/score", MSE))
-    return {"score": score.text, "mse": mse.written(4), "mse_seeds": mse.seeds(-1)}
+    spreads = {"sd": f"{one['val/score'].std():.2f}", "sd_of_neither": f"{other['val/score'].std():.2f}"}
+    return {"score": score.text, "mse": mse.written(4), "mse_seeds": mse.seeds(-1), **spreads}
 
 
 def sampler_differences() -> dict[str, str]:

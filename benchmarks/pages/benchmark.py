@@ -43,6 +43,8 @@ FAMILIES = [
     Family("CVAE, `best`, Fashion-MNIST", "other_data", "cvae", "fashion_mnist"),
     Family("CVAE, `best`, digits", "other_data", "cvae", "digits"),
 ]
+UNRECORDED = "not recorded"
+"""Stands for the commit of a run that records none."""
 TITLES = {family.name: family.title for family in FAMILIES}
 DECIMALS = {"ssim": 4, "mse": 5, "mse_pca": 5, "fid_pixel": 2, "score": 2, "score_uncapped": 2}
 DECIMALS |= {"fid_judge": 3, "fid_judge_floor": 3, "kid_judge": 4, "kid_judge_floor": 4}
@@ -74,11 +76,20 @@ def families() -> pd.DataFrame:
 
 
 def cost() -> str:
-    """One line per family: its size, its settings, and how long it trains."""
+    """One line per family: its size, its settings, how long it trains, and the commits of its runs."""
     settings = ["parameters", "epochs", "latent_dim", "threads"]
-    rows = families()[[*settings, "median_fit_seconds", "median_images_per_second"]]
-    body = [[TITLES[str(name)], *map("{:,.0f}".format, row)] for name, row in rows.iterrows()]
-    return table(["", *settings, "training (s)", "images/s"], body)
+    rows = families()
+    numbers = rows[[*settings, "median_fit_seconds", "median_images_per_second"]]
+    body = [
+        [TITLES[str(name)], *map("{:,.0f}".format, row), shortened(rows["commit"][str(name)])]
+        for name, row in numbers.iterrows()
+    ]
+    return table(["", *settings, "training (s)", "images/s", "commit"], body)
+
+
+def shortened(commits: str) -> str:
+    """The commits of a kept row with seven digits each."""
+    return ", ".join(commit if commit == UNRECORDED else commit[:7] for commit in commits.split(", "))
 
 
 def metrics(split: str) -> str:

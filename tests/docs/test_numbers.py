@@ -13,6 +13,7 @@ from helpers import composed
 from cvae_lightning.core.build import PACKAGE, build
 from cvae_lightning.data.digits import Digits
 from cvae_lightning.metrics.score import score
+from cvae_lightning.runs.paper import TABLE_2
 
 ROOT = PACKAGE.parent
 
@@ -40,6 +41,12 @@ def noise(variance: float) -> float:
     return 784 / (24 * 255**2 * variance)
 
 
+def score_of_table_2(model: str, latent_dim: int) -> float:
+    """The Score that follows from the other columns of the paper's Table 2."""
+    row = TABLE_2[model]
+    return score(row["ssim"], row["mse"], row.get("fid_pixel"), latent_dim, capped=False)
+
+
 def bonus(latent_dim: int) -> float:
     """What the Score gives for the same images, with so many latents."""
     return score(1.0, 1.0, None, latent_dim, capped=False)
@@ -57,6 +64,10 @@ NUMBERS: list[tuple[str, str, Callable[[], float]]] = [
         (f"conf/experiment/{name}.yaml", r"(\d{3},\d{3})", partial(parameters, f"experiment={name}"))
         for name in ("nll_vae", "nll_flow", "best_conv", "best_vae_conv", "claims/network/mlp", "claims/network/conv")
     ),
+    ("multirun/reference/README.md", r"gives a Score of ([\d.]+) at", lambda: round(score_of_table_2("cvae", 20), 2)),
+    ("multirun/reference/README.md", r"as stated, and ([\d.]+) at 15", lambda: round(score_of_table_2("cvae", 15), 2)),
+    ("multirun/reference/README.md", r"it gives ([\d.]+) at 20", lambda: round(score_of_table_2("vae", 20), 3)),
+    ("multirun/reference/README.md", r"at 20 and ([\d.]+) at 15", lambda: round(score_of_table_2("vae", 15), 3)),
     ("docs/theory.md", r"which is ([\d.]+) nats at a variance of 0\.005", lambda: round(noise(0.005), 2)),
     ("docs/theory.md", r"and ([\d.]+) nats at the paper's 0\.5", lambda: round(noise(0.5), 3)),
     ("docs/theory.md", r"H\(y \\mid x\) \\le ([\d.]+)\$ nats", lambda: round(doubt(0.0037), 3)),
