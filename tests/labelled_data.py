@@ -74,3 +74,28 @@ class Labelled:
         colour = torch.tensor(colorsys.hsv_to_rgb(float(hue) if flags is not None else share, 0.8, 1.0))[:channels]
         inked = disc * colour[:, None, None] if channels == 3 else disc[None].float()
         return (inked + 0.7 * bar * ~disc * (along.abs() < 0.8)).clamp(0, 1)
+
+
+class Bars:
+    """Images with one bright column, which their class tells; every second training label is unknown."""
+
+    name = "bars"
+
+    def __init__(self) -> None:
+        self.digests: dict[str, str] = {}
+
+    def prepare(self) -> None:
+        """Nothing has to be fetched."""
+
+    def fit_splits(self) -> tuple[Split, Split]:
+        return self._split(known=0.5), self._split(known=1.0)
+
+    def test_split(self) -> Split:
+        return self._split(known=1.0)
+
+    def _split(self, known: float) -> Split:
+        classes = torch.arange(400) % 4
+        images = torch.zeros(400, 1, 4, 4, dtype=torch.uint8)
+        images[torch.arange(400), 0, :, classes] = 255
+        labels = classes.where(torch.arange(400) < known * 400, -1)
+        return Split(images, labels, Condition.of_classes(4).with_unknown())

@@ -43,7 +43,12 @@ TRAIN, OTHERS = 240, 48  # images of train, and of val and test each
 
 FEW_IMAGES = "evaluators.bayes.num_samples=2 evaluators.bayes.num_images=30 evaluators.cas.num_samples=30"
 KEYS: dict[str, list[str]] = {
-    "model": ["model=cvae", "model=vae"],
+    "model": [
+        "model=cvae",
+        "model=vae",
+        "model=m2 data.labelled=30",
+        "model=m1m2 model.first_epochs=0 model.network.first_latent_dim=3 model.network.hidden=[8]",
+    ],
     "network": [
         "network=mlp network.hidden=[16]",
         "network=conv network.channels=2 network.hidden=8",
@@ -85,6 +90,11 @@ REFUSED = {
     ("bound.free_bits=0.1", "prior=learned"): r"a mixture or a flow \(bound\.free_bits\), got 0\.1\.",
     ("bound.free_bits=0.1", "prior=flow prior.hidden=[8]"): r"a mixture or a flow \(bound\.free_bits\), got 0\.1\.",
     ("latent_dim=1", "prior=flow prior.hidden=[8]"): r"at least 2 \(latent_dim\), got 1\.",
+    **{
+        (model, bound): r"an ELBO without free bits \(bound\), got"
+        for model in KEYS["model"][2:]
+        for bound in ("bound.free_bits=0.1", "bound=iwae")
+    },
 }
 
 
@@ -206,7 +216,7 @@ def check_record(run: Run, overrides: str) -> None:
 
 def check_arrays(run: Run, out: Path) -> None:
     """What the commands that draw write: finite, images in [0, 1], and of the right shapes."""
-    latents, conditional = run.config["latent_dim"], run.metrics["model"] == "cvae"
+    latents, conditional = run.config["latent_dim"], run.metrics["model"] != "vae"
     num = 20 if conditional else 2
     asked = {
         "sample": (num,),

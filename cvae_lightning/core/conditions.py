@@ -305,11 +305,13 @@ class Condition:
         """`y` with the class of the main column unknown, and all else as it is."""
         if self.is_one_class:
             return self.unknown(len(y), y.device)
-        return y.masked_fill(self._is_main(y.device), torch.nan)
+        return self._with_main(y, torch.nan)
 
-    def with_class(self, y: Conditions, number: int) -> Conditions:
-        """`y` with the class `number` in the main column, and all else as it is."""
-        return torch.full_like(y, number) if self.is_one_class else y.masked_fill(self._is_main(y.device), number)
+    def with_class(self, y: Conditions, number: int | Labels) -> Conditions:
+        """`y` with this class, or these, in the main column, and all else as it is."""
+        if self.is_one_class:
+            return torch.full_like(y, number) if isinstance(number, int) else number
+        return self._with_main(y, number)
 
     def hidden(self, y: Conditions, probability: float) -> Conditions:
         """`y` with each column of each image unknown with this probability, drawn from torch's random stream."""
@@ -375,10 +377,14 @@ class Condition:
         by_column = [(column, values.tolist()) for column, values in self.by_column(y)]
         return [[self._written(column, rows[row]) for column, rows in by_column] for row in range(len(y))]
 
-    def _is_main(self, device: torch.device) -> torch.Tensor:
-        """Whether each value of a label is that of the main column, (values,)."""
-        names = [column.name for column in self.columns for _ in range(column.num_values)]
-        return torch.tensor([self.main is not None and name == self.main.name for name in names], device=device)
+    def _with_main(self, y: Conditions, value: float | Labels) -> Conditions:
+        """`y` of several columns with this value, or these, in the main column, if there is one."""
+        if self.main is None:
+            return y
+        place = sum(column.num_values for column in self.columns[: self.columns.index(self.main)])
+        changed = y.clone()
+        changed[:, place] = value
+        return changed
 
     def _written(self, column: Column, values: list[float]) -> str:
         alone = len(self.columns) == 1

@@ -10,6 +10,7 @@ from cvae_lightning.core.capacity import images_at_once
 from cvae_lightning.core.errors import check_boolean, check_integer, check_seed, refuse
 from cvae_lightning.data.binarize import DYNAMIC, binarized, check_binarize
 from cvae_lightning.data.description import DataDescription
+from cvae_lightning.data.labelled import ALL, check_labelled, partly_labelled
 from cvae_lightning.data.loader import Loader, check_flip, flipped_axes
 from cvae_lightning.data.sources import Source
 from cvae_lightning.data.splits import Split
@@ -27,6 +28,9 @@ class DataModule(LightningDataModule):
     If `binarize` is static-threshold (x >= 0.5) or dynamic (drawn), all splits have black and white pixels only, and so
     do the images that metrics compare with. With dynamic, the training images are drawn anew in each epoch; val, test
     and the train images that evaluators see are drawn once.
+
+    If `labelled` is a number, only so many training images keep their class, and what is trained or fitted sees the
+    others as images of unknown class. Evaluators measure with all classes.
     """
 
     def __init__(
@@ -39,6 +43,7 @@ class DataModule(LightningDataModule):
         max_shift: int = 0,
         flip: str | None = None,
         balance: bool = False,
+        labelled: int | str = ALL,
         image_shape: Sequence[int] = (1, 28, 28),
     ) -> None:
         super().__init__()
@@ -55,6 +60,7 @@ class DataModule(LightningDataModule):
         self.balance = check_boolean(
             "data.balance", balance, "true draws training images of all classes equally often."
         )
+        self.labelled = check_labelled(labelled)
         self.splits: dict[str, Split] = {}
         self._loader_state = {"epoch": 0}
 
@@ -80,27 +86,36 @@ class DataModule(LightningDataModule):
         self.splits = {name: self._placed(split) for name, split in self.splits.items()}
 
     def train_dataloader(self) -> Loader:
-        split, draw_seed = self.splits["train"], None
-        if self.binarize == DYNAMIC:
-            split, draw_seed = self._placed(self.source.fit_splits()[0]), self.seed
-        self._loader = Loader(
-            split,
-            self.batch_size,
-            self.seed,
-            self.passes_per_epoch,
-            draw_seed,
-            self.max_shift,
-            flips=flipped_axes(self.flip),
-            balance=self.balance,
-            device=self._device(),
-        )
+        self._loader = self._loader_of(self._seen_in_training(), self.batch_size, self.passes_per_epoch)
         self._loader.load_state_dict(self._loader_state)
         return self._loader
 
+    def labelled_loader(self, batch_size: int, epoch: int) -> Loader:
+        """At least as many batches as `train_dataloader` has in `epoch`, of the training images with a known class.
+
+        If there are fewer than `batch_size`, each batch has all of them. They are shuffled, drawn, moved and mirrored
+        as all training images are.
+        """
+        split = self._seen_in_training()
+        known = (split.classes >= 0).nonzero()[:, 0]
+        split = split if len(known) == len(split.labels) else split.take(known)
+        batch_size = min(batch_size, len(known))
+        passes = -(-len(self._loader) * batch_size // len(known))
+        loader = self._loader_of(split, batch_size, passes)
+        loader.load_state_dict({"epoch": epoch})
+        return loader
+
+    def partly_labelled(self, train: Split) -> Split:
+        """`train` as it is trained on: with the classes of all but `labelled` images hidden."""
+        return train if self.labelled is None else partly_labelled(train, self.labelled, self.seed)
+
     def batches(self, split: str) -> Loader:
         """A loader of the images of train, val or test, each once and in their own order."""
-        images, batch_size = self.splits[split].images, EVALUATION_BATCH_SIZE
-        return Loader(self.splits[split], images_at_once(images.shape[1:], batch_size), device=self._device())
+        return self._in_order(self.splits[split])
+
+    def batches_to_fit(self) -> Loader:
+        """The batches of train with the labels that are not hidden."""
+        return self._in_order(self.partly_labelled(self.splits["train"]))
 
     def val_dataloader(self) -> Loader:
         return self.batches("val")
@@ -138,6 +153,30 @@ class DataModule(LightningDataModule):
             num_classes = condition.num_classes if condition else 0
             description["images_per_class"] = known.bincount(minlength=num_classes).tolist()
         return description
+
+    def _seen_in_training(self) -> Split:
+        """The training images, with the grey levels from which they are drawn anew if that is so."""
+        drawn = self.binarize == DYNAMIC
+        return self.partly_labelled(self._placed(self.source.fit_splits()[0]) if drawn else self.splits["train"])
+
+    def _loader_of(self, train: Split, batch_size: int, passes: int) -> Loader:
+        """Shuffled batches of training images."""
+        return Loader(
+            train,
+            batch_size,
+            self.seed,
+            passes,
+            self.seed if self.binarize == DYNAMIC else None,
+            self.max_shift,
+            flips=flipped_axes(self.flip),
+            balance=self.balance,
+            device=self._device(),
+        )
+
+    def _in_order(self, split: Split) -> Loader:
+        """Batches of the images of `split`, each once and in their own order."""
+        size = images_at_once(split.images.shape[1:], EVALUATION_BATCH_SIZE)
+        return Loader(split, size, device=self._device())
 
     def _placed(self, split: Split) -> Split:
         """The split on the device, or where it is if the images would take too much of a GPU's memory."""

@@ -15,10 +15,13 @@ from cvae_lightning.models.flows import MOST_LOG_SCALE
 from cvae_lightning.models.inference import draws
 from cvae_lightning.models.latents import GaussianMixtures
 from cvae_lightning.models.likelihoods import Bernoulli, ContinuousBernoulli, Gaussian, GaussianLearned, GaussianOptimal
+from cvae_lightning.models.m1m2 import M1M2
+from cvae_lightning.models.m2 import M2
 from cvae_lightning.models.priors import FlowPrior
 from cvae_lightning.models.vae import VAE
 from cvae_lightning.networks.injection import Add, Concatenate, Modulate
 from cvae_lightning.networks.mlp import MLPDecoder
+from cvae_lightning.networks.stacked import StackedDecoder
 
 MOST_PRODUCTS = 10_000_000  # per image, which then takes 8 ms at 1.3 per nanosecond; the weights are 27 MB
 NUM_COMPARED = 1000
@@ -32,11 +35,9 @@ MEANS: dict[type[nn.Module], str] = {
 
 def decoder_content(model: VAE) -> dict[str, Any]:
     """The decoder's layers, all their parameters in the same order, and how outputs become the mean of p(x | z, y)."""
-    decoder = model.decoder
-    assert isinstance(decoder, MLPDecoder)
     layers: list[tuple[str, int]] = []
     parameters: list[Tensor] = []
-    for layer in decoder.layers:
+    for layer in linear_layers(model.decoder):
         if isinstance(layer, nn.Linear):
             layers.append(("linear", layer.out_features))
             parameters += [layer.weight.T, layer.bias]
@@ -61,6 +62,15 @@ def decoder_content(model: VAE) -> dict[str, Any]:
         "layers": layers,
         "parameters": packed(parameters),
     }
+
+
+def linear_layers(decoder: nn.Module) -> list[nn.Module]:
+    """The layers through which a latent becomes an image; empty for a decoder that is not of linear layers alone."""
+    if isinstance(decoder, MLPDecoder):
+        return list(decoder.layers)
+    if isinstance(decoder, StackedDecoder) and isinstance(decoder.first, MLPDecoder):
+        return [*decoder.layers_of_means(), *decoder.first.layers]
+    return []
 
 
 def mixtures_content(mixtures: GaussianMixtures) -> dict[str, Any]:
@@ -95,11 +105,14 @@ def packed(tensors: list[Tensor]) -> str:
 def check_the_page_can_compute(model: VAE, network: str) -> None:
     """Raises UserError for a decoder that the page can't compute at all, fast enough, or to 2/255 in float16."""
     products = _products(model)
-    if not isinstance(model.decoder, MLPDecoder) or products > MOST_PRODUCTS:
+    if not linear_layers(model.decoder) or products > MOST_PRODUCTS:
         what = f"a decoder of linear layers with at most {MOST_PRODUCTS:,} multiplications per image"
         remedy = "The page redraws an image in 16 ms, in plain JavaScript: use format=onnx."
         refuse(what, "network", f"{network} with {products:,}", remedy)
-    for key, part, known in (("model", model, (VAE, CVAE)), ("likelihood", model.likelihood_head, tuple(MEANS))):
+    for key, part, known in (
+        ("model", model, (VAE, CVAE, M2, M1M2)),
+        ("likelihood", model.likelihood_head, tuple(MEANS)),
+    ):
         if type(part) not in known:
             names = ", ".join(kind.__name__ for kind in known)
             refuse(f"one of {names}", key, type(part).__name__, "The page knows no other: use format=onnx.")

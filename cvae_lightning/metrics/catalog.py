@@ -250,6 +250,26 @@ METRICS = (
         whole=True,
     ),
     Metric(
+        "classifier_accuracy",
+        "accuracy of q(y | x)",
+        HIGHER,
+        "share of the images whose class is the most probable one by the model's own classifier",
+        floor="accuracy_real",
+    ),
+    Metric(
+        "classifier_nll",
+        "NLL of labels, q(y | x)",
+        LOWER,
+        "negative log-probability of the class of an image by the model's own classifier",
+        unit="nats",
+    ),
+    Metric(
+        "classifier_ece",
+        "calibration error, q(y | x)",
+        LOWER,
+        "expected difference between the probability of the classifier's class and how often it is right",
+    ),
+    Metric(
         "cas",
         "CAS",
         HIGHER,

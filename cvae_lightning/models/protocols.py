@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
 from cvae_lightning.core.conditions import Condition
-from cvae_lightning.core.shapes import Conditions, Images, Latents
+from cvae_lightning.core.shapes import Conditions, Images, Latents, Logits
 from cvae_lightning.models.latents import DiagonalGaussian, LatentDistribution
 from cvae_lightning.models.likelihoods import PixelDistribution
 
@@ -40,3 +40,12 @@ class LatentVariableModel(Protocol):
     def posterior(self, x: Images, y: Conditions) -> DiagonalGaussian: ...
 
     def likelihood(self, z: Latents, y: Conditions) -> PixelDistribution: ...
+
+
+@runtime_checkable
+class Classifying(Protocol):
+    """A model that has a classifier q(y | x)."""
+
+    def class_log_probabilities(self, x: Images) -> Logits:
+        """Log q(y | x) of each class, (batch, classes), in nats."""
+        ...

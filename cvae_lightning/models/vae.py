@@ -93,6 +93,11 @@ class VAE(LightningModule):
         self.train_means, self.val_means, self.test_means = (MeanELBO(bound.beta) for _ in range(3))
 
     @property
+    def learns_from_unlabelled(self) -> bool:
+        """Whether training images may be of unknown class."""
+        return self.condition.may_be_unknown
+
+    @property
     def num_classes(self) -> int:
         """The number of classes that the model is conditioned on, alone or beside other labels; 0 if there are none."""
         return self.condition.num_classes
@@ -162,8 +167,12 @@ class VAE(LightningModule):
         check_integer("num_classes", num_classes, 0, "0 is a model that ignores labels.")
         return Condition()
 
+    def loss(self, x: Images, y: Conditions, epoch: int) -> tuple[Tensor, ELBO]:
+        """What training minimises, for a batch in `epoch` (the first is 0), and the ELBO at the same draws."""
+        return self.bound.loss(self, x, y, epoch)
+
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        loss, elbo = self.bound.loss(self, *batch, epoch=self.current_epoch)
+        loss, elbo = self.loss(*batch, epoch=self.current_epoch)
         self._losses.append((self.global_step, loss.detach()))
         if loss.device.type == "cpu" or self.trainer.is_last_batch or len(self._losses) == MOST_UNCHECKED:
             self._check_losses()

@@ -29,12 +29,13 @@ class MLP:
         self.injection = LabelInjection(injection, inject_into)
 
     def encoder(self, image_shape: Sequence[int], context_dim: int, output_dim: int) -> nn.Module:
-        return MLPEncoder(self._layers("encoder", math.prod(image_shape), context_dim, output_dim))
+        return MLPEncoder(self.layers("encoder", math.prod(image_shape), context_dim, output_dim))
 
     def decoder(self, latent_dim: int, context_dim: int, image_shape: Sequence[int]) -> nn.Module:
-        return MLPDecoder(self._layers("decoder", latent_dim, context_dim, math.prod(image_shape)), image_shape)
+        return MLPDecoder(self.layers("decoder", latent_dim, context_dim, math.prod(image_shape)), image_shape)
 
-    def _layers(self, place: str, input_dim: int, context_dim: int, output_dim: int) -> Layers:
+    def layers(self, place: str, input_dim: int, context_dim: int, output_dim: int) -> Layers:
+        """The layers of `place`, the encoder or the decoder, from `input_dim` to `output_dim` numbers."""
         first = self.injection.at_input(place, input_dim, context_dim)
         layers: list[nn.Module] = [first]
         widths = [first.output_width, *self.hidden]

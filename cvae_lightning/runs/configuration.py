@@ -13,7 +13,7 @@ from cvae_lightning.core.build import CONF
 from cvae_lightning.core.errors import UserError, refuse
 
 KEY = re.compile(r"\$\{[^${}:\\]*\}")  # ${key}, which only points to another value of the same configuration
-KEPT_IN_FALLBACK = ("binarize", "max_shift", "flip", "balance")  # of `data`, when a run falls back to another data set
+KEPT_IN_FALLBACK = ("binarize", "max_shift", "flip", "balance", "labelled")
 
 SCHEMA = 2
 """The number of the layout of run directories. It rises when runs of an earlier version can no longer be read."""

@@ -58,6 +58,7 @@ class Settings(TypedDict):
     max_shift: int
     flip: NotRequired[Setting]
     balance: NotRequired[Setting]
+    labelled: NotRequired[Setting]
     label_dropout: NotRequired[Setting]
     precision: Setting
     backward_precision: str

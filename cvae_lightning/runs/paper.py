@@ -47,7 +47,7 @@ COMMON_SETTINGS: dict[str, Setting] = {
 
 def comparable(metrics: Metrics) -> bool:
     """Whether a run has the paper's data set, network and objective."""
-    plain = not any(metrics.get(key) for key in ("flip", "balance", "label_dropout"))
+    plain = not any(metrics.get(key) for key in ("flip", "balance", "labelled", "label_dropout"))
     return metrics["dataset"]["name"] == "mnist" and plain and COMMON_SETTINGS.items() <= metrics.items()
 
 

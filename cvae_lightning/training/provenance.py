@@ -52,6 +52,7 @@ def settings(run: Run, model: VAE) -> Settings:
         "max_shift": config.data.get("max_shift", 0),
         "flip": config.data.get("flip"),
         "balance": "classes" if config.data.get("balance") else None,
+        "labelled": labelled if isinstance(labelled := config.data.get("labelled"), int) else None,
         "label_dropout": config.model.get("label_dropout"),
         "precision": config.trainer.get("precision", "32-true"),
         "backward_precision": config.backward_precision,

@@ -51,7 +51,7 @@ def _train(run: Run, parts: Parts) -> StoredMetrics:
     model, trainer = parts.model, parts.trainer
     data, run_settings, versions = fit(run, parts)
     with random_stream(run_settings["seed"]):
-        model.to(parts.device).eval().fit_sampler(data.batches("train"))
+        model.to(parts.device).eval().fit_sampler(data.batches_to_fit())
     start = time.perf_counter()
     results = measure(parts, data)
     metrics: Metrics = {
@@ -107,19 +107,20 @@ def check_data(data: DataModule, model: VAE) -> None:
     training images.
     """
     train, val = data.source.fit_splits()
+    train = data.partly_labelled(train)
     if not len(train.labels) or not len(val.labels):
         raise UserError(
             f"There are {len(train.labels)} images to train on and {len(val.labels)} to validate with (data); a "
             "training needs at least one of each. A sixth of the training files' images are val: add more images."
         )
-    check_classes(train, model)
-    check_classes(val, model)
+    check_classes(train, model, model.learns_from_unlabelled)
+    check_classes(val, model, model.condition.may_be_unknown)
     known = model.num_classes
     if missing := classes_without_images(train.classes, known):
         log.warning("There is %s: samples of such a class are meaningless.", no_images_of(missing, "train").reason)
 
 
-def check_classes(split: Split, model: VAE) -> None:
+def check_classes(split: Split, model: VAE, may_be_unknown: bool) -> None:
     """Raises UserError if an image of `split` has a class that the model does not know, at which a GPU would stop."""
     known = model.num_classes  # 0 for a model that is not conditioned on a class
     if not known or not len(split.labels):
@@ -127,8 +128,9 @@ def check_classes(split: Split, model: VAE) -> None:
     smallest, largest = (int(end) for end in split.classes.aminmax())
     if largest >= known:
         refuse(f"labels in 0..{known - 1}", "data.condition", largest, "State the number of classes.")
-    if smallest < 0 and not model.condition.may_be_unknown:
-        refuse(f"labels in 0..{known - 1}", "data.condition", smallest, "An unknown class needs model.label_dropout.")
+    if smallest < 0 and not may_be_unknown:
+        remedy = "An unknown class needs model.label_dropout, or model=m2 if it is that of a training image."
+        refuse(f"labels in 0..{known - 1}", "data.condition", smallest, remedy)
 
 
 def check_batch_fits(model: VAE, num_images: int, precision: str = "32-true") -> None:
@@ -194,7 +196,7 @@ def _measure_split(split: str, parts: Parts, data: DataModule) -> Measured:
     data.setup("test" if split == "test" else "fit")
     if not len(data.splits[split].labels):
         return dict.fromkeys(parts.metric_names, Absent(f"{split} has no images"))
-    check_classes(data.splits[split], parts.model)
+    check_classes(data.splits[split], parts.model, parts.model.condition.may_be_unknown)
     loop = parts.trainer.test if split == "test" else parts.trainer.validate
     (means,) = loop(parts.model, datamodule=data, verbose=False)
     measured: Measured = {name: finite(means[f"{split}/{name}"]) for name in mean_elbo.NAMES}

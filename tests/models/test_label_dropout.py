@@ -5,43 +5,17 @@ from typing import Any
 import pytest
 import torch
 from helpers import composed, untrained_model
+from labelled_data import Bars
 from pytorch_lightning import Trainer
 
 from cvae_lightning.core.build import build
-from cvae_lightning.core.conditions import Condition
 from cvae_lightning.core.errors import UserError
 from cvae_lightning.data.datamodule import DataModule
-from cvae_lightning.data.splits import Split
 from cvae_lightning.models import inference
 from cvae_lightning.models.cvae import CVAE
 
 OVERRIDES = ["data=digits", "network.hidden=[16]", "latent_dim=3"]
 QUIET: Any = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False, "accelerator": "cpu"}
-
-
-class Bars:
-    """Images with one bright column, which their class tells; every second training label is unknown."""
-
-    name = "bars"
-
-    def __init__(self) -> None:
-        self.digests: dict[str, str] = {}
-
-    def prepare(self) -> None:
-        """Nothing has to be fetched."""
-
-    def fit_splits(self) -> tuple[Split, Split]:
-        return self._split(known=0.5), self._split(known=1.0)
-
-    def test_split(self) -> Split:
-        return self._split(known=1.0)
-
-    def _split(self, known: float) -> Split:
-        classes = torch.arange(400) % 4
-        images = torch.zeros(400, 1, 4, 4, dtype=torch.uint8)
-        images[torch.arange(400), 0, :, classes] = 255
-        labels = classes.where(torch.arange(400) < known * 400, -1)
-        return Split(images, labels, Condition.of_classes(4).with_unknown())
 
 
 def trained(sampler: str) -> CVAE:

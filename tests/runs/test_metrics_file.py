@@ -26,7 +26,7 @@ def test_what_is_written_is_read_back(file: Path) -> None:
 
 def test_a_run_has_every_key_of_the_layout() -> None:
     assert STORED.keys() == StoredMetrics.__required_keys__
-    assert StoredMetrics.__optional_keys__ == {"flip", "balance", "label_dropout"}  # which older runs lack
+    assert StoredMetrics.__optional_keys__ == {"flip", "balance", "labelled", "label_dropout"}  # which older runs lack
 
 
 @pytest.mark.parametrize("schema", [SCHEMA + 1, 0, None, "1"])

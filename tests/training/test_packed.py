@@ -44,6 +44,8 @@ GROUPS = [
 ]
 CHOICES = [f"{group}={path.stem}" for group in GROUPS for path in sorted((CONF / group).glob("*.yaml"))]
 ALONE = {
+    "model=m2",
+    "model=m1m2",
     "network=conv",
     "network=residual",
     "bound=iwae",

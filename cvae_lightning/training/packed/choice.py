@@ -23,6 +23,7 @@ SUPPORTED = {
     "data.module.binarize": (None, "static-threshold"),
     "data.module.max_shift": (None, 0),
     "data.module.flip": (None,),
+    "data.module.labelled": (None, "all"),
 }
 """The values that a pack knows how to train with."""
 KNOWN = ("backward_precision", "figures", "freed_memory", "progress", "averaging")  # callbacks

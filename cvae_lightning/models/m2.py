@@ -1,0 +1,134 @@
+"""A conditional VAE that learns from images of unknown class too."""
+
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from cvae_lightning.core.conditions import Condition
+from cvae_lightning.core.errors import check_integer, check_not_negative, refuse
+from cvae_lightning.core.shapes import Batch, Conditions, Images, Logits
+from cvae_lightning.models.bounds import ELBO, ELBOBound
+from cvae_lightning.models.cvae import CVAE
+from cvae_lightning.models.vae import Network
+
+
+class M2(CVAE):
+    """The generative model M2 of Kingma et al. 2014: a CVAE, and a classifier q(y | x) for images of unknown class.
+
+    An image of known class counts with the ELBO of log p(x | y), as in a CVAE. One of unknown class counts with
+    log p(x) >= sum_y q(y | x) ELBO(x, y) - KL(q(y | x) || p(y)), eq. 7, where p(y) is uniform. Each step adds the mean
+    of -log q(y | x) over a batch of images of known class alone, times `classification_weight`, eq. 9; as the loss is a
+    mean over images, the paper's weight alpha = 0.1 N is 0.1 here.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        *parts: Any,
+        classification_weight: float = 0.1,
+        labelled_batch_size: int = 100,
+        **named: Any,
+    ) -> None:
+        """`network`, `parts` and `named` are the arguments of `CVAE`; the classifier is an encoder of `network`.
+
+        Raises UserError for fewer than two classes, and for a bound that is not an ELBO, or has free bits.
+        """
+        super().__init__(network, *parts, **named)
+        weight, size = classification_weight, labelled_batch_size
+        self.classification_weight = check_not_negative("model.classification_weight", weight, "The paper has 0.1.")
+        self.labelled_batch_size = check_integer("model.labelled_batch_size", size, 1, "100 is the default.")
+        if self.num_classes < 2:
+            refuse("at least 2 classes", "data.condition", self.num_classes, "model=cvae needs none.")
+        if not isinstance(self.bound, ELBOBound) or self.bound.free_bits:
+            remedy = "It is summed over the classes of an image: use bound=elbo and bound.free_bits=0."
+            refuse("an ELBO without free bits", "bound", type(self.bound).__name__, remedy)
+        if self.label_dropout:
+            refuse("0", "model.label_dropout", self.label_dropout, "Images of unknown class are learned from as such.")
+        self.classifier = self._classifier(network)
+        self._labelled: Iterator[Batch] = iter(())  # of this epoch
+        self._all_labelled = False
+
+    @property
+    def learns_from_unlabelled(self) -> bool:
+        return True
+
+    def class_log_probabilities(self, x: Images) -> Logits:
+        """Log q(y | x) of each class, (batch, classes), in nats."""
+        return self._log_q(x)
+
+    def completed(self, x: Images, y: Conditions) -> Conditions:
+        """`y` with the most probable class of each image where it is unknown."""
+        classes = self.condition.classes(y)
+        return self.condition.with_class(
+            y, torch.where(classes < 0, self.class_log_probabilities(x).argmax(1), classes)
+        )
+
+    @torch.no_grad()
+    def fit_sampler(self, batches: Iterable[Batch]) -> None:
+        """Fit the sampler as a CVAE does; an image of unknown class counts with its most probable one."""
+        super().fit_sampler((x, self.completed(x, y)) for x, y in batches)
+
+    def loss(self, x: Images, y: Conditions, epoch: int) -> tuple[Tensor, ELBO]:
+        assert isinstance(self.bound, ELBOBound)
+        described = self.described(x)
+        elbo = self.elbo_of(described, y) if self._all_labelled else self.marginal_elbo(described, y)
+        loss = elbo.loss(self.bound.weight(epoch))
+        if labelled := next(self._labelled, None):
+            x, y = labelled
+            loss_of_classes = F.nll_loss(self._log_q(self.described(x)), self.condition.classes(y))
+            loss = loss + self.classification_weight * loss_of_classes
+        return loss, elbo
+
+    def described(self, x: Images) -> Tensor:
+        """What is classified, and what the ELBO of the training is of: here the images themselves."""
+        return x
+
+    def elbo_of(self, described: Tensor, y: Conditions) -> ELBO:
+        """The ELBO of what is described, given its class, at one draw of z."""
+        return self.elbo(described, y)
+
+    def marginal_elbo(self, described: Tensor, y: Conditions) -> ELBO:
+        """The ELBO of each image, summed over all classes where its own is unknown.
+
+        Its KL is that of the latents plus that of the class. Every image is decoded once per class, whether its class
+        is known or not, so that a GPU need not wait for the number of either.
+        """
+        num, log_q, classes = self.num_classes, self._log_q(described), self.condition.classes(y)
+        known = (classes >= 0)[:, None]
+        shares = torch.where(known, F.one_hot(classes.clamp(min=0), num), log_q.exp())  # (batch, classes)
+        every_y = torch.cat([self.condition.with_class(y, number) for number in range(num)])
+        by_class = self.elbo_of(torch.cat([described] * num), every_y)
+        log_likelihood, kl = ((shares * part.unflatten(0, (num, -1)).T).sum(1) for part in by_class)
+        kl_of_class = torch.where(known, 0, log_q.exp() * (log_q + math.log(num))).sum(1)
+        return ELBO(log_likelihood, kl + kl_of_class)
+
+    def on_train_epoch_start(self) -> None:
+        data = self.trainer.datamodule  # type: ignore[attr-defined]  # a trainer has it where one was given
+        loader = data.labelled_loader(self.labelled_batch_size, self.current_epoch)
+        self._labelled = iter(loader)
+        self._all_labelled = len(loader.split.labels) == data.num_train_images
+
+    def on_train_epoch_end(self) -> None:
+        self._labelled = iter(())
+
+    def _log_q(self, described: Tensor) -> Logits:
+        return (
+            self.classifier(described, torch.empty(len(described), 0, device=described.device)).float().log_softmax(1)
+        )
+
+    def _classifier(self, network: Network) -> nn.Module:
+        """Builds q(y | x), which takes what is described and an empty context."""
+        return network.encoder(self.image_shape, 0, self.num_classes)
+
+    def _condition(self, condition: Condition | Mapping[str, Any] | None, num_classes: int) -> Condition:
+        """The condition of a CVAE, where a class is always known: what is unknown is summed over."""
+        described = super()._condition(condition, num_classes)
+        known = (
+            replace(column, optional=False) if column is described.main else column for column in described.columns
+        )
+        return Condition(tuple(known))
