@@ -16,8 +16,9 @@ from cvae_lightning.core.conditions import Classes, Column, Condition, Flags, Nu
 from cvae_lightning.core.errors import UserError, refuse
 from cvae_lightning.core.files import write_whole
 from cvae_lightning.core.random_streams import random_stream
-from cvae_lightning.core.shapes import Conditions, Context, Images, Labels, Latents
+from cvae_lightning.core.shapes import Conditions, Context, Images, Labels, Latents, Logits
 from cvae_lightning.models.latents import GaussianMixtures
+from cvae_lightning.models.m2 import M2
 from cvae_lightning.models.priors import FlowPrior
 from cvae_lightning.models.samplers import density_of
 from cvae_lightning.models.vae import VAE
@@ -135,8 +136,20 @@ class FlowSampler(nn.Module):
         return self.flow.inverse(noise, self.contexts[group])
 
 
+class Classifier(nn.Module):
+    """q(y | x) of a model that has a classifier, as a graph computes it."""
+
+    def __init__(self, model: M2) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, image: Images) -> Logits:
+        """Log q(y | x) of each class."""
+        return self.model.class_log_probabilities(image)
+
+
 def write_onnx_models(model: VAE, metrics: StoredMetrics, folder: Path) -> Iterator[str]:
-    """Write encoder.onnx, decoder.onnx and sampler.onnx; yield a line about each.
+    """Write encoder.onnx, decoder.onnx and sampler.onnx, and classifier.onnx if there is one; yield a line about each.
 
     Raises UserError if a package of the extra `export` is missing, or if a file's outputs differ from PyTorch's.
     """
@@ -169,7 +182,7 @@ class Part(NamedTuple):
 
 
 def parts_of(model: VAE) -> dict[str, Part]:
-    """Encoder, decoder and sampler, by the names of their files.
+    """Encoder, decoder and sampler, and the classifier of a model that has one, by the names of their files.
 
     A model of one class per image takes its number as `label`, any other condition as `condition`, (batch, values); a
     model without a condition takes neither. The sampler of a flow needs no `uniform`.
@@ -186,11 +199,14 @@ def parts_of(model: VAE) -> dict[str, Part]:
     else:
         inputs = {"noise": noise, "uniform": uniform, **labels}
         sampler = Part(Sampler(density, condition).eval(), inputs, ["latent"])
-    return {
+    parts = {
         "encoder": Part(Encoder(model).eval(), {"image": image, **labels}, ["mean", "log_var"]),
         "decoder": Part(Decoder(model).eval(), {"latent": latent, **labels}, ["image"]),
         "sampler": sampler,
     }
+    if isinstance(model, M2):
+        parts["classifier"] = Part(Classifier(model).eval(), {"image": image}, ["log_probability"])
+    return parts
 
 
 def tried(condition: Condition) -> Conditions:

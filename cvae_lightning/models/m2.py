@@ -30,11 +30,14 @@ class M2(CVAE):
         self,
         network: Network,
         *parts: Any,
+        classifier: Network | None = None,
         classification_weight: float = 0.1,
         labelled_batch_size: int = 100,
         **named: Any,
     ) -> None:
-        """`network`, `parts` and `named` are the arguments of `CVAE`; the classifier is an encoder of `network`.
+        """`network`, `parts` and `named` are the arguments of `CVAE`; q(y | x) is an encoder of `classifier`.
+
+        Without it, that of `network`.
 
         Raises UserError for fewer than two classes, and for a bound that is not an ELBO, or has free bits.
         """
@@ -49,7 +52,7 @@ class M2(CVAE):
             refuse("an ELBO without free bits", "bound", type(self.bound).__name__, remedy)
         if self.label_dropout:
             refuse("0", "model.label_dropout", self.label_dropout, "Images of unknown class are learned from as such.")
-        self.classifier = self._classifier(network)
+        self.classifier = self._classifier(classifier or network)
         self._labelled: Iterator[Batch] = iter(())  # of this epoch
         self._all_labelled = False
 
@@ -117,9 +120,7 @@ class M2(CVAE):
         self._labelled = iter(())
 
     def _log_q(self, described: Tensor) -> Logits:
-        return (
-            self.classifier(described, torch.empty(len(described), 0, device=described.device)).float().log_softmax(1)
-        )
+        return self.classifier(described, described.flatten(1)[:, :0]).float().log_softmax(1)
 
     def _classifier(self, network: Network) -> nn.Module:
         """Builds q(y | x), which takes what is described and an empty context."""
