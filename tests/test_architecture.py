@@ -32,12 +32,12 @@ def test_the_commands_of_the_readme_compose(arguments: str) -> None:
             assert composed(*(data if key.startswith("data.") else []), f"{key}={value}")
 
 
-def test_the_readme_has_a_row_for_each_key_of_the_command() -> None:
-    text = (PACKAGE.parent / "README.md").read_text()
+def test_the_page_of_keys_has_a_row_for_each_key_of_the_command() -> None:
+    text = (PACKAGE.parent / "docs" / "keys.md").read_text()
     template: str = yaml.safe_load((CONF / "hydra" / "help" / "train.yaml").read_text())["template"]
-    keys = set(re.findall(r"^  ([a-z_]+)= ", template, re.MULTILINE)) - {"resume"}
-    assert len(keys) == 21
-    assert not [key for key in keys if not re.search(rf"^\|.*`{key}`.*\|", text, re.MULTILINE)]
+    keys = set(re.findall(r"^  ([a-z_.]+)= ", template, re.MULTILINE)) - {"resume"}
+    assert len(keys) == 22
+    assert not [key for key in keys if not re.search(rf"^\|.*`{re.escape(key)}`.*\|", text, re.MULTILINE)]
 
 
 def groups() -> list[str]:

@@ -1,4 +1,4 @@
-"""The tables between markers in README.md, docs/results.md and multirun/reference/README.md."""
+"""The tables between markers in docs/reproduction.md, docs/results.md and multirun/reference/README.md."""
 
 from typing import Any
 

@@ -54,12 +54,15 @@ def bonus(latent_dim: int) -> float:
 
 NUMBERS: list[tuple[str, str, Callable[[], float]]] = [
     ("README.md", r"trains on the ([\d,]+) digits", lambda: sum(digits().values())),
-    ("README.md", r"passes over its ([\d,]+) training images", lambda: digits()["train"]),
+    ("docs/install.md", r"uses the ([\d,]+) digits", lambda: sum(digits().values())),
+    ("README.md", r"have ([\d,]+) parameters", parameters),
+    ("README.md", r"`best_conv`\s+has ([\d,]+)", partial(parameters, "experiment=best_conv")),
+    ("docs/data.md", r"passes over its ([\d,]+) training images", lambda: digits()["train"]),
     ("cvae_lightning/data/digits.py", r"([\d,]+) digits of 8x8", lambda: sum(digits().values())),
     ("conf/data/digits.yaml", r"39 x ([\d,]+) images", lambda: digits()["train"]),
-    ("README.md", r"784-400-400-20 \(([\d,]+) parameters", parameters),
-    ("README.md", r"the paper's \(([\d,]+) parameters", parameters),
-    ("README.md", r"per resolution \(([\d,]+) parameters", partial(parameters, "network=residual")),
+    ("docs/reproduction.md", r"784-400-400-20 \(([\d,]+) parameters", parameters),
+    ("docs/keys.md", r"the paper's \(([\d,]+) parameters", parameters),
+    ("docs/keys.md", r"per resolution \(([\d,]+) parameters", partial(parameters, "network=residual")),
     *(
         (f"conf/experiment/{name}.yaml", r"(\d{3},\d{3})", partial(parameters, f"experiment={name}"))
         for name in ("nll_vae", "nll_flow", "best_conv", "best_vae_conv", "claims/network/mlp", "claims/network/conv")
