@@ -36,7 +36,13 @@ UNLABELLED = "flat"
 
 KEYS: dict[str, list[str]] = {
     "data": ["folder", UNLABELLED, "table", "half", "flags", "number", "npz", "forty", "idx"],
-    "model": ["model=cvae", "model=vae", "model=cvae model.label_dropout=0.3"],
+    "model": [
+        "model=cvae",
+        "model=vae",
+        "model=cvae model.label_dropout=0.3",
+        "model=m2 data.labelled=40",
+        "model=m1m2 model.first_epochs=0 model.network.first_latent_dim=3 model.network.hidden=[8]",
+    ],
     "network": [
         "network=mlp network.hidden=[16]",
         "network=conv network.channels=2 network.hidden=8",
@@ -65,7 +71,9 @@ KEYS: dict[str, list[str]] = {
 
 
 def allowed(values: list[str]) -> bool:
-    """A model that is conditioned on labels needs some."""
+    """A model that is conditioned on labels needs some, and one that sums over classes needs those of val."""
+    if any(value.startswith(("model=m2", "model=m1m2")) for value in values):
+        return not {UNLABELLED, "half", "flags", "number", "bound=iwae"} & set(values)
     return not (UNLABELLED in values and any(value.startswith("model=cvae") for value in values))
 
 

@@ -37,6 +37,9 @@ class M1M2(M2):
     For the first `first_epochs` epochs M1 is trained alone. Then it stays as it is, and M2 is trained on draws of z1
     from M1's posterior; p(z1 | z, y) is a Gaussian, of which the decoder gives the means and the variances. As a model
     of images, z are the latents of M2, and z1 is at its mean: on the way from x to z, and on that from z to x.
+
+    Without a `classifier`, q(y | x) reads the class from z1: from a draw in training, and from the mean afterwards.
+    With one, it reads the image.
     """
 
     def __init__(self, network: StackedNetwork, *parts: Any, first_epochs: int = 5, **named: Any) -> None:
@@ -54,7 +57,12 @@ class M1M2(M2):
         return _gaussian(cast(Stages, self.decoder).second(z, self.context(y)))
 
     def class_log_probabilities(self, x: Images) -> Logits:
-        return self._log_q(self.first_posterior(x).mean)
+        if self.reads_images:
+            return super().class_log_probabilities(x)
+        with torch.no_grad():
+            q = self.first_posterior(x)
+        z1 = q.rsample() if self.training else q.mean
+        return self.classifier(z1, _nothing(z1)).float().log_softmax(1)
 
     def loss(self, x: Images, y: Conditions, epoch: int) -> tuple[Tensor, ELBO]:
         if epoch >= self.first_epochs:
@@ -86,7 +94,10 @@ class M1M2(M2):
         if self.first_epochs >= epochs:
             refuse(f"fewer than the {epochs} epochs", "model.first_epochs", self.first_epochs, "The others train M2.")
 
-    def _classifier(self, network: Network) -> nn.Module:
+    def _classifier(self, network: Network, classifier: Network | None) -> nn.Module:
+        self.reads_images = classifier is not None
+        if classifier is not None:
+            return super()._classifier(network, classifier)
         return cast(StackedNetwork, network).classifier(self.num_classes)
 
 

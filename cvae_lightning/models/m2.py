@@ -35,11 +35,10 @@ class M2(CVAE):
         labelled_batch_size: int = 100,
         **named: Any,
     ) -> None:
-        """`network`, `parts` and `named` are the arguments of `CVAE`; q(y | x) is an encoder of `classifier`.
+        """`network`, `parts` and `named` are the arguments of `CVAE`.
 
-        Without it, that of `network`.
-
-        Raises UserError for fewer than two classes, and for a bound that is not an ELBO, or has free bits.
+        q(y | x) is an encoder of `classifier`, without it one of `network`. Raises UserError for fewer than two
+        classes, and for a bound that is not an ELBO, or has free bits.
         """
         super().__init__(network, *parts, **named)
         weight, size = classification_weight, labelled_batch_size
@@ -52,7 +51,7 @@ class M2(CVAE):
             refuse("an ELBO without free bits", "bound", type(self.bound).__name__, remedy)
         if self.label_dropout:
             refuse("0", "model.label_dropout", self.label_dropout, "Images of unknown class are learned from as such.")
-        self.classifier = self._classifier(classifier or network)
+        self.classifier = self._classifier(network, classifier)
         self._labelled: Iterator[Batch] = iter(())  # of this epoch
         self._all_labelled = False
 
@@ -62,7 +61,7 @@ class M2(CVAE):
 
     def class_log_probabilities(self, x: Images) -> Logits:
         """Log q(y | x) of each class, (batch, classes), in nats."""
-        return self._log_q(x)
+        return self.classifier(x, x.flatten(1)[:, :0]).float().log_softmax(1)
 
     def completed(self, x: Images, y: Conditions) -> Conditions:
         """`y` with the most probable class of each image where it is unknown."""
@@ -78,37 +77,36 @@ class M2(CVAE):
 
     def loss(self, x: Images, y: Conditions, epoch: int) -> tuple[Tensor, ELBO]:
         assert isinstance(self.bound, ELBOBound)
-        described = self.described(x)
-        elbo = self.elbo_of(described, y) if self._all_labelled else self.marginal_elbo(described, y)
+        elbo = self.elbo_of(self.described(x), y) if self._all_labelled else self.marginal_elbo(x, y)
         loss = elbo.loss(self.bound.weight(epoch))
         if labelled := next(self._labelled, None):
             x, y = labelled
-            loss_of_classes = F.nll_loss(self._log_q(self.described(x)), self.condition.classes(y))
+            loss_of_classes = F.nll_loss(self.class_log_probabilities(x), self.condition.classes(y))
             loss = loss + self.classification_weight * loss_of_classes
         return loss, elbo
 
-    def described(self, x: Images) -> Tensor:
-        """What is classified, and what the ELBO of the training is of: here the images themselves."""
-        return x
-
-    def elbo_of(self, described: Tensor, y: Conditions) -> ELBO:
-        """The ELBO of what is described, given its class, at one draw of z."""
-        return self.elbo(described, y)
-
-    def marginal_elbo(self, described: Tensor, y: Conditions) -> ELBO:
+    def marginal_elbo(self, x: Images, y: Conditions) -> ELBO:
         """The ELBO of each image, summed over all classes where its own is unknown.
 
         Its KL is that of the latents plus that of the class. Every image is decoded once per class, whether its class
         is known or not, so that a GPU need not wait for the number of either.
         """
-        num, log_q, classes = self.num_classes, self._log_q(described), self.condition.classes(y)
+        num, log_q, classes = self.num_classes, self.class_log_probabilities(x), self.condition.classes(y)
         known = (classes >= 0)[:, None]
         shares = torch.where(known, F.one_hot(classes.clamp(min=0), num), log_q.exp())  # (batch, classes)
         every_y = torch.cat([self.condition.with_class(y, number) for number in range(num)])
-        by_class = self.elbo_of(torch.cat([described] * num), every_y)
+        by_class = self.elbo_of(torch.cat([self.described(x)] * num), every_y)
         log_likelihood, kl = ((shares * part.unflatten(0, (num, -1)).T).sum(1) for part in by_class)
         kl_of_class = torch.where(known, 0, log_q.exp() * (log_q + math.log(num))).sum(1)
         return ELBO(log_likelihood, kl + kl_of_class)
+
+    def described(self, x: Images) -> Tensor:
+        """What the ELBO of the training is of: here the images themselves."""
+        return x
+
+    def elbo_of(self, described: Tensor, y: Conditions) -> ELBO:
+        """The ELBO of what is described, given its class, at one draw of z."""
+        return self.elbo(described, y)
 
     def on_train_epoch_start(self) -> None:
         data = self.trainer.datamodule  # type: ignore[attr-defined]  # a trainer has it where one was given
@@ -119,12 +117,8 @@ class M2(CVAE):
     def on_train_epoch_end(self) -> None:
         self._labelled = iter(())
 
-    def _log_q(self, described: Tensor) -> Logits:
-        return self.classifier(described, described.flatten(1)[:, :0]).float().log_softmax(1)
-
-    def _classifier(self, network: Network) -> nn.Module:
-        """Builds q(y | x), which takes what is described and an empty context."""
-        return network.encoder(self.image_shape, 0, self.num_classes)
+    def _classifier(self, network: Network, classifier: Network | None) -> nn.Module:
+        return (classifier or network).encoder(self.image_shape, 0, self.num_classes)
 
     def _condition(self, condition: Condition | Mapping[str, Any] | None, num_classes: int) -> Condition:
         """The condition of a CVAE, where a class is always known: what is unknown is summed over."""

@@ -21,7 +21,8 @@ from cvae_lightning.networks.stacked import StackedDecoder, StackedEncoder
 
 QUIET: Any = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False, "accelerator": "cpu"}
 OVERRIDES = ["data=digits", "network.hidden=[16]", "latent_dim=3"]
-MODELS = ["model=m2", "model=m1m2 model.network.first_latent_dim=5 model.network.hidden=[8]"]
+STACKED = "model=m1m2 model.network.first_latent_dim=5 model.network.hidden=[8]"
+MODELS = ["model=m2", STACKED, f"{STACKED} model.classifier=${{network}}"]
 X, Y = torch.rand(12, 1, 28, 28), torch.arange(12) % 10
 
 
@@ -108,7 +109,7 @@ def test_few_labels_and_many_images_teach_the_classes(overrides: str) -> None:
 
 
 def test_the_first_stage_is_trained_alone_and_then_stays() -> None:
-    model = untrained_model(*OVERRIDES, *MODELS[1].split(), "model.first_epochs=1")
+    model = untrained_model(*OVERRIDES, *STACKED.split(), "model.first_epochs=1")
     assert isinstance(model, M1M2)
     for epoch in (0, 1):
         model.zero_grad(set_to_none=True)
@@ -119,7 +120,7 @@ def test_the_first_stage_is_trained_alone_and_then_stays() -> None:
 
 
 def test_images_of_m1m2_go_through_both_stages() -> None:
-    model = untrained_model(*OVERRIDES, *MODELS[1].split())
+    model = untrained_model(*OVERRIDES, *STACKED.split())
     assert isinstance(model, M1M2)
     encoder, decoder, context, z = model.encoder, model.decoder, model.context(Y), torch.randn(12, 3)
     assert isinstance(encoder, StackedEncoder)
@@ -149,4 +150,4 @@ def test_what_m2_cannot_be_built_of_is_refused(overrides: str, message: str) -> 
 
 def test_a_training_that_never_reaches_the_second_stage_is_refused() -> None:
     with pytest.raises(UserError, match=r"fewer than the 2 epochs \(model\.first_epochs\), got 2"):
-        trained(*MODELS[1].split(), "model.first_epochs=2")
+        trained(*STACKED.split(), "model.first_epochs=2")
