@@ -38,8 +38,7 @@ class M1M2(M2):
     from M1's posterior; p(z1 | z, y) is a Gaussian, of which the decoder gives the means and the variances. As a model
     of images, z are the latents of M2, and z1 is at its mean: on the way from x to z, and on that from z to x.
 
-    Without a `classifier`, q(y | x) reads the class from z1: from a draw in training, and from the mean afterwards.
-    With one, it reads the image.
+    q(y | x) reads the class from z1: from a draw in training, and from the mean afterwards.
     """
 
     def __init__(self, network: StackedNetwork, *parts: Any, first_epochs: int = 5, **named: Any) -> None:
@@ -57,8 +56,6 @@ class M1M2(M2):
         return _gaussian(cast(Stages, self.decoder).second(z, self.context(y)))
 
     def class_log_probabilities(self, x: Images) -> Logits:
-        if self.reads_images:
-            return super().class_log_probabilities(x)
         with torch.no_grad():
             q = self.first_posterior(x)
         z1 = q.rsample() if self.training else q.mean
@@ -95,9 +92,8 @@ class M1M2(M2):
             refuse(f"fewer than the {epochs} epochs", "model.first_epochs", self.first_epochs, "The others train M2.")
 
     def _classifier(self, network: Network, classifier: Network | None) -> nn.Module:
-        self.reads_images = classifier is not None
         if classifier is not None:
-            return super()._classifier(network, classifier)
+            refuse("null", "model.classifier", type(classifier).__name__, "q(y | x) reads the latents of M1.")
         return cast(StackedNetwork, network).classifier(self.num_classes)
 
 

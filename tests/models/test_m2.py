@@ -22,7 +22,7 @@ from cvae_lightning.networks.stacked import StackedDecoder, StackedEncoder
 QUIET: Any = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False, "accelerator": "cpu"}
 OVERRIDES = ["data=digits", "network.hidden=[16]", "latent_dim=3"]
 STACKED = "model=m1m2 model.network.first_latent_dim=5 model.network.hidden=[8]"
-MODELS = ["model=m2", STACKED, f"{STACKED} model.classifier=${{network}}"]
+MODELS = ["model=m2", STACKED]
 X, Y = torch.rand(12, 1, 28, 28), torch.arange(12) % 10
 
 
@@ -146,6 +146,11 @@ def test_images_of_m1m2_go_through_both_stages() -> None:
 def test_what_m2_cannot_be_built_of_is_refused(overrides: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
         build(composed(*OVERRIDES, "model=m2", overrides).model)
+
+
+def test_m1m2_has_no_classifier_of_images() -> None:
+    with pytest.raises(UserError, match=r"null \(model\.classifier\), got 'MLP'"):
+        build(composed(*OVERRIDES, *STACKED.split(), "model.classifier=${network}").model)
 
 
 def test_a_training_that_never_reaches_the_second_stage_is_refused() -> None:
