@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
+from itertools import chain
 from typing import Any
 
 import torch
@@ -111,7 +112,8 @@ class M2(CVAE):
     def on_train_epoch_start(self) -> None:
         data = self.trainer.datamodule  # type: ignore[attr-defined]  # a trainer has it where one was given
         loader = data.labelled_loader(self.labelled_batch_size, self.current_epoch)
-        self._labelled = iter(loader)
+        batches = iter(loader)
+        self._labelled = chain([next(batches)], batches)  # the first step does not wait for the order of the epoch
         self._all_labelled = len(loader.split.labels) == data.num_train_images
 
     def on_train_epoch_end(self) -> None:

@@ -24,6 +24,7 @@ from cvae_lightning.training.train import train
 
 SMALL = ("data=digits", "batch_size=256", "objective=val/elbo")
 SIZES = {  # small ones for the parts that are large by default
+    "model=m1m2": ["model.first_epochs=0"],
     "network=conv": ["network.channels=2", "network.hidden=8"],
     "network=residual": ["network.channels=2"],
     "evaluators=full": [
@@ -59,6 +60,7 @@ TOGETHER = [
     "model=vae bound.free_bits=0.1 data.flip=both data.binarize=dynamic likelihood=bernoulli",
     "model.label_dropout=0.2 prior=learned sampler=gaussian bound=iwae data.balance=true",
     "network=residual network.injection=modulate averaging=ema prior=learned sampler=mixture",
+    "model=m2 data.labelled=50 data.max_shift=1 data.flip=both data.binarize=dynamic sampler=gaussian",
 ]
 IN_A_STEP = [choice for choice in CHOICES if not choice.startswith(("sampler", "evaluators"))]
 SLOW, LATER = pytest.mark.slow, [*CHOICES, *TOGETHER[1:]]
@@ -213,7 +215,7 @@ def test_the_first_loss_that_is_not_finite_is_named_and_no_checkpoint_follows(
     assert messages[0] == messages[1]
 
 
-@pytest.mark.parametrize("choices", ["model=cvae", "model=vae", "prior=learned", "sampler=mixture"])
+@pytest.mark.parametrize("choices", ["model=cvae", "model=vae", "model=m1m2", "prior=learned", "sampler=mixture"])
 def test_a_model_on_a_gpu_draws_encodes_and_scores_there(make_run: MakeRun, choices: str) -> None:
     run = make_run("run", *overrides_of(choices), "accelerator=cpu", "epochs=1")
     train(run)
