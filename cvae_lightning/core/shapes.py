@@ -33,6 +33,11 @@ AnyLabels: TypeAlias = int | str | Sequence[int | str | None] | Tensor | npt.NDA
 """One label (a number, a name, or of 0 dimensions) or one label per image (a list, or of 1 dimension)."""
 
 
+def no_context(inputs: Tensor) -> Context:
+    """The context of `inputs` (batch, ...) for a network that sees none: (batch, 0)."""
+    return inputs.flatten(1)[:, :0]  # a graph that is exported with it takes any batch size
+
+
 def as_images(x: AnyImages, shape: Sequence[int], device: torch.device) -> Images:
     """`x` as a batch of images of `shape` on `device`, float32 in [0, 1], without a gradient.
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from cvae_lightning.core.errors import check_integer, refuse
-from cvae_lightning.core.shapes import Conditions, Images, Latents, Logits
+from cvae_lightning.core.shapes import Conditions, Images, Latents, Logits, no_context
 from cvae_lightning.models.bounds import ELBO, ELBOBound
 from cvae_lightning.models.latents import DiagonalGaussian, StandardGaussian
 from cvae_lightning.models.m2 import M2
@@ -49,7 +49,7 @@ class M1M2(M2):
 
     def first_posterior(self, x: Images) -> DiagonalGaussian:
         """q(z1 | x)."""
-        return _gaussian(cast(Stages, self.encoder).first(x, _nothing(x)))
+        return _gaussian(cast(Stages, self.encoder).first(x, no_context(x)))
 
     def first_likelihood(self, z: Latents, y: Conditions) -> DiagonalGaussian:
         """p(z1 | z, y)."""
@@ -59,7 +59,7 @@ class M1M2(M2):
         with torch.no_grad():
             q = self.first_posterior(x)
         z1 = q.rsample() if self.training else q.mean
-        return self.classifier(z1, _nothing(z1)).float().log_softmax(1)
+        return self.classifier(z1, no_context(z1)).float().log_softmax(1)
 
     def loss(self, x: Images, y: Conditions, epoch: int) -> tuple[Tensor, ELBO]:
         if epoch >= self.first_epochs:
@@ -72,7 +72,7 @@ class M1M2(M2):
         """The ELBO of M1 at one draw of z1 for each image; p(z1) is N(0, I)."""
         q = self.first_posterior(x)
         z1 = q.rsample()
-        outputs = cast(Stages, self.decoder).first(z1, _nothing(z1))
+        outputs = cast(Stages, self.decoder).first(z1, no_context(z1))
         log_likelihood = self.likelihood_head(outputs.float().contiguous()).log_prob(x)
         return ELBO(log_likelihood, StandardGaussian(len(x), self.first_latent_dim, x.device).kl(q, z1))
 
@@ -100,8 +100,3 @@ class M1M2(M2):
 def _gaussian(parameters: Tensor) -> DiagonalGaussian:
     """The Gaussian of the means and the logs of the variances in `parameters`."""
     return DiagonalGaussian(*parameters.float().chunk(2, dim=1))
-
-
-def _nothing(inputs: Tensor) -> Tensor:
-    """The context of a stage that sees none, (batch, 0)."""
-    return inputs.flatten(1)[:, :0]

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from cvae_lightning.core.conditions import Condition
 from cvae_lightning.core.errors import check_integer, check_not_negative, refuse
-from cvae_lightning.core.shapes import Batch, Conditions, Images, Logits
+from cvae_lightning.core.shapes import Batch, Conditions, Images, Logits, no_context
 from cvae_lightning.models.bounds import ELBO, ELBOBound
 from cvae_lightning.models.cvae import CVAE
 from cvae_lightning.models.vae import Network
@@ -62,7 +62,7 @@ class M2(CVAE):
 
     def class_log_probabilities(self, x: Images) -> Logits:
         """Log q(y | x) of each class, (batch, classes), in nats."""
-        return self.classifier(x, x.flatten(1)[:, :0]).float().log_softmax(1)
+        return self.classifier(x, no_context(x)).float().log_softmax(1)
 
     def completed(self, x: Images, y: Conditions) -> Conditions:
         """`y` with the most probable class of each image where it is unknown."""
@@ -110,7 +110,9 @@ class M2(CVAE):
         return self.elbo(described, y)
 
     def on_train_epoch_start(self) -> None:
-        data = self.trainer.datamodule  # type: ignore[attr-defined]  # a trainer has it where one was given
+        data: Any = getattr(self.trainer, "datamodule", None)
+        if not hasattr(data, "labelled_loader"):
+            refuse("a DataModule of this package", "datamodule", type(data).__name__, "Fit with datamodule=...")
         loader = data.labelled_loader(self.labelled_batch_size, self.current_epoch)
         batches = iter(loader)
         self._labelled = chain([next(batches)], batches)  # the first step does not wait for the order of the epoch

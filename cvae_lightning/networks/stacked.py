@@ -6,7 +6,7 @@ from typing import Protocol, runtime_checkable
 from torch import Tensor, nn
 
 from cvae_lightning.core.errors import check_integer
-from cvae_lightning.core.shapes import Context, Images, Latents
+from cvae_lightning.core.shapes import Context, Images, Latents, no_context
 from cvae_lightning.networks.injection import Layers
 from cvae_lightning.networks.mlp import MLP
 
@@ -55,7 +55,7 @@ class StackedEncoder(nn.Module):
         self.second = second
 
     def forward(self, x: Images, context: Context) -> Latents:
-        return self.second(means(self.first(x, nothing(x))), context)
+        return self.second(means(self.first(x, no_context(x))), context)
 
 
 class StackedDecoder(nn.Module):
@@ -68,7 +68,7 @@ class StackedDecoder(nn.Module):
 
     def forward(self, z: Latents, context: Context) -> Images:
         z1 = means(self.second(z, context))
-        return self.first(z1, nothing(z1))
+        return self.first(z1, no_context(z1))
 
     def layers_of_means(self) -> list[nn.Module]:
         """The layers of the second stage, the last of them without the variances."""
@@ -83,8 +83,3 @@ class StackedDecoder(nn.Module):
 def means(parameters: Tensor) -> Latents:
     """The means of Gaussians, of which `parameters` (batch, 2 * latent) has the means and the logs of the variances."""
     return parameters.float().chunk(2, dim=1)[0]
-
-
-def nothing(inputs: Tensor) -> Context:
-    """The context of a stage that sees none, (batch, 0)."""
-    return inputs.flatten(1)[:, :0]

@@ -153,6 +153,8 @@ def _images(metrics: Metrics, condition: Condition, data: Condition, image_shape
     few, many = (min(counts), max(counts)) if counts else (0, 0)
     of_each = f", {few:,} to {many:,} in each class" if few < many else f", {few:,} in each class" if few else ""
     yield f"The images have {pixels(image_shape)}{of_each}."
+    if labelled := metrics.get("labelled"):
+        yield f"Only {labelled:,} of them kept their class in the training (data.labelled)."
     if data:
         seen = "The model is conditioned on" if condition else "Their labels, which the model does not see"
         yield from (f"{seen}:", "", *(f"* {line}" for line in columns(condition or data)))

@@ -148,6 +148,13 @@ def test_what_m2_cannot_be_built_of_is_refused(overrides: str, message: str) -> 
         build(composed(*OVERRIDES, "model=m2", overrides).model)
 
 
+def test_a_training_on_loaders_alone_is_refused() -> None:
+    model, data = untrained_model(*OVERRIDES, "model=m2").train(), DataModule(Digits(), batch_size=100)
+    data.setup("fit")
+    with pytest.raises(UserError, match=r"a DataModule of this package \(datamodule\), got 'NoneType'"):
+        Trainer(max_epochs=1, **QUIET).fit(model, data.train_dataloader(), data.val_dataloader())
+
+
 def test_m1m2_has_no_classifier_of_images() -> None:
     with pytest.raises(UserError, match=r"null \(model\.classifier\), got 'MLP'"):
         build(composed(*OVERRIDES, *STACKED.split(), "model.classifier=${network}").model)

@@ -67,6 +67,11 @@ def test_each_number_that_was_measured_has_one_place() -> None:
     assert "new" in shown, "an evaluator of which the card knows nothing"
 
 
+def test_hidden_classes_are_named() -> None:
+    assert "kept their class" not in card()
+    assert "Only 1,000 of them kept their class in the training (data.labelled)." in card(labelled=1000)
+
+
 def test_what_a_hub_reads_is_valid() -> None:
     front = yaml.safe_load(card().split("---\n")[1])
     assert front == {"library_name": "cvae_lightning", "tags": ["cvae", "image-generation"], "datasets": ["mnist"]}

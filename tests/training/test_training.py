@@ -145,7 +145,15 @@ def test_an_interrupted_run_ends_with_the_bits_of_an_undisturbed_one(
     assert without_times(interrupted.metrics) == without_times(whole.metrics)
 
 
-@pytest.mark.parametrize("more", [(), ("network=residual", "trainer.precision=bf16-mixed")])
+@pytest.mark.parametrize(
+    "more",
+    [
+        (),
+        ("network=residual", "trainer.precision=bf16-mixed"),
+        ("model=m2", "data.labelled=50"),
+        ("model=m1m2", "data.labelled=50", "model.first_epochs=2"),
+    ],
+)
 def test_the_state_of_all_that_has_one_is_resumed_too(
     make_run: MakeRun, monkeypatch: pytest.MonkeyPatch, more: tuple[str, ...]
 ) -> None:
