@@ -32,7 +32,7 @@ class M2(CVAE):
         network: Network,
         *parts: Any,
         classifier: Network | None = None,
-        classification_weight: float = 0.1,
+        classification_weight: float = 10.0,
         labelled_batch_size: int = 100,
         **named: Any,
     ) -> None:
@@ -43,7 +43,7 @@ class M2(CVAE):
         """
         super().__init__(network, *parts, **named)
         weight, size = classification_weight, labelled_batch_size
-        self.classification_weight = check_not_negative("model.classification_weight", weight, "The paper has 0.1.")
+        self.classification_weight = check_not_negative("model.classification_weight", weight, "The default is 10.")
         self.labelled_batch_size = check_integer("model.labelled_batch_size", size, 1, "100 is the default.")
         if self.num_classes < 2:
             refuse("at least 2 classes", "data.condition", self.num_classes, "model=cvae needs none.")

@@ -52,7 +52,7 @@ def test_the_help_has_seven_examples_that_compose(tmp_path: Path) -> None:
 
 
 MISTAKES = {  # the words that a person needs: the value or key, what may stand there, and what to do
-    "model=gan": ("'gan'", "(model)", "cvae, vae"),
+    "model=gan": ("'gan'", "(model)", "cvae, m1m2, m2, vae"),
     "data=cifar": ("'cifar'", "(data)", "cifar10, cifar100, digits, emnist"),
     "latentdim=3": ("'latentdim'", "latent_dim?"),
     "network.hiden=[4]": ("'network.hiden'", "network.hidden?"),
