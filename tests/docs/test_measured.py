@@ -221,6 +221,17 @@ def on_test(preset: str) -> str:
     return f"{kept('likelihood/sweep').query('experiment == @preset')['test/nll_iw'].mean():.1f}"
 
 
+def of_seeds(name: str, preset: str, key: str, errors: bool = False) -> tuple[str, ...]:
+    """Mean and standard deviation on val, and on test; as percentages of errors if `key` is an accuracy."""
+    rows = kept(name).query("experiment == @preset")[[f"val/{key}", f"test/{key}"]]
+    rows = 100 * (1 - rows) if errors else rows
+    return tuple(f"{number:.2f}" for split in rows for number in (rows[split].mean(), rows[split].std()))
+
+
+def errors(preset: str) -> tuple[str, ...]:
+    return of_seeds("few_labels/runs", preset, "classifier_accuracy", errors=True)
+
+
 def verdict_5() -> tuple[str]:
     return (claims.label()["concatenate_add"].verdict.lower(),)
 
@@ -251,6 +262,26 @@ STATED: list[tuple[str, str, Callable[[], tuple[str, ...]]]] = [
     ),
     ("README.md", r"beats adding it is \*\*([a-z]+(?: in \d+ of \d+ seeds)?)", verdict_5),
     ("docs/results.md", r"difference of ([\d.]+) nats between `nll_vae` and 86\.35", below_public),
+    (
+        "docs/results.md",
+        r"`experiment=few_labels`, M1 \+ M2 \| ([\d.]+) ± ([\d.]+) \| ([\d.]+) ± ([\d.]+)",
+        lambda: errors("few_labels"),
+    ),
+    (
+        "docs/results.md",
+        r"`experiment=few_labels_m2`, M2 \| ([\d.]+) ± ([\d.]+) \| ([\d.]+) ± ([\d.]+)",
+        lambda: errors("few_labels_m2"),
+    ),
+    (
+        "docs/results.md",
+        r"model=cvae epochs=30` reaches ([\d.]+) ± ([\d.]+) on val and ([\d.]+) ± ([\d.]+) on test",
+        lambda: of_seeds("likelihood/flow", "nll_flow_given_label", "nll_iw"),
+    ),
+    (
+        "conf/experiment/nll_flow.yaml",
+        r"val nll_iw ([\d.]+):",
+        lambda: of_seeds("likelihood/flow", "nll_flow", "nll_iw")[:1],
+    ),
     ("docs/reproduction.md", r"`experiment=nll_vae`[^\d]*([\d.]+) nats", lambda: (on_test("nll_vae"),)),
     ("docs/reproduction.md", r"`nll_cvae`[^\d]*([\d.]+)", lambda: (on_test("nll_cvae"),)),
     ("multirun/reference/README.md", r"([\d.]+) against ([\d.]+)", after_50_epochs),
