@@ -4,7 +4,7 @@ UV := $(shell command -v uv 2>/dev/null)
 READY := .venv/.ready
 PYTEST := .venv/bin/python -m pytest --numprocesses auto --dist worksteal
 
-.PHONY: help run test test-slow test-all test-ray lint docs benchmark clean
+.PHONY: help run test test-slow test-all test-ray lint docs docs-site benchmark clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,6 +36,14 @@ lint: $(READY) ## run ruff and mypy, and check the layers of the package
 
 docs: $(READY) ## write every table and picture of the documentation from the csv files in multirun/reference
 	.venv/bin/python benchmarks/write_docs.py
+
+docs-site: $(READY) ## install the extra site and build the documentation into site/; a broken link fails
+ifdef UV
+	$(UV) pip install --quiet --python .venv/bin/python --constraints constraints.txt --editable '.[dev,site]'
+else
+	.venv/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,site]'
+endif
+	NO_MKDOCS_2_WARNING=1 .venv/bin/python -m mkdocs build --strict # with --quiet no warning would count
 
 benchmark: $(READY) ## train everything in docs/benchmark.md, which takes hours, then make docs
 	.venv/bin/python benchmarks/benchmark.py
