@@ -34,7 +34,7 @@ FENCED = re.compile(r"(^```\w*\n.*?^```$)", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"(!?\[(?:[^\]\[]|\[[^\]]*\])*\])\(([^)\s]+)\)")
 MARKER = re.compile(r"^<!-- .*? -->$", re.MULTILINE)
 WIDE = "---\nhide: [toc]\n---\n"
-UNSEARCHED = "---\nsearch:\n  exclude: true\n---\n"
+UNSEARCHED = "---\nhide: [toc]\nsearch:\n  exclude: true\n---\n"
 
 MATHJAX = (
     "MathJax.js",
