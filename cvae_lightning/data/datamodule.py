@@ -114,7 +114,7 @@ class DataModule(LightningDataModule):
         return self._in_order(self.splits[split])
 
     def batches_to_fit(self) -> Loader:
-        """The batches of train with the labels that are not hidden."""
+        """A loader of train in its own order, with the labels that its training sees."""
         return self._in_order(self.partly_labelled(self.splits["train"]))
 
     def val_dataloader(self) -> Loader:

@@ -1,4 +1,4 @@
-"""Semi-supervised data: a split that keeps few of its classes, and of which the others are hidden."""
+"""Semi-supervised data: few images of a split keep their class, and the classes of the others are hidden."""
 
 from typing import Any
 
