@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import itertools
 import os
+import runpy
 import struct
 import subprocess
 import sys
@@ -23,6 +24,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from prefork import Answer, Prefork
 from pytorch_lightning import Callback
+from safetensors.torch import save_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Tensor, nn
 
@@ -30,6 +32,7 @@ from cvae_lightning.core.build import CONF, PACKAGE, build
 from cvae_lightning.core.shapes import Batch
 from cvae_lightning.data.splits import Split
 from cvae_lightning.evaluators.evaluator import Absent, Evaluator
+from cvae_lightning.exporters.standalone import standalone
 from cvae_lightning.models.vae import VAE
 from cvae_lightning.runs.run import Run
 from cvae_lightning.training.parts import evaluation_parts
@@ -202,6 +205,16 @@ def randomised(model: VAE, spread: float = 0.25) -> VAE:
         nn.init.normal_(tensor, std=spread)
     fit_mixture(model)
     return model.eval()
+
+
+def write_code(model: VAE, folder: Path) -> dict[str, Any]:
+    """The functions of a model's code of operations of torch, which is written with the weights into `folder`."""
+    folder.mkdir(exist_ok=True)
+    alone = standalone(model)
+    (folder / "model.py").write_text(alone.code)
+    save_file({name: weight.clone() for name, weight in model.state_dict().items()}, folder / "model.safetensors")
+    save_file(alone.tables, folder / "tables.safetensors")
+    return runpy.run_path(str(folder / "model.py"))
 
 
 def untrained_run(path: Path, *overrides: str, **metrics: Any) -> Run:

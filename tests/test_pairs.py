@@ -17,7 +17,7 @@ import numpy as np
 import onnxruntime
 import pytest
 from allpairspy import AllPairs
-from helpers import composed, untrained_model, write_idx_files
+from helpers import composed, untrained_model, write_code, write_idx_files
 from omegaconf import DictConfig, OmegaConf, open_dict
 from onnxruntime.capi.onnxruntime_pybind11_state import InvalidArgument
 
@@ -27,10 +27,13 @@ from cvae_lightning.data.idx_source import IdxSource
 from cvae_lightning.drawing.commands import embed, inpaint, interpolate, reconstruct, sample, score, traverse
 from cvae_lightning.evaluators import cas, sample_quality
 from cvae_lightning.exporters.export import export
-from cvae_lightning.exporters.onnx_models import CLOSE, largest_difference, onnx_graph, parts_of
+from cvae_lightning.exporters.onnx_models import largest_difference, onnx_graph
+from cvae_lightning.exporters.parts import CLOSE, difference_from, parts_of
+from cvae_lightning.exporters.standalone import FUNCTIONS
 from cvae_lightning.judging import store as judge_files
 from cvae_lightning.judging.classifier import fit
 from cvae_lightning.models.protocols import Classifying
+from cvae_lightning.models.vae import VAE
 from cvae_lightning.reports.content import compose_report
 from cvae_lightning.reports.markdown import markdown
 from cvae_lightning.reports.sweep_frame import sweep_frame
@@ -172,11 +175,17 @@ def test_a_run_goes_through_every_command(
     assert "All numbers that metrics.json has are the same, to the last digit." in caplog.text
 
 
+def as_code(model: VAE, part: str, folder: Path) -> Callable[..., Any]:
+    """The function of a part of the model, of code that is written into `folder` and read from there."""
+    function, _ = FUNCTIONS[part]
+    return write_code(model, folder)[function]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("part", "overrides"), [(part, row) for part, names in OF_A_GRAPH.items() for row in map(" ".join, rows(names))]
 )
-def test_a_part_of_a_model_leaves_as_onnx(part: str, overrides: str) -> None:
+def test_a_part_of_a_model_leaves_as_onnx_and_as_code(tmp_path: Path, part: str, overrides: str) -> None:
     model = untrained_model(*overrides.split(), "data=digits")
     if part == "classifier" and not isinstance(model, Classifying):
         assert part not in parts_of(model)
@@ -184,6 +193,7 @@ def test_a_part_of_a_model_leaves_as_onnx(part: str, overrides: str) -> None:
     function, inputs, outputs = parts_of(model)[part]
     graph = onnx_graph(function, inputs, outputs, {})
     assert largest_difference(graph, function, inputs) <= CLOSE
+    assert difference_from(function, inputs, as_code(model, part, tmp_path)) <= CLOSE
     if part == "sampler" and model.num_classes:
         with pytest.raises(InvalidArgument):
             onnxruntime.InferenceSession(graph).run(None, {key: (t - 1).numpy() for key, t in inputs.items()})

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from allpairspy import AllPairs
 from helpers import composed, idx_bytes
 from omegaconf import OmegaConf, open_dict
@@ -21,6 +22,7 @@ from test_pairs import FEW_IMAGES, check_explorer, command_config
 from cvae_lightning.core.errors import UserError
 from cvae_lightning.drawing.commands import embed, inpaint, interpolate, reconstruct, sample, score, traverse
 from cvae_lightning.evaluators import cas, sample_quality
+from cvae_lightning.exporters.export import export
 from cvae_lightning.judging import store as judge_files
 from cvae_lightning.judging.classifier import fit
 from cvae_lightning.reports.content import compose_report
@@ -158,6 +160,7 @@ def test_a_run_on_any_data_goes_through_every_command(
     check_record(run, data)
     check_arrays(run, tmp_path / "drawn")
     check_explorer(run, tmp_path / "export")
+    check_hub_folder(run, tmp_path / "hub")
     with caplog.at_level("INFO"):
         evaluators = [override for override in overrides.split() if override.startswith("evaluators")]
         evaluate(command_config(evaluate, run, *evaluators, small[-1]))
@@ -167,6 +170,20 @@ def test_a_run_on_any_data_goes_through_every_command(
 def test_unlabelled_images_have_no_conditional_model(tmp_path: Path, sources: dict[str, list[str]]) -> None:
     with pytest.raises(UserError, match=r"labelled images \(data\.condition\), got 'none'. model=vae needs no labels"):
         train(begun(tmp_path / "sweep", [*sources[UNLABELLED], "accelerator=cpu", f"data_dir={tmp_path}"]))
+
+
+def check_hub_folder(run: Run, folder: Path) -> None:
+    """The folder is a run with the same samples, whose code computes what the model does, and names no place here."""
+    export(command_config(export, run, f"to='{folder}'"))
+    drawn = run.sample(**example(run))
+    assert torch.equal(Run(folder).sample(**example(run)), drawn)
+    for file in folder.iterdir():
+        assert file.suffix not in (".json", ".md", ".py", ".yaml") or str(folder.parent) not in file.read_text()
+
+
+def example(run: Run) -> dict[str, Any]:
+    condition = run.condition
+    return {"labels": condition.spread(3)} if condition else {"num": 3}
 
 
 def check_record(run: Run, data: str) -> None:

@@ -50,6 +50,7 @@ from cvae_lightning.training.train import train
 
 def package_modules() -> list[ModuleType]:
     paths = [path.relative_to(PACKAGE.parent).with_suffix("") for path in sorted(PACKAGE.rglob("*.py"))]
+    paths = [path for path in paths if "pretrained" not in path.parts[:-1]]  # folders of models
     return [import_module(".".join(path.parts).removesuffix(".__init__")) for path in paths]
 
 

@@ -15,8 +15,8 @@ INTERPOLATED = {  # Hydra resolves these a second time
     *(*DIRECTORIES_OF_RUNS, "data_dir", "data.module.source.data_dir", "data.path"),
     *("evaluators.judged.folder", "evaluators.inception.weights"),
 }
-KEYS = {*INTERPOLATED, "hydra.sweep.subdir", "run", "directory", "out", "images", "data_path"}
-MAY_BE_NULL = ("out", "images", "data_dir", "data.path", "data_path")
+KEYS = {*INTERPOLATED, "hydra.sweep.subdir", "run", "directory", "out", "to", "images", "data_path"}
+MAY_BE_NULL = ("out", "to", "images", "data_dir", "data.path", "data_path")
 
 QUOTED = r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\""""  # one value in quotes for Hydra
 ELEMENT = rf"(?:^|,)(\s*(?:{QUOTED})\s*(?=,|$)|[^,]*)"

@@ -1,11 +1,14 @@
 """The command that exports a trained model for use without this project."""
 
 import logging
+from collections.abc import Iterator
+from pathlib import Path
 
 from omegaconf import DictConfig
 
 from cvae_lightning.core.errors import refuse
 from cvae_lightning.core.imports import quick_imports
+from cvae_lightning.runs.run import Run
 from cvae_lightning.runs.sweep import run_and_output
 
 log = logging.getLogger(__name__)
@@ -14,20 +17,34 @@ FORMATS = {"html": ("html",), "onnx": ("onnx",), "all": ("html", "onnx")}
 
 
 def export(config: DictConfig) -> None:
-    """Write explorer.html, the ONNX files, or both, and log a line about each.
+    """Write explorer.html, the ONNX files, or both, or a folder for a model hub, and log a line about each file.
 
     Raises UserError for an invalid key, an incomplete run, or a model that the format cannot hold.
     """
     if config.format not in FORMATS:
         refuse(f"one of {', '.join(FORMATS)}", "format", config.format, "html is the default.")
+    if config.to is not None and config.out is not None:
+        refuse("only one of the two", "out and to", f"{config.out} and {config.to}", "Each is a folder to write into.")
     run, folder = run_and_output(config.run, config.out, "export")
+    lines = _write_hub_folder(run, config) if config.to is not None else _write_formats(run, folder, config.format)
+    for line in lines:
+        log.info(line)
 
-    with quick_imports():  # of torch, which a mistake above does not wait for
+
+def _write_formats(run: Run, folder: Path, chosen: str) -> Iterator[str]:
+    with quick_imports():  # of torch, which a mistake in a key does not wait for
         from cvae_lightning.exporters.explorer import write_explorer
         from cvae_lightning.exporters.onnx_models import write_onnx_models
 
     model = run.model()
     writers = {"html": write_explorer, "onnx": write_onnx_models}
-    for name in FORMATS[config.format]:
-        for line in writers[name](model, run.metrics, folder):
-            log.info(line)
+    for name in FORMATS[chosen]:
+        yield from writers[name](model, run.metrics, folder)
+
+
+def _write_hub_folder(run: Run, config: DictConfig) -> Iterator[str]:
+    with quick_imports():
+        from cvae_lightning.exporters.hub import check_target, write_hub_folder
+
+    check_target(str(config.to), config.dtype, config.license)
+    yield from write_hub_folder(run, Path(str(config.to)), config.dtype, config.license)

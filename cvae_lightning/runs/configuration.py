@@ -3,7 +3,7 @@
 import functools
 import re
 from collections.abc import Iterator, Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -55,6 +55,19 @@ def with_values(config: DictConfig) -> DictConfig:
     return OmegaConf.create(_with_values(raw, values))
 
 
+def shareable(config: DictConfig) -> DictConfig:
+    """A copy of `config` for other machines: with the default `data_dir`, and only the name of other absolute paths."""
+    raw = OmegaConf.to_container(config, resolve=False)
+    assert isinstance(raw, dict)
+    return OmegaConf.create({**_without_places(raw), "data_dir": _of_conf()["data_dir"]})
+
+
+def without_place(text: str) -> str:
+    """The last part of an absolute path, of this or another kind of machine; any other text as it is."""
+    path = next((kind(text) for kind in (PurePosixPath, PureWindowsPath) if kind(text).is_absolute()), None)
+    return text if path is None else path.name
+
+
 def calls_a_resolver(text: Any) -> bool:
     """Whether `text` interpolates more than keys, at any level, as in ${a.${oc.env:HOME}}."""
     if not isinstance(text, str):
@@ -68,6 +81,14 @@ def keys_that_refer_to(key: str, config: DictConfig) -> list[str]:
     """The full keys of the values in `config` that are written with ${key}."""
     leaves = _leaves(OmegaConf.to_container(config, resolve=False))
     return [name for name, value in leaves if isinstance(value, str) and f"${{{key}}}" in value]
+
+
+def _without_places(node: Any) -> Any:
+    if isinstance(node, dict):
+        return {key: _without_places(child) for key, child in node.items()}
+    if isinstance(node, list):
+        return list(map(_without_places, node))
+    return without_place(node) if isinstance(node, str) else node
 
 
 def _with_values(raw: Any, value: Any) -> Any:

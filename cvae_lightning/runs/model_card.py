@@ -4,7 +4,7 @@ import json
 import re
 import shlex
 from collections.abc import Collection, Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 
@@ -74,21 +74,58 @@ images = run.sample({labels})  # {shape} in [0, 1]
 model = run.model()  # checks the weights; no code in the folder is executed
 ```
 
-Without the package, the weights by name: `safetensors.torch.load_file("model.safetensors")`. In a shell:
+In a shell:
 
 ```
 python -m cvae_lightning.sample run=path/to/this/folder {labels_in_a_shell}{word}
 python -m cvae_lightning.evaluate run=path/to/this/folder{word}
 ```
 
+{without}
+
 ## Limitations
 
 {limits}
 """
 
+WEIGHTS_ALONE = """\
+Without the package, the weights by name: `safetensors.torch.load_file("model.safetensors")`."""
+
+CODE = """\
+Without the package, with torch and safetensors alone. [model.py](model.py) is code, so read it before you run it:
+
+```python
+import torch
+from model import decode, draw, encode, sample
+
+images = sample({call})  # {shape} in [0, 1]
+```
+
+[preprocessing.json](preprocessing.json) says what the model takes: the shape and the range of its images, and the
+labels in their order."""
+
+ROUNDED = """\
+The weights are rounded to float16, and computed with in float32. The numbers above were measured before that."""
+
+HEADLINES = ("ssim", "mse", "fid_judge", "accuracy", "elbo", "nll_iw")  # of the metadata
+
+
+class Hub(NamedTuple):
+    """What the card of a folder for a model hub says beyond that of a run."""
+
+    call: str
+    """The argument of `sample` in model.py, for the example."""
+    licence: str | None
+    rounded: bool
+    """Whether the weights were rounded to float16."""
+
 
 def model_card(
-    metrics: Metrics, config: dict[str, Any], overrides: Sequence[str] = (), pictures: Collection[str] = ()
+    metrics: Metrics,
+    config: dict[str, Any],
+    overrides: Sequence[str] = (),
+    pictures: Collection[str] = (),
+    hub: Hub | None = None,
 ) -> str:
     """Markdown with a hub's metadata, from a run's metrics.json, configuration, and `pictures` in figures/."""
     condition, image_shape = condition_of_model(config["model"]), config["data"]["image_shape"]
@@ -99,7 +136,7 @@ def model_card(
     return CARD.format(
         **{key: metrics["dataset"][key] for key in ("train", "val", "test")},
         **{key: escaped(str(metrics["environment"][key])) for key in ("device", "torch", "pytorch_lightning")},
-        metadata=_metadata(metrics),
+        metadata=_metadata(metrics, hub),
         sha256=code(metrics["dataset"]["sha256"]),
         data=escaped(metrics["dataset"]["name"]),
         title=escaped(title_of(metrics)),
@@ -114,6 +151,7 @@ def model_card(
         images="\n".join(_images(metrics, condition, condition_of_data(config["data"]), image_shape)),
         labels=example.python,
         shape=(example.num, *image_shape),
+        without=_without_package((example.num, *image_shape), hub),
         labels_in_a_shell=example.shell,
         word="".join(f" {shlex.quote(part)}" for part in word),
         imported=", trust" if modules else "",
@@ -122,11 +160,25 @@ def model_card(
     )
 
 
-def _metadata(metrics: Metrics) -> str:
+def _metadata(metrics: Metrics, hub: Hub | None) -> str:
     """The metadata for a model hub, as YAML with one line per value."""
     model, data = (" ".join(text.split()) for text in (metrics["model"], metrics["dataset"]["name"]))
-    tags = {"library_name": "cvae_lightning", "tags": [model, "image-generation"], "datasets": [data]}
+    tags: dict[str, Any] = {"library_name": "cvae_lightning", "tags": [model, "image-generation"], "datasets": [data]}
+    if hub:
+        numbers = {name: metrics["test"].get(name) for name in HEADLINES}
+        stated = [{"type": name, "value": value} for name, value in numbers.items() if value is not None]
+        result = {"task": {"type": "image-generation"}, "dataset": {"name": data, "type": data, "split": "test"}}
+        tags["model-index"] = [{"name": title_of(metrics), "results": [{**result, "metrics": stated}]}]
+        tags |= {"license": hub.licence} if hub.licence else {}
     return yaml.safe_dump(tags, sort_keys=False, allow_unicode=True, width=float("inf"))
+
+
+def _without_package(shape: Sequence[int], hub: Hub | None) -> str:
+    """How to load the weights without this package: by name, or with the code of a folder for a model hub."""
+    if not hub:
+        return WEIGHTS_ALONE
+    text = CODE.format(call=hub.call, shape=tuple(shape))
+    return f"{text}\n\n{ROUNDED}" if hub.rounded else text
 
 
 def _description(metrics: Metrics, condition: Condition) -> str:

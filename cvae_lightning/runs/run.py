@@ -14,6 +14,7 @@ from cvae_lightning.core.errors import UserError, refuse
 from cvae_lightning.core.files import refuse_links_out_of, sha256_of, write_whole
 from cvae_lightning.core.locks import holder
 from cvae_lightning.core.shell import command_line, path_argument
+from cvae_lightning.runs import pretrained
 from cvae_lightning.runs.configuration import (
     KEPT_IN_FALLBACK,
     difference,
@@ -32,6 +33,7 @@ if TYPE_CHECKING:  # a run directory is read without waiting for torch
 
 CONFIG, METRICS, WEIGHTS, FAILURE = ".hydra/config.yaml", "metrics.json", "model.safetensors", "error.txt"
 DATA = "data.json"  # SHA-256 of each file that the training reads
+SHARED_CONFIG = "config.yaml"  # of a folder for a model hub, since some hide a name that begins with a dot
 
 
 class Run:
@@ -39,12 +41,17 @@ class Run:
 
     >>> run = Run("outputs/2026-01-01/12-00-00")
     >>> run.sample([2, 7, 9], temperature=0.8)
+
+    A folder that `export to=<folder>` wrote is read in the same way, and so is a model that comes with the package:
+
+    >>> Run("pretrained:best").sample([2, 7, 9])
     """
 
     def __init__(self, path: str | Path, key: str = "run") -> None:
         """Raises UserError, naming the `key` that `path` came from, if it is not a run directory."""
-        self.path = Path(str(path))  # a number is a name too
-        if not (self.path / CONFIG).is_file():
+        self.pretrained = pretrained.name_of(path, key) if pretrained.is_pretrained(path) else None
+        self.path = pretrained.FOLDER / self.pretrained if self.pretrained else Path(str(path))  # 7 is a name too
+        if not self.config_file.is_file():
             refuse("a run directory, which holds .hydra/config.yaml", key, str(path), "Name a folder of a past run.")
 
     @classmethod
@@ -78,6 +85,13 @@ class Run:
                 write_whole(path / ".hydra" / f"{name}.yaml", OmegaConf.to_yaml(content))
         (path / FAILURE).unlink(missing_ok=True)
         return cls(path)
+
+    @property
+    def config_file(self) -> Path:
+        """Where the configuration is: in .hydra, or in a folder for a model hub beside the other files."""
+        shared = self.path / SHARED_CONFIG
+        is_shared = shared.is_file() and self.complete and not (self.path / CONFIG).exists()
+        return shared if is_shared else self.path / CONFIG
 
     @property
     def complete(self) -> bool:
@@ -143,7 +157,7 @@ class Run:
     @cached_property
     def raw_config(self) -> DictConfig:
         """The configuration as it was composed, interpolations kept. Raises UserError for resolvers."""
-        return read_config(self.path / CONFIG)
+        return read_config(self.config_file)
 
     def config_with(self, changes: dict[str, Any]) -> DictConfig:
         """A copy of `raw_config` with other values under some of its keys; the run itself stays as it is."""
@@ -217,6 +231,8 @@ class Run:
 
         weights = self.path / WEIGHTS
         digest = self.metrics["weights_sha256"]
+        if self.pretrained:
+            digest = pretrained.WEIGHTS_SHA256[self.pretrained]
         if not weights.is_file() or sha256_of(weights) != digest:
             raise UserError(f"Expected the weights that metrics.json names, got others in {weights}. Train again.")
         try:

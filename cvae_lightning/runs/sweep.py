@@ -131,12 +131,15 @@ def chosen_run(path: str | Path) -> Run:
 def run_and_output(path: Any, out: Any, name: str) -> tuple[Run, Path]:
     """`chosen_run(path)`, and the folder that a command writes into: `out`, or if that is None, `name` in the run.
 
+    For a model that comes with the package, it is `name` in outputs/pretrained/<model>, and the package stays as it is.
     Raises UserError as `chosen_run` does, and if a symbolic link leads out of a directory that would be written into.
     """
     path = Path(str(path))  # a number is a name too
     run = chosen_run(path)
     if out is not None:
         return run, Path(str(out))
+    if run.pretrained:
+        return run, Path("outputs", "pretrained", run.pretrained, name)
     refuse_links_out_of(path, "run", "Remove the link, or name another folder with out.")
     return run, run.path / name
 

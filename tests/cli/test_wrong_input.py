@@ -159,7 +159,16 @@ COMMANDS = {
         "mask": "nonsense null 3 [top] nowhere.png ''",
     },
     "score": {**DRAWING, **IMAGES, "num_samples": NO_COUNT},
-    "export": {"run": RUN, "format": "nonsense null 3 [html] {a:1}", "out": "''", "nonsense": "3"},
+    "export": {
+        "run": RUN,
+        "format": "nonsense null 3 [html] {a:1}",
+        "out": "''",
+        "to": "'' s3://bucket/x",
+        "to=new dtype": "float64 null 16 [float16]",
+        "to=new license": "'' 3 [mit] 'two words'",
+        "out=old to": "new",
+        "nonsense": "3",
+    },
     "evaluate": {
         "run": RUN,
         "evaluators": NO_CHOICE,

@@ -19,6 +19,7 @@ SEEDS = [0, 1, 2]
 SCORE = "test/score"
 REPORTS = {"table3": 39, "table2": 12, "nine": 9, "grid": 60, "best": 6}
 CLAIMS = {"epochs": 5, "learning_rate": 6, "latent_dim": 6, "label": 6, "network": 2}
+LIKELIHOODS = ["nll_vae", "nll_cvae", "nll_iwae", "nll_mixture", "nll_mixture_given_label"]
 ABLATION = sorted(path.stem for path in (CONF / "experiment" / "ablation").glob("*.yaml"))
 
 
@@ -44,7 +45,7 @@ def test_a_sweep_with_a_report_is_whole(name: str) -> None:
         ("table2/sweep", ["model", "latent_dim"], [("cvae", 15), ("cvae", 20), ("vae", 15), ("vae", 20)]),
         ("best/sweep", ["model"], ["cvae", "vae"]),
         ("best_conv/sweep", ["model"], ["cvae"]),
-        ("likelihood/sweep", ["experiment"], ["nll_vae", "nll_cvae", "nll_iwae", "nll_mixture", "nll_mixture_given_label"]),
+        ("likelihood/sweep", ["experiment"], LIKELIHOODS),
         ("own/turned_digits", ["dataset"], ["turned_digits"]),
         ("own/letters", ["dataset"], ["letters"]),
         ("ablation/sweep", ["experiment"], ABLATION),

@@ -65,7 +65,12 @@ NUMBERS: list[tuple[str, str, Callable[[], float]]] = [
     ("docs/keys.md", r"per resolution \(([\d,]+) parameters", partial(parameters, "network=residual")),
     *(
         (f"conf/experiment/{name}.yaml", r"(\d{3},\d{3})", partial(parameters, f"experiment={name}"))
-        for name in ("nll_vae", "nll_cvae", "nll_mixture", "best_conv", "best_vae_conv", "claims/network/mlp", "claims/network/conv")
+        for name in ("nll_vae", "nll_cvae", "nll_mixture", "best_conv", "best_vae_conv", "claims/network/mlp")
+    ),
+    (
+        "conf/experiment/claims/network/conv.yaml",
+        r"(\d{3},\d{3})",
+        partial(parameters, "experiment=claims/network/conv"),
     ),
     ("multirun/reference/README.md", r"gives a Score of ([\d.]+) at", lambda: round(score_of_table_2("cvae", 20), 2)),
     ("multirun/reference/README.md", r"as stated, and ([\d.]+) at 15", lambda: round(score_of_table_2("cvae", 15), 2)),

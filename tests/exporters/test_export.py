@@ -31,7 +31,8 @@ from cvae_lightning.exporters.javascript import (
     flow_content,
     mixtures_content,
 )
-from cvae_lightning.exporters.onnx_models import Decoder, Encoder, Sampler, onnx_graph, tried
+from cvae_lightning.exporters.onnx_models import onnx_graph
+from cvae_lightning.exporters.parts import Decoder, Encoder, Sampler, tried, value_names
 from cvae_lightning.models.cvae import CVAE
 from cvae_lightning.models.inference import kl_by_latent
 from cvae_lightning.models.latents import GaussianMixtures
@@ -198,7 +199,7 @@ def test_all_classes_and_unknown_values_are_tried(name: str) -> None:
 
 
 def test_the_values_of_a_condition_are_named_in_their_order() -> None:
-    assert onnx_models.value_names(MIXED) == ["angle", "species", "tags: day", "tags: wet", "ring"]
+    assert value_names(MIXED) == ["angle", "species", "tags: day", "tags: wet", "ring"]
 
 
 def test_what_a_model_has_not_learned_is_refused_by_the_graphs(tmp_path: Path) -> None:
