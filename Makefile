@@ -4,13 +4,19 @@ UV := $(shell command -v uv 2>/dev/null)
 READY := .venv/.ready
 PYTEST := .venv/bin/python -m pytest --numprocesses auto --dist worksteal
 
-.PHONY: help run test test-slow test-all test-ray lint docs docs-site benchmark clean
+.PHONY: help run demo test test-slow test-all test-ray lint docs docs-site benchmark clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: $(READY) ## train and evaluate the paper's CVAE (on the embedded digits if MNIST is not available)
 	.venv/bin/python -m cvae_lightning
+
+demo: $(READY) ## draw digits with a model that comes with the package, reconstruct them, and open the explorer
+	.venv/bin/python -m cvae_lightning.sample run=pretrained:best num=1
+	.venv/bin/python -m cvae_lightning.reconstruct run=pretrained:best images=outputs/pretrained/best/samples/samples.npz labels=[0,1,2,3,4,5,6,7,8,9]
+	.venv/bin/python -m cvae_lightning.export run=pretrained:best
+	@.venv/bin/python -m webbrowser outputs/pretrained/best/export/explorer.html || true # where there is a browser
 
 test: $(READY) ## run all tests except the slow ones, on all cores, in some minutes
 	$(PYTEST)
