@@ -4,6 +4,7 @@
 * The notebook as a page.
 * Whatever a page links to in the repository, as it is at this commit: code as a page, pictures and tables as files. So
   the links of plain Markdown work on a forge and on the site, and a link to nothing fails the build.
+* The explorer of the model `pretrained:best`, live.
 * The files of MathJax, from an installed package, so that formulas are rendered without a network.
 """
 
@@ -15,6 +16,7 @@ import posixpath
 import re
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from importlib.metadata import distribution
 from pathlib import Path
@@ -26,6 +28,8 @@ from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
 from cvae_lightning.cli.commands import COMMANDS
+from cvae_lightning.exporters.explorer import write_explorer
+from cvae_lightning.runs.run import Run
 
 ROOT = Path(__file__).parent
 LANGUAGES = {".py": "python", ".yaml": "yaml", ".toml": "toml", ".js": "javascript", ".css": "css", ".txt": "text"}
@@ -35,6 +39,14 @@ LINK = re.compile(r"(!?\[(?:[^\]\[]|\[[^\]]*\])*\])\(([^)\s]+)\)")
 MARKER = re.compile(r"^<!-- .*? -->$", re.MULTILINE)
 WIDE = "---\nhide: [toc]\n---\n"
 UNSEARCHED = "---\nhide: [toc]\nsearch:\n  exclude: true\n---\n"
+
+LIVE = "live/explorer.html"
+FRAME = (
+    f'<iframe src="../{LIVE}" title="The explorer of experiment=best" loading="lazy" '
+    'style="width: 100%; height: 46rem; border: 0"></iframe>\n\n'
+    f"This is the explorer of `pretrained:best` itself, which can also be opened [as a page of its own]({LIVE})."
+)
+"""What stands on the site in place of the picture after <!-- live explorer -->."""
 
 MATHJAX = (
     "MathJax.js",
@@ -85,6 +97,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         files.append(File.generated(config, f"commands/{name}.md", content=page_of_command(name, description)))
     files.append(File.generated(config, "commands/index.md", content=page_of_commands()))
     files.append(File.generated(config, "api.md", content=page_of_api()))
+    files.append(File.generated(config, LIVE, content=live_explorer()))
     text, pictures = page_of_notebook(ROOT / "docs" / "tour.ipynb")
     files.append(File.generated(config, "tour.md", content=text))
     for name, content in pictures.items():
@@ -95,6 +108,13 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     for file in [*linked_files(texts, config), *files_of_mathjax(config)]:
         files.append(file)
     return files
+
+
+def live_explorer() -> bytes:
+    run = Run("pretrained:best")
+    with tempfile.TemporaryDirectory() as folder:
+        list(write_explorer(run.model(), run.metrics, Path(folder)))
+        return (Path(folder) / "explorer.html").read_bytes()
 
 
 def files_of_mathjax(config: MkDocsConfig) -> Iterator[File]:
@@ -250,6 +270,7 @@ def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
         link = posixpath.relpath(place, posixpath.dirname(page.file.src_uri) or ".")
         return f"{text}({link}{'#' if anchor else ''}{anchor})"
 
+    markdown = re.sub(r"<!-- live explorer -->\n!.*", FRAME, markdown)
     parts = FENCED.split(markdown)
     return "".join(part if part.startswith("```") else LINK.sub(on_site, MARKER.sub("", part)) for part in parts)
 

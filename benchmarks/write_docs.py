@@ -20,7 +20,13 @@ from cvae_lightning.core.files import write_whole
 from cvae_lightning.reports.plots import png_of
 
 FROM_TEMPLATES: dict[str, ModuleType] = {"claims.md": claims, "ablation.md": ablation, "benchmark.md": benchmark}
-WITH_TABLES = ("README.md", "docs/pretrained.md", "docs/reproduction.md", "docs/results.md", "multirun/reference/README.md")
+WITH_TABLES = (
+    "README.md",
+    "docs/pretrained.md",
+    "docs/reproduction.md",
+    "docs/results.md",
+    "multirun/reference/README.md",
+)
 TABLES: dict[str, Callable[[], str]] = {**benchmark.TABLES, **own.TABLES, **pretrained.TABLES, **reference.TABLES}
 PICTURES = {**claims.PICTURES, **ablation.PICTURES, **theory.PICTURES}
 MARKED = re.compile(r"(<!-- table: (\w+) -->\n).*?(\n<!-- end -->)", re.DOTALL)

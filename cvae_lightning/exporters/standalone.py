@@ -24,6 +24,7 @@ CODE = '''\
 Images are float32 in [0, 1], of shape (batch, {shape}).{labels}
 Latents are float32, of shape (batch, {latent_dim}).
 
+>>> import torch
 >>> from model import sample
 >>> sample({example}).shape
 torch.Size([3, {shape}])

@@ -132,7 +132,8 @@ def model_card(
     example = example_of(condition)
     modules = plugins.recorded_in(config)
     word = [plugins.word(modules)] if modules else []
-    shown = {name: f"![{title}](figures/{name}.png)" for name, title in PICTURES.items() if name in pictures}
+    kind = "webp" if hub else "png"
+    shown = {name: f"![{title}](figures/{name}.{kind})" for name, title in PICTURES.items() if name in pictures}
     return CARD.format(
         **{key: metrics["dataset"][key] for key in ("train", "val", "test")},
         **{key: escaped(str(metrics["environment"][key])) for key in ("device", "torch", "pytorch_lightning")},

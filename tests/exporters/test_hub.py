@@ -103,6 +103,9 @@ def test_a_folder_is_read_like_the_run(trained: Run, tmp_path: Path) -> None:
     assert torch.equal(folder.sample([2, 7, 9]), trained.sample([2, 7, 9]))
     again = exported(folder, tmp_path / "again", "dtype=float16")
     assert again.metrics["val"] == trained.metrics["val"]
+    assert {path.name for path in (again.path / "figures").iterdir()} == {
+        path.name for path in (folder.path / "figures").iterdir()
+    }
     assert again.metrics["weights_sha256"] != trained.metrics["weights_sha256"]
     assert {weight.dtype for weight in load_file(again.path / "model.safetensors").values()} >= {torch.float16}
     torch.testing.assert_close(again.sample([2, 7, 9]), trained.sample([2, 7, 9]), atol=0.02, rtol=0)

@@ -54,7 +54,7 @@ def test_a_card_is_complete(name: str) -> None:
         "nll_iw",
     }
     links = re.findall(r"\]\(([^)]+)\)", card)
-    assert {"figures/samples.png", "figures/reconstructions.png", "model.py", "preprocessing.json"} <= set(links)
+    assert {"figures/samples.webp", "figures/reconstructions.webp", "model.py", "preprocessing.json"} <= set(links)
     assert all((run.path / link).is_file() for link in links)
     assert re.search(r"commit [0-9a-f]{40}\.", card)
     assert f"experiment={name}" in card

@@ -4,6 +4,7 @@ Images are float32 in [0, 1], of shape (batch, 1, 28, 28).
 `label` is int64, of shape (batch,): places in CLASSES.
 Latents are float32, of shape (batch, 20).
 
+>>> import torch
 >>> from model import sample
 >>> sample(torch.tensor([0, 1, 1])).shape
 torch.Size([3, 1, 28, 28])
