@@ -127,6 +127,10 @@ def test_the_script_runs_from_a_wheel_in_an_empty_folder(tmp_path: Path) -> None
     assert evaluate
     again = execute("evaluate", evaluate[1])
     assert "All numbers that metrics.json has are the same, to the last digit." in again.stdout, again.stderr
+    drawn = execute("sample", "run=pretrained:best", "num=1")
+    assert (drawn.returncode, (folder / "outputs/pretrained/best/samples/samples.png").is_file()) == (0, True), (
+        drawn.stderr
+    )
 
 
 MISNAMED = {
