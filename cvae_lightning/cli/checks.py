@@ -3,13 +3,15 @@
 import re
 from argparse import ArgumentError
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from hydra._internal.utils import get_args_parser
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 
-from cvae_lightning.cli.keys import choices_of
+from cvae_lightning.cli.keys import choices_of, files_of
 from cvae_lightning.cli.paths import check_surroundings
+from cvae_lightning.cli.plugins import conf_folders
 from cvae_lightning.cli.rewriting import is_group
 from cvae_lightning.core.build import CONF
 from cvae_lightning.core.errors import UserError, check_seed, refuse
@@ -78,6 +80,25 @@ def check_choices(words: Sequence[str]) -> None:
         if key.startswith("hydra.") and not re.fullmatch(SETTABLE_BELOW_HYDRA, key.removeprefix("hydra.")):
             remedy = "Set keys below it, choose hydra/launcher=<name> or hydra/sweeper=<name>, or leave it out."
             refuse("hydra.run.dir, hydra.sweep.dir or another key that a command may set", key, value, remedy)
+
+
+def leave_out_settings_of_others(config: DictConfig, overrides: Sequence[str]) -> None:
+    """Remove what a preset sets of evaluators or callbacks that are not among those chosen instead of its own.
+
+    What an override itself sets is kept, and `check_parts` refuses it.
+    """
+    for group in COLLECTIONS:
+        known = {str(key) for name in files_of(group) for key in OmegaConf.load(_file_of(group, name))}
+        for name in map(str, list(config.get(group) or ())):
+            part = config[group][name]
+            asked = any(override.lstrip("+").startswith(f"{group}.{name}.") for override in overrides)
+            if name in known and not asked and isinstance(part, DictConfig) and "_target_" not in part:
+                with open_dict(config):
+                    del config[group][name]
+
+
+def _file_of(group: str, name: str) -> Path:
+    return next(file for folder in conf_folders() if (file := folder / group / f"{name}.yaml").is_file())
 
 
 def check_parts(config: DictConfig, config_name: str) -> None:

@@ -17,7 +17,13 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from cvae_lightning.cli import completion, plugins
-from cvae_lightning.cli.checks import check_added_keys, check_parts, check_words, shows_configuration
+from cvae_lightning.cli.checks import (
+    check_added_keys,
+    check_parts,
+    check_words,
+    leave_out_settings_of_others,
+    shows_configuration,
+)
 from cvae_lightning.cli.commands import task_of
 from cvae_lightning.cli.escape import errors_unwrapped, errors_wrapped
 from cvae_lightning.cli.mistakes import is_mistake, sentence
@@ -120,9 +126,11 @@ class Job:
 
     def check(self, config: DictConfig) -> None:
         """Raises UserError for what is wrong with the composed configuration; trust and note the plug-ins."""
-        check_added_keys(HydraConfig.get().overrides.task, self.config_name)
+        overrides = HydraConfig.get().overrides.task
+        check_added_keys(overrides, self.config_name)
         plugins.trust(self.modules)
         plugins.note(config)
+        leave_out_settings_of_others(config, overrides)
         check_parts(config, self.config_name)
 
 
