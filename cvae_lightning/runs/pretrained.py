@@ -8,8 +8,9 @@ from cvae_lightning.core.errors import refuse
 PREFIX = "pretrained:"
 FOLDER = PACKAGE / "pretrained"
 WEIGHTS_SHA256 = {
-    "best_conv": "451536cf7e3afe4b3e0aa5db9d0751ef35c6fe9048f29e1fce21f5c01c0ca1fa",
     "best": "5e6a52429f46b4a4f2cb9c0b72c3ce9e8e0ee58c95730f139db695ba4733f32a",
+    "best_conv": "451536cf7e3afe4b3e0aa5db9d0751ef35c6fe9048f29e1fce21f5c01c0ca1fa",
+    "nll_cvae": "834a1e3ce516bf84d330d361780bc681c66a1101951be8824bf30c8cb4f97b8c",
 }
 """The digest of the weights of each model. Its folder is that of `export to=`, with weights in float16."""
 
