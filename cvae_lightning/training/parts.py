@@ -168,11 +168,12 @@ def available_data(run: Run, data: DataModule) -> DataModule:
 def local_data(run: Run, changes: dict[str, Any]) -> DataModule:
     """The data of the complete `run`, with other values under some keys of its configuration, from this machine.
 
-    Raises DataUnavailable if files are missing: nothing is downloaded for a finished run.
+    Raises DataUnavailable if files are missing: nothing is downloaded for a finished run, which may be somebody else's,
+    but only for a model that comes with the package.
     """
     config = run.config_with(changes)
     source = source_of(config)
-    if not source.available():
+    if not (source.available() or run.pretrained):
         path = config.data.get("path")
         place, key = (path, "data_path") if path else (config.data_dir, "data_dir")
         raise DataUnavailable(

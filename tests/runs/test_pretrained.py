@@ -12,12 +12,14 @@ import torch
 import yaml
 from helpers import ROOT, composed, execute
 
-from cvae_lightning.core.errors import UserError
+from cvae_lightning.core.errors import DataUnavailable, UserError
 from cvae_lightning.core.files import sha256_of
+from cvae_lightning.data.idx_source import IdxSource
 from cvae_lightning.drawing.commands import sample
 from cvae_lightning.exporters.standalone import check_standalone
 from cvae_lightning.runs import pretrained
 from cvae_lightning.runs.run import Run
+from cvae_lightning.training.parts import local_data
 
 NAMES = sorted(pretrained.WEIGHTS_SHA256)
 
@@ -100,3 +102,14 @@ def test_a_pretrained_model_is_named_on_the_command_line(tmp_path: Path) -> None
     done = execute("run=pretrained:nothing", module="cvae_lightning.sample", cwd=tmp_path)
     assert done.returncode == 1
     assert "Expected one of pretrained:best" in done.stderr
+
+
+def test_data_are_downloaded_for_a_model_of_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Path] = []
+    monkeypatch.setattr(IdxSource, "prepare", lambda source: asked.append(source.directory))
+    local_data(Run("pretrained:best"), {"data_dir": str(tmp_path)})
+    assert asked == [tmp_path / "MNIST" / "raw"]
+    shutil.copytree(pretrained.FOLDER / "best", tmp_path / "theirs")
+    with pytest.raises(DataUnavailable, match=r"Say where they are: data_dir=<path>\."):
+        local_data(Run(tmp_path / "theirs"), {"data_dir": str(tmp_path)})
+    assert len(asked) == 1
