@@ -86,7 +86,8 @@ def pictures(request: Request) -> Iterator[Picture]:
     order = scores.nll.argsort()
     columns = min(COLUMNS, len(order))
     shown = torch.cat([order[:columns], order.flip(0)[:columns]])
-    title = f"-log p(x) of {len(x):,} images: {scores.nll.mean():.1f} ± {scores.nll.std(correction=0):.1f} nats"
+    mean, deviation = scores.nll.mean(), scores.nll.std(correction=0)
+    title = f"-log p(x) of {len(x):,} images: {mean:.1f} nats on average, standard deviation {deviation:.1f}"
     yield Picture("scores", image_table(x[shown], columns, [HIGHEST, LOWEST], title), {"images": x, **labels, **arrays})
     classes = model.condition.classes(y)
     if model.num_classes and (classes >= 0).any():

@@ -25,7 +25,7 @@ PICTURES = {
     "loss": "Loss on train and val",
 }
 
-LEAKS = 2  # if a linear probe reads this many times as many labels as guessing, the card says so
+LEAKS = 2  # if a linear probe reads this many times as many labels as the most frequent class has, the card says so
 IMBALANCED = 3  # if a class has this many times as many training images as another, the card says so
 SMALL = 1000  # if test has fewer images, the card says so
 FID_OF_REAL_DIGITS = "about 1.2 with 100 per class"
@@ -285,10 +285,12 @@ def limits(metrics: Metrics, config: dict[str, Any]) -> Iterator[str]:
         yield f"No number here says whether samples look like the data{asked}; `cvae_lightning.evaluate` measures it."
     yield _likelihoods(metrics, "grey levels" if image_shape[0] == 1 else "levels of colour")
     leak = val.get("label_leak")
-    if num_classes and leak is not None and leak > LEAKS / num_classes:
+    counts = data.get("images_per_class") or [1] * num_classes
+    if num_classes and leak is not None and leak > LEAKS * max(counts) / sum(counts):
         yield (
-            f"The latents contain the label: a linear probe reads {leak:.0%} of the labels from them, guessing "
-            f"{1 / num_classes:.0%}. The same latents with another label may therefore not give another class."
+            f"The latents contain the label: a linear probe reads {leak:.0%} of the labels from them, guessing the "
+            f"most frequent class {max(counts) / sum(counts):.0%}. The same latents with another label may therefore not "
+            "give another class."
         )
     active = val.get("active_units")
     if active is not None and active < metrics["latent_dim"]:

@@ -88,7 +88,8 @@ def test_settings_and_command_can_be_typed_again() -> None:
 
 
 LIMITS: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
-    ("reads 82% of the labels from them, guessing 10%", {}, {"val": {"label_leak": 0.11}}),
+    ("reads 82% of the labels from them, guessing the most frequent class", {}, {"val": {"label_leak": 0.11}}),
+    ("guessing the most frequent class 40%", {"dataset": {"images_per_class": [4] + [1] * 6}}, {}),
     ("3 of the 20 latents", {}, {"val": {"active_units": 20.0}}),
     ("noise with the right mean", {}, {"val": {"fid_pixel": None}}),
     ("about 1.2", {}, {"dataset": {"name": "kmnist"}}),

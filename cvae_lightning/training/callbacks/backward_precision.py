@@ -12,7 +12,8 @@ class BackwardPrecision(Callback):
 
     On processors with AMX, "medium" may round the factors to bfloat16 and adds in float32; on GPUs it is TF32. The
     rounding of a gradient is far below its noise from one batch to the next: over 8 seeds of the paper's CVAE (10
-    epochs) the Score changed by 0.14 +- 0.15. Rounding the forward pass too cost 0.46 +- 0.20. "highest" is float32.
+    epochs) the Score changed by 0.14 +- 0.15 (mean and standard error of the differences). Rounding the forward pass
+    too cost 0.46 +- 0.20. "highest" is float32.
     """
 
     def __init__(self, precision: str = "medium") -> None:
