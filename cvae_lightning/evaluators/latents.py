@@ -20,9 +20,9 @@ class LatentSpace(Evaluator):
 
     `active_units` is the number of latents whose posterior mean has a variance above 0.01 over the split, Burda et al.
     2016. `label_leak` is the share of the labels that a linear probe reads from draws of the posterior; it is fitted to
-    a random half of the split and tested on the other half, images of unknown class left out. Always
-    naming the most frequent class reads its share. Draws are what the decoder sees: in the means, a latent that drowns in noise would count too. A CVAE whose z
-    leaks the label takes the class of a sample from both z and y.
+    a random half of the split and tested on the other half, images of unknown class left out. Naming the most frequent
+    class every time reads its share. Draws are what the decoder sees: in the means, a latent that drowns in noise would
+    count too. A CVAE whose z leaks the label takes the class of a sample from both z and y.
     """
 
     names = ("active_units", "label_leak")

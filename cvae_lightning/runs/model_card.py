@@ -289,8 +289,8 @@ def limits(metrics: Metrics, config: dict[str, Any]) -> Iterator[str]:
     if num_classes and leak is not None and leak > LEAKS * max(counts) / sum(counts):
         yield (
             f"The latents contain the label: a linear probe reads {leak:.0%} of the labels from them, guessing the "
-            f"most frequent class {max(counts) / sum(counts):.0%}. The same latents with another label may therefore not "
-            "give another class."
+            f"most frequent class {max(counts) / sum(counts):.0%}. The same latents with another label may therefore "
+            "not give another class."
         )
     active = val.get("active_units")
     if active is not None and active < metrics["latent_dim"]:
