@@ -25,6 +25,13 @@ def export(config: DictConfig) -> None:
         refuse(f"one of {', '.join(FORMATS)}", "format", config.format, "html is the default.")
     if config.to is not None and config.out is not None:
         refuse("only one of the two", "out and to", f"{config.out} and {config.to}", "Each is a folder to write into.")
+    if config.to is None and (config.dtype, config.license) != ("float32", None):
+        refuse(
+            "a folder (to), for which these are",
+            "dtype and license",
+            f"{config.dtype} and {config.license}",
+            "Name it.",
+        )
     run, folder = run_and_output(config.run, config.out, "export")
     lines = _write_hub_folder(run, config) if config.to is not None else _write_formats(run, folder, config.format)
     for line in lines:

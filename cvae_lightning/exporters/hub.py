@@ -24,7 +24,7 @@ from cvae_lightning.runs.model_card import PICTURES, Hub, model_card
 from cvae_lightning.runs.run import METRICS, SHARED_CONFIG, WEIGHTS, Run
 from cvae_lightning.runs.wording import example_of
 
-MANY = 1000
+MANY = 1000  # numbers in a tensor that is rounded
 DTYPES = {"float32": torch.float32, "float16": torch.float16}
 
 

@@ -167,6 +167,8 @@ COMMANDS = {
         "to=new dtype": "float64 null 16 [float16]",
         "to=new license": "'' 3 [mit] 'two words'",
         "out=old to": "new",
+        "dtype": "float16",
+        "license": "mit",
         "nonsense": "3",
     },
     "evaluate": {
