@@ -30,9 +30,9 @@ GROUP = "cvae_lightning.plugins"
 NAME = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
 OURS = frozenset({"cvae_lightning", "hydra_plugins", "__main__"})
 LIBRARIES = re.compile(  # what this package imports, and what its extras install
-    "PIL|filelock|functorch|hydra|jaxtyping|joblib|lightning_fabric|matplotlib|mpl_toolkits|numpy|omegaconf"
+    "PIL|filelock|functorch|hydra|jaxtyping|joblib|lightning_fabric|matplotlib|mlflow|mpl_toolkits|numpy|omegaconf"
     "|onnx|onnxruntime|onnxscript|optuna|pandas|pylab|pytorch_lightning|ray|safetensors|scipy|sklearn|sqlalchemy"
-    "|submitit|tensorboard|torch|torch_fidelity|torchgen|torchmetrics|torchvision|tqdm|yaml"
+    "|submitit|tensorboard|torch|torch_fidelity|torchgen|torchmetrics|torchvision|tqdm|wandb|yaml"
 )
 
 

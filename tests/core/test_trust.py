@@ -71,11 +71,14 @@ def test_a_module_that_cannot_be_a_plug_in_is_refused(module: Any, monkeypatch: 
     assert not os.environ[PLUGINS]
 
 
+EXTRAS = ("cluster", "export", "mlflow", "wandb")
+
+
 def test_no_library_that_this_package_installs_can_be_a_plug_in() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     required = [
         *project["dependencies"],
-        *(name for extra in ("cluster", "export") for name in project["optional-dependencies"][extra]),
+        *(name for extra in EXTRAS for name in project["optional-dependencies"][extra]),
     ]
     names = {re.split(r"[^\w-]", requirement)[0].replace("_", "-") for requirement in required}
     modules = {
