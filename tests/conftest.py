@@ -36,6 +36,7 @@ from PIL import Image
 
 from cvae_lightning.core.build import build
 from cvae_lightning.core.plugins import PLUGINS
+from cvae_lightning.runs.configuration import with_values
 from cvae_lightning.runs.run import Run
 from cvae_lightning.runs.sweep import RECORD
 from cvae_lightning.training.train import train
@@ -64,7 +65,7 @@ def _no_network(monkeypatch: pytest.MonkeyPatch) -> None:
     connect = socket.socket.connect
 
     def local_only(self: socket.socket, address: Any) -> None:
-        if address[0] not in ("127.0.0.1", "localhost"):
+        if isinstance(address, tuple) and address[0] not in ("127.0.0.1", "localhost"):  # a path leads to no network
             raise OSError("the tests have no network")
         connect(self, address)
 
@@ -139,7 +140,7 @@ def make_run(tmp_path: Path, idx_dir: Path) -> MakeRun:
         with open_dict(config):
             choices = config.pop("hydra").runtime.choices
         OmegaConf.save({"hydra": {"runtime": {"choices": choices}}}, folder / "hydra.yaml")
-        OmegaConf.save(config, folder / "config.yaml")
+        OmegaConf.save(with_values(config), folder / "config.yaml")
         return Run(folder.parent)
 
     return make

@@ -1,6 +1,10 @@
-"""A prior and a sampler as somebody's own project defines them: what a plug-in needs, and no more."""
+"""A prior, a sampler and a logger as somebody's own project defines them: what a plug-in needs, and no more."""
+
+from collections import Counter
+from typing import Any
 
 import torch
+from pytorch_lightning.loggers import Logger
 from torch import nn
 
 from cvae_lightning.core.shapes import Labels, Latents
@@ -39,3 +43,18 @@ class HalfSampler(nn.Module):
     def mixtures(self, prior: Prior) -> GaussianMixtures:
         mixtures = prior.mixtures()
         return mixtures._replace(factors=0.5 * mixtures.factors)
+
+
+class CountingLogger(Logger):
+    """Counts how often each number was logged."""
+
+    name, version = "counting", "0"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.counted: Counter[str] = Counter()
+
+    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
+        self.counted.update(metrics.keys())
+
+    def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None: ...

@@ -8,9 +8,10 @@ import pytest
 import yaml
 from helpers import composed
 from omegaconf import DictConfig, OmegaConf
+from pytorch_lightning.loggers import CSVLogger, MLFlowLogger, TensorBoardLogger, WandbLogger
 
 from cvae_lightning.cli.rewriting import with_files
-from cvae_lightning.core.build import CONF, PACKAGE, build
+from cvae_lightning.core.build import CONF, PACKAGE, build, part_named
 from cvae_lightning.core.errors import UserError
 from cvae_lightning.data.datamodule import DataModule
 from cvae_lightning.models.vae import VAE
@@ -36,7 +37,7 @@ def test_the_page_of_keys_has_a_row_for_each_key_of_the_command() -> None:
     text = (PACKAGE.parent / "docs" / "keys.md").read_text()
     template: str = yaml.safe_load((CONF / "hydra" / "help" / "train.yaml").read_text())["template"]
     keys = set(re.findall(r"^  ([a-z_.]+)= ", template, re.MULTILINE)) - {"resume"}
-    assert len(keys) == 22
+    assert len(keys) == 23
     assert not [key for key in keys if not re.search(rf"^\|.*`{re.escape(key)}`.*\|", text, re.MULTILINE)]
 
 
@@ -66,7 +67,9 @@ def test_every_choice_composes_and_builds(choice: str) -> None:
     assert isinstance(build(config.data.module), DataModule)
     for part in ("callbacks", "evaluators"):
         assert build(config[part]).keys() == config[part].keys()
-    trainer = build(config.trainer)(logger=build(config.logger, save_dir="/nowhere"))
+    for logger in config.logger.values():
+        assert part_named(logger._target_) in (CSVLogger, MLFlowLogger, TensorBoardLogger, WandbLogger)
+    trainer = build(config.trainer)(logger=False)
     assert trainer.max_epochs == config.epochs
 
 
@@ -88,7 +91,19 @@ def test_every_command_composes(name: str) -> None:
 
 @pytest.mark.parametrize(
     "group",
-    ["model", "network", "likelihood", "prior", "bound", "data", "schedule", "sampler", "averaging", "evaluators"],
+    [
+        "model",
+        "network",
+        "likelihood",
+        "prior",
+        "bound",
+        "data",
+        "schedule",
+        "sampler",
+        "averaging",
+        "evaluators",
+        "logger",
+    ],
 )
 def test_the_help_names_all_choices(group: str) -> None:
     template: str = yaml.safe_load((CONF / "hydra" / "help" / "train.yaml").read_text())["template"]

@@ -5,6 +5,7 @@ runs; a test of its own shows that it is refused before any data are read.
 """
 
 import functools
+import importlib.util
 import itertools
 import json
 import math
@@ -45,6 +46,7 @@ from cvae_lightning.training.train import train
 NUM_FAST = 12  # runs in make test
 TRAIN, OTHERS = 240, 48  # images of train, and of val and test each
 
+STORES = [name for name in ("mlflow", "wandb") if importlib.util.find_spec(name)]  # both in CI
 FEW_IMAGES = "evaluators.bayes.num_samples=2 evaluators.bayes.num_images=30 evaluators.cas.num_samples=30"
 KEYS: dict[str, list[str]] = {
     "model": [
@@ -65,6 +67,7 @@ KEYS: dict[str, list[str]] = {
     "schedule": ["schedule=constant", "schedule=cosine", "schedule=one_cycle"],
     "optimizer": ["optimizer=adam", "optimizer=adamw"],
     "averaging": ["averaging=none", "averaging=ema"],
+    "logger": ["logger=tensorboard", "logger=csv", "logger=[tensorboard,csv]", *(f"logger={name}" for name in STORES)],
     "figures": ["figures=default", "figures=none"],
     "binarize": ["data.binarize=null", "data.binarize=dynamic", "data.binarize=static-threshold"],
     "max_shift": ["data.max_shift=0", "data.max_shift=2"],

@@ -39,7 +39,7 @@ from cvae_lightning.exporters.export import export
 from cvae_lightning.reports.report import report
 from cvae_lightning.runs.configuration import calls_a_resolver
 from cvae_lightning.runs.metrics_file import read_metrics
-from cvae_lightning.runs.run import CONFIG, METRICS, WEIGHTS, Run
+from cvae_lightning.runs.run import CONFIG, LOGGERS, METRICS, WEIGHTS, Run
 from cvae_lightning.runs.sweep import RECORD
 from cvae_lightning.training.callbacks.checkpoint import LAST
 from cvae_lightning.training.evaluate import evaluate
@@ -507,11 +507,46 @@ def test_events_stay_in_the_run(theirs: Path, tmp_path: Path, changes: dict[str,
         (theirs / RECORD).write_text(json.dumps(record))
         (theirs / "0" / ".hydra" / "overrides.yaml").write_text("- ..\n")
     else:
-        changed_config(theirs, logger={**Run(theirs / "0").config["logger"], **changes})
+        changed_config(theirs, logger={"tensorboard": {**Run(theirs / "0").config["logger"]["tensorboard"], **changes}})
     with pytest.raises(UserError, match="a folder in the run directory") if "version" not in changes else nullcontext():
         again(theirs)
     assert [path.name for path in tmp_path.iterdir()] == ["theirs"]
     assert not list(theirs.glob("events*"))
+    assert {path.parent.parent for path in theirs.rglob("events*")} <= {theirs / "tensorboard"}
+
+
+@pytest.mark.parametrize("uri", ["http://elsewhere.example", "file:///nowhere/mlruns", "../elsewhere"])
+def test_a_run_logs_nowhere_that_the_person_did_not_name(
+    theirs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, uri: str
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", (tmp_path / "mine").as_uri())
+    part = {"_target_": "pytorch_lightning.loggers.MLFlowLogger", "experiment_name": "theirs", "tracking_uri": uri}
+    changed_config(theirs, logger={"mlflow": part})
+    with pytest.raises(UserError, match=r"the value of MLFLOW_TRACKING_URI \(logger\.mlflow\.tracking_uri\), got"):
+        again(theirs)
+    assert [path.name for path in tmp_path.iterdir()] == ["theirs"]
+
+
+@pytest.mark.parametrize("name", ["../../elsewhere", "a/b", "", 3])
+def test_the_name_of_a_run_in_a_store_is_no_path(theirs: Path, name: Any) -> None:
+    part = {"_target_": "pytorch_lightning.loggers.WandbLogger", "project": "theirs", "offline": True}
+    changed_config(theirs, logger={"wandb": part})
+    (theirs / "0" / LOGGERS).write_text(json.dumps({"wandb": name}))
+    with pytest.raises(UserError, match=r"names of a run in wandb and MLflow .*loggers\.json"):
+        again(theirs)
+
+
+@pytest.mark.parametrize("key", ["dir", "experiment", "config", "settings", "save_dir", "artifact_location"])
+def test_a_logger_takes_no_arguments_that_name_files_or_programs(theirs: Path, key: str) -> None:
+    kinds: dict[str, dict[str, Any]] = {
+        "MLFlowLogger": {"experiment_name": "theirs"},
+        "WandbLogger": {"project": "theirs", "offline": True},
+    }
+    for kind, names in kinds.items():
+        part: dict[str, Any] = {"_target_": f"pytorch_lightning.loggers.{kind}", **names, key: "x"}
+        changed_config(theirs, logger={"a": part})
+        with pytest.raises(UserError, match=f"other arguments of {kind}"):
+            again(theirs)
 
 
 def test_a_trainer_is_given_no_other_place_to_write_to(theirs: Path, tmp_path: Path) -> None:

@@ -25,7 +25,8 @@ PARTS = {  # keys of a group that must be parts too
 NO_NAME = r"(?i)(^|[,(\[])\s*(null\b|true\b|false\b|[-+.\d])"  # not the name of a file; Hydra would print a traceback
 SEVERAL = r"(^|[,(])\s*\["  # a list of files, which Hydra would merge
 NAMES = ("data.name", "data.module.source.name", "data.module.source.dataset")
-COLLECTIONS = ("callbacks", "evaluators")  # groups in which each part has a name of its own
+LISTS = ("sweep", "logger")  # groups that take several files, as in logger=[tensorboard,csv]
+COLLECTIONS = ("callbacks", "evaluators", "logger")  # groups in which each part has a name of its own
 
 
 def check_words(words: Sequence[str], config_name: str) -> None:
@@ -75,7 +76,7 @@ def check_choices(words: Sequence[str]) -> None:
         key, equals, value = word.lstrip("+~").partition("=")
         if equals and not key:
             raise UserError(f"There is no key before = in {word!r}. --help lists the keys.")
-        if is_group(key) and (re.search(NO_NAME, value) or (key != "sweep" and re.search(SEVERAL, value))):
+        if is_group(key) and (re.search(NO_NAME, value) or (key not in LISTS and re.search(SEVERAL, value))):
             refuse(f"one of {', '.join(choices_of(key))}", key, value, "Choose one of these, or leave it out.")
         if key.startswith("hydra.") and not re.fullmatch(SETTABLE_BELOW_HYDRA, key.removeprefix("hydra.")):
             remedy = "Set keys below it, choose hydra/launcher=<name> or hydra/sweeper=<name>, or leave it out."
@@ -106,7 +107,7 @@ def check_parts(config: DictConfig, config_name: str) -> None:
     for group in _groups(config_name):
         _check_part(config, group, has_target=group not in (*COLLECTIONS, "data"))
         for name in config[group] if group in COLLECTIONS else PARTS.get(group, ()):
-            if (group, config[group].get(name)) != ("callbacks", None):  # null leaves a callback out
+            if group == "evaluators" or config[group].get(name) is not None:  # null leaves a callback or a logger out
                 _check_part(config, f"{group}.{name}")
     for key, value in _leaves(config):
         if key.endswith("seed"):

@@ -15,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from cvae_lightning.cli.mistakes import is_mistake, sentence
 from cvae_lightning.cli.signals import Interrupted
 from cvae_lightning.core.build import CONF
-from cvae_lightning.core.errors import UserError
+from cvae_lightning.core.errors import UserError, refuse
 from cvae_lightning.core.files import refuse_links_out_of
 from cvae_lightning.core.imports import quick_imports
 from cvae_lightning.core.locks import locked
@@ -63,6 +63,7 @@ def resume(config: DictConfig) -> None:
     sweep = sweep_of(run)
     written = sweep.path if sweep else run.path  # training in a sweep takes locks in the folders of other runs
     refuse_links_out_of(written, "resume", "Remove the link.")
+    _check_store(run)
     if run.complete:
         _say_complete(run)
         return
@@ -132,6 +133,15 @@ def _warn_of_idle_gpus(accelerator: str) -> None:
     launcher = str(OmegaConf.select(OmegaConf.create({"hydra": HydraConfig.get()}), "hydra.launcher._target_"))
     if accelerator != "cpu" and any(word in launcher for word in ON_ONE_GPU) and (num := device_count()) > 1:
         log.warning("All runs share the first of %d GPUs: hydra/launcher=ray gives each run one of its own.", num)
+
+
+def _check_store(run: Run) -> None:
+    """Raises UserError if the run, which may be somebody else's, would log to a place that this person did not name."""
+    for name, part in run.raw_config.logger.items():
+        uri = part.get("tracking_uri") if isinstance(part, DictConfig) else None
+        if uri is not None and uri != os.environ.get("MLFLOW_TRACKING_URI"):
+            remedy = "The run logs there: if you trust that place, set MLFLOW_TRACKING_URI to it."
+            refuse("null or the value of MLFLOW_TRACKING_URI", f"logger.{name}.tracking_uri", uri, remedy)
 
 
 def _say_complete(run: Run) -> None:

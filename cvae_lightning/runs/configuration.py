@@ -29,6 +29,8 @@ def read_config(file: Path) -> DictConfig:
     if not isinstance(config, DictConfig):
         refuse("a configuration", str(file), type(config).__name__, "Name a folder of a past run.")
     check_schema(config.get("schema", 1), file)
+    if isinstance(config.get("logger"), DictConfig) and "_target_" in config.logger:  # when there was one at most
+        config.logger = {"tensorboard": config.logger}
     for key, text in _leaves(OmegaConf.to_container(config, resolve=False)):
         if calls_a_resolver(text) and text != _of_conf().get(key):
             refuse(

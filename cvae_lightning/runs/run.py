@@ -1,5 +1,6 @@
 """A run directory: everything about one training, written by the training and read by all other commands."""
 
+import shutil
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -32,6 +33,7 @@ if TYPE_CHECKING:  # a run directory is read without waiting for torch
     from cvae_lightning.models.vae import VAE
 
 CONFIG, METRICS, WEIGHTS, FAILURE = ".hydra/config.yaml", "metrics.json", "model.safetensors", "error.txt"
+LOGGERS = "loggers.json"  # the names of the run in wandb and MLflow
 DATA = "data.json"  # SHA-256 of each file that the training reads
 SHARED_CONFIG = "config.yaml"  # of a folder for a model hub, since some hide a name that begins with a dot
 
@@ -326,10 +328,12 @@ class Run:
         """Remove what was written before the training began. A run with a checkpoint is left as it is."""
         if self.begun:
             return
-        for pattern in (".hydra/*.yaml", DATA, "train.log", "hparams.yaml", "events.out.tfevents.*"):
+        logs = ("hparams.yaml", "events.out.tfevents.*", "csv/hparams.yaml", LOGGERS)
+        for pattern in (".hydra/*.yaml", DATA, "train.log", *logs):
             for file in self.path.glob(pattern):
                 file.unlink()
-        for folder in (self.path / ".hydra", self.path / "checkpoints", self.path):
+        shutil.rmtree(self.path / "wandb", ignore_errors=True)
+        for folder in (*(self.path / name for name in (".hydra", "checkpoints", "csv")), self.path):
             if folder.is_dir() and not any(folder.iterdir()):
                 folder.rmdir()
 

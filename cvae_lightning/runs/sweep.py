@@ -19,6 +19,7 @@ from cvae_lightning.runs.run import Run
 log = logging.getLogger(__name__)
 
 RECORD = "sweep.json"
+TENSORBOARD = "tensorboard"  # the folder with the event files of all runs
 MAX_NAME_BYTES, HASH_LENGTH = 255, 12  # what file systems take; characters of a SHA-256
 QUICK_TO_COMPARE = ("seed", "lr", "latent_dim", "batch_size", "beta")  # a metrics.json is read a hundred times faster
 
@@ -88,9 +89,14 @@ class Sweep:
         differing = [override for override in overrides if override not in shared]
         return ",".join(differing).replace("/", "-").replace("experiment=", "") or "run"
 
-    def folder_of(self, overrides: Sequence[str]) -> str:
-        """`name_of` as the name of a folder, which TensorBoard shows; the end of a long name is replaced by a hash."""
-        name = re.sub(r"^\.|\$\{|[^ -\U0010ffff]", "_", self.name_of(overrides))
+    def folder_of(self, overrides: Sequence[str], number: str) -> str:
+        """`name_of` as the name of a folder, which loggers show; the end of a long name is replaced by a hash.
+
+        The `number` of the run stands at its end if another run may have the same overrides, as in a search.
+        """
+        alone = (self.record["jobs"] or []).count(list(overrides)) == 1
+        name = self.name_of(overrides) if alone else f"{self.name_of(overrides)} ({number})"
+        name = re.sub(r"^\.|\$\{|[^ -\U0010ffff]", "_", name)
         if len(name.encode()) <= MAX_NAME_BYTES:
             return name
         digest = hashlib.sha256(name.encode()).hexdigest()[:HASH_LENGTH]

@@ -6,21 +6,18 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from inspect import signature
-from typing import Any, cast
+from typing import Any
 
 import torch
 from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig
 from pytorch_lightning import Callback, Trainer
-from pytorch_lightning.loggers import TensorBoardLogger
-from torch.utils.tensorboard.writer import SummaryWriter
+from pytorch_lightning.loggers import Logger
 
 from cvae_lightning.core.build import build
 from cvae_lightning.core.capacity import check_memory
 from cvae_lightning.core.errors import DataUnavailable, UserError, check_integer, check_seed, refuse
-from cvae_lightning.core.files import is_inside
 from cvae_lightning.core.products import multiplies_in_bfloat16
 from cvae_lightning.data.datamodule import DataModule
 from cvae_lightning.data.sources import source_of
@@ -29,9 +26,9 @@ from cvae_lightning.models import mean_elbo
 from cvae_lightning.models.vae import VAE
 from cvae_lightning.runs.configuration import is_open
 from cvae_lightning.runs.run import Run
-from cvae_lightning.runs.sweep import sweep_of
 from cvae_lightning.training.callbacks.checkpoint import LastCheckpoint, last_checkpoint
 from cvae_lightning.training.callbacks.history import History
+from cvae_lightning.training.loggers import build_loggers
 
 log = logging.getLogger(__name__)
 
@@ -56,9 +53,9 @@ class Parts:
     trainer: Trainer
 
     @property
-    def logger(self) -> TensorBoardLogger:
-        """The logger of a training; an evaluation has none."""
-        return cast(TensorBoardLogger, self.trainer.logger)
+    def loggers(self) -> list[Logger]:
+        """The loggers of a training; an evaluation has none."""
+        return self.trainer.loggers
 
     @property
     def device(self) -> torch.device:
@@ -81,6 +78,7 @@ def training_parts(run: Run) -> Parts:
     check_integer("epochs", config.epochs, 1, "The paper uses 10 to 50.")
     check_seed("seed", config.seed)
     _check_fallback(config)
+    loggers = build_loggers(run)
     describe_data(run)
     choose_precision(run)
     check_model_fits(config)
@@ -92,7 +90,7 @@ def training_parts(run: Run) -> Parts:
         trainer=build_trainer(
             config,
             [History(), *filter(None, build(config.callbacks).values()), LastCheckpoint()],
-            logger=build_logger(run),
+            logger=loggers,
             default_root_dir=str(run.path),
         ),
     )
@@ -241,23 +239,6 @@ def build_trainer(config: DictConfig, callbacks: Sequence[Callback], **arguments
     if trainer.max_epochs != config.epochs:
         refuse("the number of epochs", "trainer.max_epochs", trainer.max_epochs, "Set epochs instead.")
     return trainer
-
-
-def build_logger(run: Run) -> TensorBoardLogger:
-    """The logger of the run's configuration, which writes into the run directory.
-
-    In a sweep it names its folder by what distinguishes the run. Raises UserError for arguments that TensorBoard would
-    refuse only at the first event, and for a folder outside of the run directory.
-    """
-    config, sweep = run.raw_config.logger, sweep_of(run)
-    known = {**signature(TensorBoardLogger).parameters, **signature(SummaryWriter).parameters}
-    if unknown := sorted(config.keys() - (known.keys() - {"save_dir"}) - {"_target_"}):
-        refuse("other arguments of TensorBoardLogger", "logger", unknown, "Leave them out.")
-    version = sweep.folder_of(run.overrides) if sweep else ""
-    logger: TensorBoardLogger = build(config, save_dir=str(run.path), version=version)
-    if not is_inside(logger.log_dir, run.path):
-        refuse("a folder in the run directory", "logger", logger.log_dir, "Leave its name, version and sub_dir out.")
-    return logger
 
 
 @contextmanager

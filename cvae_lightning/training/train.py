@@ -3,11 +3,12 @@
 import logging
 import math
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from pytorch_lightning.loggers import TensorBoardLogger
+from pytorch_lightning.loggers import Logger
 
 from cvae_lightning.core.capacity import check_memory, full_disk_explained
 from cvae_lightning.core.denormals import denormals_as_zero
@@ -27,6 +28,13 @@ from cvae_lightning.runs.model_card import model_card
 from cvae_lightning.runs.run import Run
 from cvae_lightning.runs.sweep import longest_prefix, wait_for_shorter_ones
 from cvae_lightning.training.callbacks.checkpoint import last_checkpoint
+from cvae_lightning.training.loggers import (
+    close_loggers,
+    log_hyperparameters,
+    log_metrics,
+    log_row,
+    open_loggers,
+)
 from cvae_lightning.training.memory import saved_for_backward
 from cvae_lightning.training.parts import Parts, available_data, training_parts
 from cvae_lightning.training.provenance import environment, settings, timing, was_packed
@@ -43,8 +51,11 @@ def train(run: Run) -> StoredMetrics:
     """
     with full_disk_explained(run.path), denormals_as_zero():
         parts = training_parts(run)
-        with exact_products(parts.device):
-            return _train(run, parts)
+        try:
+            with exact_products(parts.device):
+                return _train(run, parts)
+        finally:
+            close_loggers(parts.loggers)
 
 
 def _train(run: Run, parts: Parts) -> StoredMetrics:
@@ -63,7 +74,7 @@ def _train(run: Run, parts: Parts) -> StoredMetrics:
         "time": timing(trainer, evaluate_seconds=time.perf_counter() - start),
         "environment": {**versions, "packed": was_packed(trainer)},
     }
-    log_results(parts.logger, hyperparameters(run_settings, data), results, trainer.global_step)
+    log_results(parts.loggers, hyperparameters(run_settings, data), results, trainer.global_step)
     write_model_card(run, metrics)
     run.write_result(model.state_dict(), metrics)
     return run.metrics
@@ -90,13 +101,14 @@ def fit(run: Run, parts: Parts, packed: bool = False) -> Fitted:
     run_settings = settings(run, model)
     versions = environment(trainer, packed)
     checkpoint = starting_point(run, data.source.digests, versions)
-    parts.logger.log_hyperparams(hyperparameters(run_settings, data))
+    open_loggers(run, parts.loggers)
+    log_hyperparameters(parts.loggers, hyperparameters(run_settings, data))
     trainer.fit(model, datamodule=data, ckpt_path=checkpoint, weights_only=True)
     return Fitted(data, run_settings, versions)
 
 
 def hyperparameters(run_settings: Settings, data: DataModule) -> dict[str, Any]:
-    """What TensorBoard shows as the hyperparameters of a run."""
+    """What loggers show as the hyperparameters of a run."""
     return {**run_settings, "dataset": data.source.name}
 
 
@@ -207,17 +219,17 @@ def _measure_split(split: str, parts: Parts, data: DataModule) -> Measured:
     return measured
 
 
-def log_results(logger: TensorBoardLogger, columns: dict[str, Any], results: Results, step: int) -> None:
-    """Write the metrics to TensorBoard, and one row to its HPARAMS, whose columns are the same for every run.
+def log_results(loggers: Sequence[Logger], columns: dict[str, Any], results: Results, step: int) -> None:
+    """Log the metrics, and the row of the run, whose columns are the same for every run.
 
-    TensorBoard has no null: an absent setting is empty, an absent metric is left out.
+    An absent metric is left out.
     """
     final = {f"final/{name}": value for name, value in results.val.items() if value is not None}
     for split, numbers in (("val", results.val), ("test", results.test)):
         evaluated = {name: value for name, value in numbers.items() if name not in mean_elbo.NAMES}
-        logger.log_metrics({f"{split}/{name}": value for name, value in evaluated.items() if value is not None}, step)
-    logger.log_hyperparams({key: "" if value is None else value for key, value in columns.items()}, final, step)
-    logger.experiment.flush()  # now, not from a thread after metrics.json
+        present = {f"{split}/{name}": value for name, value in evaluated.items() if value is not None}
+        log_metrics(loggers, present, step)
+    log_row(loggers, columns, final, step)
 
 
 def write_model_card(run: Run, metrics: Metrics) -> None:

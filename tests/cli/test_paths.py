@@ -1,5 +1,6 @@
 """Paths on the command line: what a shell takes as a path is one, and printed commands can be pasted into a shell."""
 
+import json
 import os
 import shlex
 import subprocess
@@ -148,13 +149,21 @@ def test_with_m_keys_of_a_swept_group_are_set_in_each_run() -> None:
 def test_a_long_name_is_a_folder_of_its_own(tmp_path: Path) -> None:
     (tmp_path / RECORD).write_text('{"command": [], "jobs": []}')
     sweep = Sweep(tmp_path)
-    names = [sweep.folder_of([f"key{n}={'ä' * 20}" for n in range(20)] + [last]) for last in ("seed=1", "seed=2")]
+    names = [sweep.folder_of([f"key{n}={'ä' * 20}" for n in range(20)] + [last], "0") for last in ("seed=1", "seed=2")]
     assert len(set(names)) == 2
-    for name in [*names, sweep.folder_of(["lr=${lr}", "run=a/b\n"]), sweep.folder_of([".x=1"])]:
+    for name in [*names, sweep.folder_of(["lr=${lr}", "run=a/b\n"], "1"), sweep.folder_of([".x=1"], "2")]:
         (tmp_path / name).mkdir()
         assert "${" not in name
         assert not name.startswith(".")
-    assert sweep.folder_of(["lr=0.1", "seed=2"]) == "lr=0.1,seed=2"
+
+
+def test_a_name_has_a_number_only_where_two_runs_may_have_the_same(tmp_path: Path) -> None:
+    jobs = [["lr=0.1", "seed=1"], ["lr=0.1", "seed=2"], ["lr=0.2", "seed=2"], ["lr=0.2", "seed=2"]]
+    (tmp_path / RECORD).write_text(json.dumps({"command": [], "jobs": jobs}))
+    names = [Sweep(tmp_path).folder_of(job, str(number)) for number, job in enumerate(jobs)]
+    assert names == ["lr=0.1,seed=1", "lr=0.1,seed=2", "lr=0.2,seed=2 (2)", "lr=0.2,seed=2 (3)"]
+    (tmp_path / RECORD).write_text('{"command": [], "jobs": null}')
+    assert Sweep(tmp_path).folder_of(["lr=0.1"], "7") == "lr=0.1 (7)", "a search may repeat itself"
 
 
 SCRIPT = """

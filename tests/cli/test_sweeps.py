@@ -43,7 +43,7 @@ from cvae_lightning.data.splits import Split
 from cvae_lightning.runs.data_record import check_data_are_the_same
 from cvae_lightning.runs.paper import TABLE_3
 from cvae_lightning.runs.run import Run
-from cvae_lightning.runs.sweep import RECORD, Sweep, longest_prefix, wait_for_shorter_ones
+from cvae_lightning.runs.sweep import RECORD, TENSORBOARD, Sweep, longest_prefix, sweep_of, wait_for_shorter_ones
 from cvae_lightning.training.train import train
 
 
@@ -73,11 +73,10 @@ def test_a_run_that_starts_from_a_shorter_one_ends_with_the_bits_of_one_trained_
 
 
 def board_of(run: Run) -> Any:
-    """The events of a run, which lie in a folder of their own where it is part of a sweep."""
-    folders = {path.parent for path in run.path.rglob("events.out.tfevents.*")}
-    assert len(folders) == 1
-    named = Run(run.path)
-    named.path = folders.pop()
+    """The events of a run, which lie beside it where it is part of a sweep."""
+    sweep, named = sweep_of(run), Run(run.path)
+    if sweep:
+        named.path = sweep.path / TENSORBOARD / sweep.folder_of(run.overrides, run.path.name)
     return events(named)
 
 
@@ -378,7 +377,8 @@ def tensorboard(undisturbed: Path) -> Iterator[str]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    arguments = [sys.executable, "-m", "tensorboard.main", "--logdir", str(undisturbed / "sweep"), "--port", str(port)]
+    logdir = undisturbed / "sweep" / TENSORBOARD
+    arguments = [sys.executable, "-m", "tensorboard.main", "--logdir", str(logdir), "--port", str(port)]
     with subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
         yield f"http://localhost:{port}"
         server.terminate()
@@ -425,4 +425,4 @@ def test_tensorboard_has_a_row_and_a_name_for_each_run(
         shown = rows[run.metrics["epochs"], run.metrics["lr"]]
         assert shown["final/score_uncapped"] == pytest.approx(run.metrics["val"]["score_uncapped"], rel=1e-6)
     names = set(ask(f"{tensorboard}/data/runs"))
-    assert names == {f"{run.path.name}/epochs={run.metrics['epochs']},lr={run.metrics['lr']}" for run in sweep.runs}
+    assert names == {f"epochs={run.metrics['epochs']},lr={run.metrics['lr']}" for run in sweep.runs}

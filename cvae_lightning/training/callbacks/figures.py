@@ -1,6 +1,5 @@
-"""The pictures of a run: samples, reconstructions and loss curves, as files and in TensorBoard."""
+"""The pictures of a run: samples, reconstructions and loss curves, as files and in each logger that can show them."""
 
-import struct
 from collections.abc import Iterable
 from pathlib import Path
 from typing import cast
@@ -8,9 +7,7 @@ from typing import cast
 import torch
 from matplotlib.figure import Figure
 from pytorch_lightning import Callback, LightningModule, Trainer
-from pytorch_lightning.loggers import TensorBoardLogger
 from pytorch_lightning.trainer.states import TrainerFn
-from tensorboard.compat.proto.summary_pb2 import Summary
 
 from cvae_lightning.core.pictures import curves, image_table, paired_table, write_png
 from cvae_lightning.core.products import exact_products
@@ -18,15 +15,15 @@ from cvae_lightning.core.random_streams import random_stream
 from cvae_lightning.core.shapes import Batch, Conditions
 from cvae_lightning.models.vae import VAE
 from cvae_lightning.training.callbacks.history import history_of
+from cvae_lightning.training.loggers import log_picture
 
 COLUMNS, ROWS = 12, 4
 MOST_ROWS = 50  # of samples
 PAPER_LABELS = [2, 7, 9]
-RGBA = 4  # the number of that colour space in a summary of TensorBoard
 
 
 class Figures(Callback):
-    """Draws into <run>/figures, and into TensorBoard, when `Trainer.validate` ends.
+    """Draws into <run>/figures, and for the loggers, when `Trainer.validate` ends.
 
     `samples` has one row per class, at most 50, or one for each of the examples of another condition; for an
     unconditional model, it has ten rows without names. `samples_2_7_9` has the three classes that the paper shows, if
@@ -44,10 +41,9 @@ class Figures(Callback):
         folder = Path(trainer.default_root_dir) / "figures"
         folder.mkdir(exist_ok=True)
         for name, figure in figures.items():
-            png = write_png(figure, folder / f"{name}.png")
-            for logger in trainer.loggers:
-                if isinstance(logger, TensorBoardLogger):
-                    _log_picture(logger, name, png, trainer.global_step)
+            file = folder / f"{name}.png"
+            write_png(figure, file)
+            log_picture(trainer.loggers, file, trainer.global_step)
 
     def _draw(self, model: VAE, trainer: Trainer) -> dict[str, Figure]:
         condition = model.condition
@@ -86,10 +82,3 @@ def _samples(model: VAE, rows: Conditions) -> Figure:
     if len(rows) > MOST_ROWS:
         title += f", the first {MOST_ROWS} of {len(rows):,}"
     return image_table(images, COLUMNS, condition.written(shown), title, condition.classes(shown).tolist())
-
-
-def _log_picture(logger: TensorBoardLogger, name: str, png: bytes, step: int) -> None:
-    """Show in TensorBoard what was rendered already; `add_figure` would render it once more."""
-    width, height = struct.unpack(">II", png[16:24])  # of the header of a PNG file
-    image = Summary.Image(width=width, height=height, colorspace=RGBA, encoded_image_string=png)
-    logger.experiment.file_writer.add_summary(Summary(value=[Summary.Value(tag=name, image=image)]), step)

@@ -8,6 +8,7 @@ import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 
 from cvae_lightning.data.loader import Loader
+from cvae_lightning.training.loggers import log_metrics
 
 
 class History(Callback):
@@ -37,8 +38,7 @@ class History(Callback):
         if trainer.ckpt_path and not Path(trainer.ckpt_path).is_relative_to(trainer.default_root_dir):
             for epoch, row in enumerate(self.rows):
                 curves = {name: value for name, value in row.items() if "/" in name}
-                for logger in trainer.loggers:
-                    logger.log_metrics({**curves, "epoch": epoch}, int(row["step"]))
+                log_metrics(trainer.loggers, {**curves, "epoch": epoch}, int(row["step"]))
 
     def state_dict(self) -> dict[str, Any]:
         return {"rows": self.rows}

@@ -27,6 +27,8 @@ SUPPORTED = {
 }
 """The values that a pack knows how to train with."""
 KNOWN = ("backward_precision", "figures", "freed_memory", "progress", "averaging")  # callbacks
+LOGGERS = [f"pytorch_lightning.loggers.{name}" for name in ("CSVLogger", "MLFlowLogger", "TensorBoardLogger")]
+"""All but that of wandb, which has one run at a time in a process."""
 OF_THE_PROJECT = ("likelihood", "prior", "data.module")
 
 
@@ -37,6 +39,8 @@ def why_alone(config: DictConfig) -> str | None:
     targets = {f"{key}._target_": str(OmegaConf.select(config, f"{key}._target_")) for key in OF_THE_PROJECT}
     odd += [(key, value) for key, value in targets.items() if not value.startswith("cvae_lightning.")]
     odd += [(f"callbacks.{key}", value) for key, value in config.callbacks.items() if value and key not in KNOWN]
+    loggers = ((f"logger.{key}._target_", str(part._target_)) for key, part in config.logger.items() if part)
+    odd += [(key, target) for key, target in loggers if target not in LOGGERS]
     usual = load_group("trainer", "default")
     given: Any = OmegaConf.to_container(config.trainer, resolve=False)
     odd += [(f"trainer.{key}", value) for key, value in given.items() if usual._get_node(key) != value]

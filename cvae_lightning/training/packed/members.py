@@ -14,6 +14,7 @@ from cvae_lightning.models.bounds import ELBO, ELBOBound
 from cvae_lightning.models.mean_elbo import means_of
 from cvae_lightning.runs.run import Run
 from cvae_lightning.training.callbacks.checkpoint import LAST, WholeCheckpointIO
+from cvae_lightning.training.loggers import log_metrics
 from cvae_lightning.training.packed.counters import count_epochs
 from cvae_lightning.training.packed.stack import Checkpoint
 from cvae_lightning.training.parts import training_parts
@@ -78,7 +79,7 @@ class Member:
         return torch.randn(size, generator=self.generator, device=self.parts.device)
 
     def note_epoch(self, train: Tensor, val: Tensor, shared: dict[str, float], val_batches: int) -> None:
-        """Note that an epoch has ended, in the checkpoint, without its weights, and in TensorBoard.
+        """Note that an epoch has ended, in the checkpoint, without its weights, and in the logs.
 
         `train` and `val` are the means of log-likelihood and KL; `shared` goes into the history as it is.
         """
@@ -95,7 +96,7 @@ class Member:
         self.checkpoint["loops"]["fit_loop"]["state_dict"]["combined_loader"] = [state]
         count_epochs(self.checkpoint, self.epochs, steps, val_batches)
         curves = {name: value for name, value in row.items() if "/" in name}
-        self.parts.logger.log_metrics({**curves, "epoch": self.epochs - 1}, int(row["step"]))
+        log_metrics(self.parts.loggers, {**curves, "epoch": self.epochs - 1}, int(row["step"]))
 
     def write(self) -> None:
         """Write the checkpoint, from which an ordinary training can go on."""
