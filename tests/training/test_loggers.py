@@ -49,7 +49,7 @@ def client_of(run: Run) -> Any:
 
 def records_of(run: Run) -> list[Any]:
     """What `wandb sync` would send, in the order in which it was written; another process ends the writing."""
-    from wandb.proto.wandb_internal_pb2 import Record
+    from wandb.proto.wandb_internal_pb2 import Record  # type: ignore[attr-defined]
 
     records: list[Any] = []
     for file in sorted(run.path.glob("wandb/offline-run-*/*.wandb")):
