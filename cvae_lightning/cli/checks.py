@@ -26,6 +26,7 @@ NO_NAME = r"(?i)(^|[,(\[])\s*(null\b|true\b|false\b|[-+.\d])"  # not the name of
 SEVERAL = r"(^|[,(])\s*\["  # a list of files, which Hydra would merge
 NAMES = ("data.name", "data.module.source.name", "data.module.source.dataset")
 LISTS = ("sweep", "logger")  # groups that take several files, as in logger=[tensorboard,csv]
+MAY_BE_NULL = ("callbacks", "logger")  # groups of which null leaves a part out
 COLLECTIONS = ("callbacks", "evaluators", "logger")  # groups in which each part has a name of its own
 
 
@@ -107,7 +108,7 @@ def check_parts(config: DictConfig, config_name: str) -> None:
     for group in _groups(config_name):
         _check_part(config, group, has_target=group not in (*COLLECTIONS, "data"))
         for name in config[group] if group in COLLECTIONS else PARTS.get(group, ()):
-            if group == "evaluators" or config[group].get(name) is not None:  # null leaves a callback or a logger out
+            if group not in MAY_BE_NULL or config[group].get(name) is not None:
                 _check_part(config, f"{group}.{name}")
     for key, value in _leaves(config):
         if key.endswith("seed"):
