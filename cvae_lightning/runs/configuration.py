@@ -58,10 +58,13 @@ def with_values(config: DictConfig) -> DictConfig:
 
 
 def shareable(config: DictConfig) -> DictConfig:
-    """A copy of `config` for other machines: with the default `data_dir`, and only the name of other absolute paths."""
+    """A copy of `config` for other machines, for a run that is complete.
+
+    It has the default `data_dir`, only the name of other absolute paths, and no loggers, which may name a server.
+    """
     raw = OmegaConf.to_container(config, resolve=False)
     assert isinstance(raw, dict)
-    return OmegaConf.create({**_without_places(raw), "data_dir": _of_conf()["data_dir"]})
+    return OmegaConf.create({**_without_places(raw), "data_dir": _of_conf()["data_dir"], "logger": {}})
 
 
 def without_place(text: str) -> str:

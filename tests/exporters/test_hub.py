@@ -136,6 +136,7 @@ def test_a_folder_names_no_place_of_its_machine(trained: Run, tmp_path: Path) ->
     config = trained.raw_config
     config.data.path = "/home/somebody/birds"
     config.evaluators.grader.folder = r"C:\Users\somebody\judges"
+    config.logger = {"mlflow": {"tracking_uri": "file:///home/somebody/mlruns"}}
     trained.overrides.extend(["data.path=/home/somebody/birds", "hydra.run.dir=/home/somebody/run", "+data_dir=/home"])
     written = exported_by_hand(trained, tmp_path / "hub")
     kinds = (".md", ".json", ".yaml", ".py")
