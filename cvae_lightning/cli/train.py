@@ -63,10 +63,10 @@ def resume(config: DictConfig) -> None:
     sweep = sweep_of(run)
     written = sweep.path if sweep else run.path  # training in a sweep takes locks in the folders of other runs
     refuse_links_out_of(written, "resume", "Remove the link.")
-    _check_store(run)
     if run.complete:
         _say_complete(run)
         return
+    _check_store(run)
     with locked(run.path, "resume"):
         _append_log_to(run.path / "train.log")
         _train(run)
