@@ -63,6 +63,7 @@ ABOUT_LABELS = {
     "label": "\n`label` is int64, of shape (batch,): places in CLASSES.",
     "condition": "\n`condition` is float32, of shape (batch, values): what VALUES names; a class is a number.",
 }
+UNKNOWN = {"label": " -1 is an unknown class.", "condition": " nan is unknown."}
 FOREVER = 2**63 - 1  # the end of a slice that has none
 
 
@@ -78,14 +79,15 @@ def standalone(model: VAE) -> Standalone:
 
     Raises UserError for a model that does something else than operations of torch.
     """
-    parts, tables = parts_of(model), dict[str, Tensor]()
+    parts = parts_of(model)
+    tables: dict[str, Tensor] = {}
     inputs = list(parts["sampler"].inputs)
     label = next((name for name in inputs if name in ABOUT_LABELS), "")
     values = value_names(model.condition)
     drawn = f"decode(draw({', '.join(inputs)}){label and f', {label}'})"
     code = CODE.format(
         shape=", ".join(map(str, model.image_shape)),
-        labels=ABOUT_LABELS[label],
+        labels=ABOUT_LABELS[label] + (UNKNOWN[label] if model.condition.may_be_unknown else ""),
         latent_dim=model.latent_dim,
         example={"": "3", "label": "torch.tensor([0, 1, 1])"}.get(label, f"torch.zeros(3, {len(values)})"),
         names={
