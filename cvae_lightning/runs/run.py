@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from cvae_lightning.core import plugins
 from cvae_lightning.core.build import build, load_group, plugins_to_record
 from cvae_lightning.core.errors import UserError, refuse
-from cvae_lightning.core.files import refuse_links_out_of, sha256_of, write_whole
+from cvae_lightning.core.files import read_json, refuse_links_out_of, sha256_of, write_whole
 from cvae_lightning.core.locks import holder
 from cvae_lightning.core.shell import command_line, path_argument
 from cvae_lightning.runs import pretrained
@@ -328,14 +328,28 @@ class Run:
         """Remove what was written before the training began. A run with a checkpoint is left as it is."""
         if self.begun:
             return
+        self._discard_log_of_wandb()
         logs = ("hparams.yaml", "events.out.tfevents.*", "csv/hparams.yaml", LOGGERS)
         for pattern in (".hydra/*.yaml", DATA, "train.log", *logs):
             for file in self.path.glob(pattern):
                 file.unlink()
-        shutil.rmtree(self.path / "wandb", ignore_errors=True)
-        for folder in (*(self.path / name for name in (".hydra", "checkpoints", "csv")), self.path):
+        for folder in (*(self.path / name for name in (".hydra", "checkpoints", "csv", "wandb")), self.path):
             if folder.is_dir() and not any(folder.iterdir()):
                 folder.rmdir()
+
+    def _discard_log_of_wandb(self) -> None:
+        """Remove the folder that wandb has made for this run, and links to it; those of other runs may lie beside."""
+        file, place = self.path / LOGGERS, self.path / "wandb"
+        names = read_json(file) if file.is_file() else None
+        name = names.get("wandb") if isinstance(names, dict) else None
+        if not (isinstance(name, str) and place.is_dir()):
+            return
+        for folder in place.iterdir():
+            if folder.name.endswith(f"-{name}"):
+                shutil.rmtree(folder, ignore_errors=True)
+        for link in place.iterdir():
+            if link.is_symlink() and not link.exists():
+                link.unlink()
 
     def with_data_of(self, keys: DictConfig) -> "Run":
         """The same run with its data where a command's keys `data_dir` and `data_path` say. Nothing is written."""

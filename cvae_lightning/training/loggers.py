@@ -215,7 +215,7 @@ def _open_wandb(logger: WandbLogger) -> str:
     wandb.setup(wandb.Settings(silent=True, console="off"))
     with _variable_kept("WANDB_MODE"):
         run = logger.experiment
-    for link in Path(str(logger.save_dir), "wandb").glob("*/logs/debug-core.log"):
+    for link in Path(str(logger.save_dir), "wandb").glob(f"*-{run.id}/logs/debug-core.log"):
         link.unlink()  # it leads to a file in the home directory, and no command accepts such a link
     return str(run.id)
 

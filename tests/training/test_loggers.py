@@ -14,7 +14,7 @@ from helpers import MakeRun, MakeSweep, Stop, StopAt, events, without_times
 from omegaconf import OmegaConf
 
 from cvae_lightning.core.errors import UserError
-from cvae_lightning.runs.run import CONFIG, Run
+from cvae_lightning.runs.run import CONFIG, LOGGERS, Run
 from cvae_lightning.training import loggers, parts
 from cvae_lightning.training.train import train
 
@@ -270,3 +270,14 @@ def test_runs_of_a_sweep_are_apart_in_a_store_by_what_differs(make_sweep: MakeSw
     else:
         names = [record.run.display_name for run in runs for record in records_of(run) if kind_of(record) == "run"]
         assert set(names) == {"lr=0.01", "lr=0.02"}
+
+
+def test_discarding_a_run_leaves_other_logs_of_wandb_alone(make_run: MakeRun) -> None:
+    run = make_run("run")
+    logs = run.path / "wandb"
+    (logs / "offline-run-20260101_000000-mine" / "files").mkdir(parents=True)
+    (logs / "offline-run-20250101_000000-theirs").mkdir()
+    (logs / "latest-run").symlink_to("offline-run-20260101_000000-mine")
+    (run.path / LOGGERS).write_text('{"wandb": "mine"}')
+    run.discard_unless_begun()
+    assert [path.name for path in run.path.rglob("*")] == ["wandb", "offline-run-20250101_000000-theirs"]
