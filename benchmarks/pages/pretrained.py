@@ -27,5 +27,5 @@ def pretrained() -> str:
     return table(head, body)
 
 
-NUMBERS = {"mse": ".5f", "fid_judge": ".3f", "accuracy": ".4f", "nll_iw": ".2f"}
+NUMBERS = {"mse": ".5f", "fid_judge": ".3f", "accuracy": ".4f", "nll_iw": ",.2f"}
 TABLES = {"pretrained": pretrained}

@@ -2,7 +2,6 @@
 
 import itertools
 import json
-import re
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +13,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from cvae_lightning.core.build import build
-from cvae_lightning.core.errors import UserError, refuse
+from cvae_lightning.core.errors import UserError
 from cvae_lightning.core.files import sha256_of, write_whole
 from cvae_lightning.exporters.standalone import check_standalone, standalone
 from cvae_lightning.models.vae import VAE
@@ -25,18 +24,6 @@ from cvae_lightning.runs.run import METRICS, SHARED_CONFIG, WEIGHTS, Run
 from cvae_lightning.runs.wording import example_of
 
 MANY = 1000  # numbers in a tensor that is rounded
-DTYPES = {"float32": torch.float32, "float16": torch.float16}
-
-
-def check_target(to: str, dtype: object, licence: object) -> None:
-    """Raises UserError if the folder `to` holds something, or for another `dtype` or a `licence` that is no name."""
-    if dtype not in DTYPES:
-        refuse(f"one of {', '.join(DTYPES)}", "dtype", dtype, "float32 keeps every digit; float16 is half as large.")
-    if licence is not None and not (isinstance(licence, str) and re.fullmatch(r"[\w.+-]+", licence, re.ASCII)):
-        refuse("a short name", "license", licence, "For example mit or cc-by-4.0.")
-    folder = Path(to)
-    if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
-        refuse("a new or an empty folder", "to", to, "Nothing is overwritten. Name another.")
 
 
 def write_hub_folder(run: Run, folder: Path, dtype: str, licence: str | None) -> Iterator[str]:
@@ -58,7 +45,7 @@ def write_hub_folder(run: Run, folder: Path, dtype: str, licence: str | None) ->
 
 
 def _write(run: Run, folder: Path, dtype: str, licence: str | None) -> None:
-    weights = rounded(run.model().state_dict(), DTYPES[dtype])
+    weights = rounded(run.model().state_dict(), getattr(torch, dtype))
     model: VAE = build(run.raw_config.model)
     model.load_state_dict(weights)
     model.eval()
