@@ -10,8 +10,10 @@ from cvae_lightning.cli.commands import COMMANDS
 from cvae_lightning.cli.invocation import Invocation
 from cvae_lightning.cli.output import guard_standard_streams, print_errors_once
 from cvae_lightning.cli.signals import interrupt_on_signals
+from cvae_lightning.core.versions import all_versions
 
 HELP = ("-h", "--help", "help")
+VERSION = "--version"  # of any command; Hydra would print its own
 
 
 def main(command: str | None = None) -> NoReturn:
@@ -20,6 +22,9 @@ def main(command: str | None = None) -> NoReturn:
     print_errors_once()
     interrupt_on_signals()
     words = sys.argv[1:]
+    if VERSION in words:
+        print(all_versions())
+        sys.exit(0)
     if command is None:
         command, *words = command_and_words(words)
     status = Invocation(command, words).run()
@@ -44,7 +49,7 @@ def _overview() -> str:
 
 {lines}
 
-cvae-lightning <command> --help says more."""
+cvae-lightning <command> --help says more, and --version which versions are installed."""
 
 
 def _unknown(words: list[str]) -> str:

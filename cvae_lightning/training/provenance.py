@@ -4,13 +4,13 @@ import functools
 import platform
 import statistics
 import subprocess
-from importlib.metadata import PackageNotFoundError, version
 
 import torch
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning import Trainer
 
 from cvae_lightning.core.build import PACKAGE
+from cvae_lightning.core.versions import version_of
 from cvae_lightning.models.vae import VAE
 from cvae_lightning.runs.choices import choice
 from cvae_lightning.runs.metrics_file import Environment, Settings, Time
@@ -73,10 +73,10 @@ def environment(trainer: Trainer, packed: bool = False) -> Environment:
     """The versions, device and number of threads with which the numbers are computed, and whether runs are packed."""
     device = trainer.strategy.root_device
     return {
-        "cvae_lightning": _own_version(),
+        "cvae_lightning": version_of("cvae_lightning"),
         "python": platform.python_version(),
         "torch": torch.__version__,
-        "pytorch_lightning": version("pytorch_lightning"),
+        "pytorch_lightning": version_of("pytorch_lightning"),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
         "threads": torch.get_num_threads(),
         "packed": packed,
@@ -87,14 +87,6 @@ def environment(trainer: Trainer, packed: bool = False) -> Environment:
 def was_packed(trainer: Trainer) -> bool:
     """Whether an epoch of the training was computed beside other runs, whose last digits then depend on these."""
     return any("packed" in row for row in history_of(trainer))
-
-
-def _own_version() -> str | None:
-    """The version of this package; None in a checkout that was not installed."""
-    try:
-        return version("cvae_lightning")
-    except PackageNotFoundError:
-        return None
 
 
 @functools.cache

@@ -1,11 +1,13 @@
 """The commands as a person types them: each in a process of its own, in an empty folder."""
 
 import importlib.util
+import platform
 import re
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -40,6 +42,17 @@ def test_questions_are_answered_at_once(tmp_path: Path, questions: Prefork, modu
     if flag == "--help":
         assert f"usage: python -m {module}" in answer.stdout
         assert len(re.findall(rf"^  python -m {module}", answer.stdout, re.MULTILINE)) >= 2
+
+
+@pytest.mark.parametrize(("module", "words"), [("cvae_lightning", ["lr=0.1"]), ("cvae_lightning.sample", [])])
+def test_the_version_is_that_of_this_package(tmp_path: Path, questions: Prefork, module: str, words: list[str]) -> None:
+    answer = questions.run(module, [*words, "--version"], tmp_path, environment())
+    assert (answer.returncode, answer.stderr) == (0, "")
+    own, others = answer.stdout.splitlines()
+    assert own == f"cvae_lightning {version('cvae_lightning')}"
+    assert others.startswith(f"Python {platform.python_version()} on ")
+    assert f"torch {version('torch')}, torchvision {version('torchvision')}" in others
+    assert "torch" not in answer.modules
 
 
 def test_the_help_has_seven_examples_that_compose(tmp_path: Path) -> None:
