@@ -1,5 +1,6 @@
 """Checks of a command line before Hydra reads it, for shorter messages than its own, and of what Hydra composes."""
 
+import logging
 import re
 from argparse import ArgumentError
 from collections.abc import Iterator, Sequence
@@ -16,6 +17,8 @@ from cvae_lightning.cli.rewriting import is_group
 from cvae_lightning.core.build import CONF
 from cvae_lightning.core.errors import UserError, check_seed, refuse
 from cvae_lightning.runs.choices import PLACES
+
+log = logging.getLogger(__name__)
 
 SETTABLE_BELOW_HYDRA = r"(run\.|sweep\.|sweeper\.|launcher\.|job\.|job_logging\.|hydra_logging\.).+|searchpath|verbose"
 PARTS = {  # keys of a group that must be parts too
@@ -85,9 +88,10 @@ def check_choices(words: Sequence[str]) -> None:
 
 
 def leave_out_settings_of_others(config: DictConfig, overrides: Sequence[str]) -> None:
-    """Remove what a preset sets of evaluators or callbacks that are not among those chosen instead of its own.
+    """Remove what a preset sets of parts that the command has replaced by others.
 
-    What an override itself sets is kept, and `check_parts` refuses it.
+    These are evaluators, callbacks and loggers that are not among those chosen instead, and keys that another network,
+    prior and so on does not have; the log names such keys. What an override itself sets is kept, and refused later.
     """
     for group in COLLECTIONS:
         known = {str(key) for name in files_of(group) for key in OmegaConf.load(_file_of(group, name))}
@@ -97,6 +101,25 @@ def leave_out_settings_of_others(config: DictConfig, overrides: Sequence[str]) -
             if name in known and not asked and isinstance(part, DictConfig) and "_target_" not in part:
                 with open_dict(config):
                     del config[group][name]
+    asked_keys = [override.lstrip("+").partition("=")[0] for override in overrides]
+    for group, choice in (override.split("=", 1) for override in overrides if "=" in override):
+        if group not in ("model", *PARTS["model"]) or choice not in files_of(group):
+            continue
+        for name in sorted(set(map(str, config[group])) - _keys_of(group, choice)):
+            key = f"{group}.{name}"
+            if not any(asked == key or asked.startswith(f"{key}.") for asked in asked_keys):
+                with open_dict(config):
+                    del config[group][name]
+                log.info("%s=%s has no key %s, which the experiment sets: it is left out.", group, choice, name)
+
+
+def _keys_of(group: str, name: str) -> set[str]:
+    """The keys of a file of conf/<group>, and of those of its group on which it is built."""
+    node = OmegaConf.load(_file_of(group, name))
+    assert isinstance(node, DictConfig)
+    bases = [str(entry).removeprefix(f"/{group}/").partition("@")[0] for entry in node.pop("defaults", ())]
+    own = set(map(str, node.get(group, node)))  # below the name of the group where the package is _global_
+    return own.union(*(_keys_of(group, base) for base in bases if base != "_self_"))
 
 
 def _file_of(group: str, name: str) -> Path:

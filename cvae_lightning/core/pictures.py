@@ -40,8 +40,9 @@ def write_png(figure: Figure, path: Path) -> bytes:
     """Write the figure to `path` as a PNG file, atomically; return what was written."""
     content = io.BytesIO()
     figure.savefig(content, format="png")
-    write_whole(path, content.getbuffer())
-    return content.getvalue()
+    png = content.getvalue()
+    write_whole(path, png)
+    return png
 
 
 def image_table(

@@ -4,6 +4,7 @@ import functools
 import platform
 import statistics
 import subprocess
+from importlib.metadata import version
 
 import torch
 from omegaconf import DictConfig, OmegaConf
@@ -76,7 +77,7 @@ def environment(trainer: Trainer, packed: bool = False) -> Environment:
         "cvae_lightning": version_of("cvae_lightning"),
         "python": platform.python_version(),
         "torch": torch.__version__,
-        "pytorch_lightning": version_of("pytorch_lightning"),
+        "pytorch_lightning": version("pytorch_lightning"),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
         "threads": torch.get_num_threads(),
         "packed": packed,

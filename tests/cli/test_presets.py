@@ -1,12 +1,15 @@
-"""A preset goes together with every other choice of evaluators, also where it sets keys of its own."""
+"""A preset goes together with every other choice of a part, also where it sets keys of its own."""
+
+import logging
+from contextlib import nullcontext
 
 import pytest
 from helpers import composed
 from omegaconf import open_dict
 
-from cvae_lightning.cli.checks import check_parts, leave_out_settings_of_others
+from cvae_lightning.cli.checks import PARTS, check_parts, leave_out_settings_of_others
 from cvae_lightning.cli.keys import files_of
-from cvae_lightning.core.build import CONF
+from cvae_lightning.core.build import CONF, build
 from cvae_lightning.core.errors import UserError
 
 PRESETS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
@@ -20,6 +23,41 @@ def test_a_preset_takes_every_choice_of_evaluators(preset: str) -> None:
         leave_out_settings_of_others(config, words)
         check_parts(config, "config")
         assert set(config.evaluators) >= set(composed(f"evaluators={choice}").evaluators)
+
+
+PARTS_OF_A_MODEL = ("model", *PARTS["model"])
+REFUSED = {  # parts that do not go together, with or without a preset
+    ("few_labels", "network", "conv"): r"hidden.*\[600, 600\]",
+    ("few_labels_m2", "model", "m1m2"): r"Expected null \(model\.classifier\)",
+    **{(preset, "bound", "iwae"): "Expected an ELBO without free bits" for preset in ("few_labels", "few_labels_m2")},
+    **{("nll_iwae", "model", model): "Expected an ELBO without free bits" for model in ("m2", "m1m2")},
+}
+
+
+@pytest.mark.parametrize("group", PARTS_OF_A_MODEL)
+@pytest.mark.parametrize("preset", PRESETS)
+def test_a_preset_takes_every_choice_of_the_parts_of_a_model(preset: str, group: str) -> None:
+    for choice in files_of(group):
+        words = [f"experiment={preset}", f"{group}={choice}", "data=digits"]
+        config = composed(*words)
+        leave_out_settings_of_others(config, words)
+        check_parts(config, "config")
+        message = REFUSED.get((preset, group, choice))
+        with pytest.raises(UserError, match=message) if message else nullcontext():
+            build(config.model)
+
+
+def test_keys_that_another_choice_has_as_well_are_kept_and_others_are_named(caplog: pytest.LogCaptureFixture) -> None:
+    words = ["experiment=few_labels_m2", "network=residual", "model=cvae", "model.classification_weight=7"]
+    config = composed(*words)
+    with caplog.at_level(logging.INFO):
+        leave_out_settings_of_others(config, words)
+    assert config.network.inject_into == ["decoder"]
+    assert config.model.classification_weight == 7, "what the command itself sets is refused when the model is built"
+    assert set(config.model) == {*composed("model=cvae").model, "classification_weight"}
+    assert [message.partition(", which")[0] for message in caplog.messages] == [
+        "model=cvae has no key classifier",
+    ]
 
 
 def test_what_a_command_sets_of_an_evaluator_that_it_did_not_choose_is_refused() -> None:

@@ -27,7 +27,8 @@ class WholeCheckpointIO(TorchCheckpointIO):
         content = io.BytesIO()
         torch.save(checkpoint, content)
         Path(path).parent.mkdir(parents=True, exist_ok=True)
-        write_whole(Path(path), content.getbuffer())
+        with content.getbuffer() as view:  # released if the disk is full: Python 3.13 complains of one that is not
+            write_whole(Path(path), view)
 
 
 class LastCheckpoint(Checkpoint):
