@@ -5,12 +5,13 @@ import functools
 import gzip
 import hashlib
 import itertools
+import json
 import os
 import runpy
 import struct
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ import torch
 from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
-from omegaconf import OmegaConf
+from omegaconf import OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 from prefork import Answer, Prefork
 from pytorch_lightning import Callback
@@ -35,6 +36,7 @@ from cvae_lightning.evaluators.evaluator import Absent, Evaluator
 from cvae_lightning.exporters.standalone import standalone
 from cvae_lightning.models.vae import VAE
 from cvae_lightning.runs.run import Run
+from cvae_lightning.runs.sweep import RECORD
 from cvae_lightning.training.parts import evaluation_parts
 from cvae_lightning.training.train import Results, measure
 
@@ -61,6 +63,21 @@ def numbers_of(measured: dict[str, float | Absent]) -> dict[str, float]:
     numbers = {name: value for name, value in measured.items() if not isinstance(value, Absent)}
     assert numbers.keys() == measured.keys(), set(measured.values())
     return numbers
+
+
+def begun(folder: Path, given: list[str]) -> Run:
+    """The first run of a sweep in `folder`, as its command begins it."""
+    config = composed(*given, with_hydra=True)
+    with open_dict(config):
+        hydra = config.pop("hydra")
+    folder.mkdir()
+    (folder / RECORD).write_text(json.dumps({"command": given, "jobs": [given], "composed_from": ""}))
+    return Run.begin(folder / "0", config, given, OmegaConf.create({"hydra": hydra}))
+
+
+def choices_of(groups: Iterable[str]) -> list[str]:
+    """Every file of these groups of conf/, as a word of the command line."""
+    return [f"{group}={path.stem}" for group in groups for path in sorted((CONF / group).glob("*.yaml"))]
 
 
 def leave_checkpoint(run: Run) -> None:

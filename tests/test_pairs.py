@@ -7,7 +7,6 @@ runs; a test of its own shows that it is refused before any data are read.
 import functools
 import importlib.util
 import itertools
-import json
 import math
 import re
 from collections.abc import Callable, Iterable
@@ -18,11 +17,10 @@ import numpy as np
 import onnxruntime
 import pytest
 from allpairspy import AllPairs
-from helpers import composed, untrained_model, write_code, write_idx_files
-from omegaconf import DictConfig, OmegaConf, open_dict
+from helpers import begun, choices_of, composed, untrained_model, write_code, write_idx_files
+from omegaconf import DictConfig
 from onnxruntime.capi.onnxruntime_pybind11_state import InvalidArgument
 
-from cvae_lightning.core.build import CONF
 from cvae_lightning.core.errors import UserError
 from cvae_lightning.data.idx_source import IdxSource
 from cvae_lightning.drawing.commands import embed, inpaint, interpolate, reconstruct, sample, score, traverse
@@ -39,7 +37,7 @@ from cvae_lightning.reports.content import compose_report
 from cvae_lightning.reports.markdown import markdown
 from cvae_lightning.reports.sweep_frame import sweep_frame
 from cvae_lightning.runs.run import Run
-from cvae_lightning.runs.sweep import RECORD, Sweep
+from cvae_lightning.runs.sweep import Sweep
 from cvae_lightning.training.evaluate import evaluate
 from cvae_lightning.training.train import train
 
@@ -60,7 +58,7 @@ KEYS: dict[str, list[str]] = {
         "network=conv network.channels=2 network.hidden=8",
         "network=residual network.channels=2",
     ],
-    "likelihood": [f"likelihood={path.stem}" for path in sorted((CONF / "likelihood").glob("*.yaml"))],
+    "likelihood": choices_of(["likelihood"]),
     "prior": ["prior=normal", "prior=learned", "prior=learned prior.num_components=1", "prior=flow prior.hidden=[8]"],
     "bound": ["bound=elbo", "bound.warmup_epochs=3", "bound.free_bits=0.1", "bound=iwae"],
     "sampler": ["sampler=prior", "sampler=gaussian", "sampler=mixture"],
@@ -122,21 +120,11 @@ def rows(names: Iterable[str]) -> list[list[str]]:
     return found
 
 
+ONE_EPOCH = ("epochs=1", "accelerator=cpu")
 VALUES = rows(KEYS)
 RUNS = [
     pytest.param(" ".join(row), marks=pytest.mark.slow if place >= NUM_FAST else ()) for place, row in enumerate(VALUES)
 ]  # the first rows cover the most pairs
-
-
-def begun(folder: Path, data_dir: Path, overrides: str) -> Run:
-    """A run of a sweep as its command begins it."""
-    given = [*overrides.split(), f"data_dir={data_dir}", "epochs=1", "accelerator=cpu"]
-    config = composed(*given, with_hydra=True)
-    with open_dict(config):
-        hydra = config.pop("hydra")
-    folder.mkdir()
-    (folder / RECORD).write_text(json.dumps({"command": given, "jobs": [given], "composed_from": ""}))
-    return Run.begin(folder / "0", config, given, OmegaConf.create({"hydra": hydra}))
 
 
 def test_every_pair_that_is_not_refused_is_in_a_run() -> None:
@@ -167,7 +155,8 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_run_goes_through_every_command(
     tmp_path: Path, data_dir: Path, overrides: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    run = begun(tmp_path / "sweep", data_dir, f"{overrides} {FEW_SAMPLES}")
+    given = [*overrides.split(), *FEW_SAMPLES.split(), f"data_dir={data_dir}", *ONE_EPOCH]
+    run = begun(tmp_path / "sweep", given)
     train(run)
     check_record(run, overrides)
     check_arrays(run, tmp_path / "drawn")
@@ -211,7 +200,12 @@ def test_a_pair_that_means_nothing_is_refused_before_data_are_read(
 
     monkeypatch.setattr(IdxSource, "prepare", read)
     with pytest.raises(UserError, match=REFUSED[pair]):
-        train(begun(tmp_path / "sweep", tmp_path, " ".join(pair)))
+        train(
+            begun(
+                tmp_path / "sweep",
+                [*(word for part in pair for word in part.split()), f"data_dir={tmp_path}", *ONE_EPOCH],
+            )
+        )
 
 
 def check_record(run: Run, overrides: str) -> None:

@@ -5,7 +5,6 @@ numbers and flags, partly or not at all.
 """
 
 import functools
-import json
 import math
 from pathlib import Path
 from typing import Any
@@ -14,8 +13,7 @@ import numpy as np
 import pytest
 import torch
 from allpairspy import AllPairs
-from helpers import composed, idx_bytes
-from omegaconf import OmegaConf, open_dict
+from helpers import begun, idx_bytes
 from PIL import Image
 from test_pairs import FEW_IMAGES, check_explorer, command_config
 
@@ -29,7 +27,7 @@ from cvae_lightning.reports.content import compose_report
 from cvae_lightning.reports.markdown import markdown
 from cvae_lightning.reports.sweep_frame import sweep_frame
 from cvae_lightning.runs.run import Run
-from cvae_lightning.runs.sweep import RECORD, Sweep
+from cvae_lightning.runs.sweep import Sweep
 from cvae_lightning.training.evaluate import evaluate
 from cvae_lightning.training.train import train
 
@@ -137,16 +135,6 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (judge_files, cas):
         monkeypatch.setattr(module, "fit", functools.partial(fit, epochs=1))
     monkeypatch.setattr(sample_quality, "SAMPLES_PER_CLASS", 5)
-
-
-def begun(folder: Path, given: list[str]) -> Run:
-    """A run of a sweep as its command begins it."""
-    config = composed(*given, with_hydra=True)
-    with open_dict(config):
-        hydra = config.pop("hydra")
-    folder.mkdir()
-    (folder / RECORD).write_text(json.dumps({"command": given, "jobs": [given], "composed_from": ""}))
-    return Run.begin(folder / "0", config, given, OmegaConf.create({"hydra": hydra}))
 
 
 @pytest.mark.usefixtures("_quick")

@@ -6,13 +6,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from helpers import MakeRun, evaluate_again
+from helpers import MakeRun, choices_of, evaluate_again
 from pretended_gpu import GPU, Counts, is_on_gpu, pretended_gpu
 from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from cvae_lightning.core import products
-from cvae_lightning.core.build import CONF
 from cvae_lightning.core.errors import NonFiniteLoss, UserError
 from cvae_lightning.data.datamodule import DataModule
 from cvae_lightning.data.digits import Digits
@@ -54,7 +53,7 @@ GROUPS = (
     "averaging",
     "evaluators",
 )
-CHOICES = [f"{group}={path.stem}" for group in GROUPS for path in sorted((CONF / group).glob("*.yaml"))]
+CHOICES = choices_of(GROUPS)
 TOGETHER = [
     "averaging=ema likelihood=gaussian_optimal schedule=one_cycle optimizer=adamw sampler=mixture data.max_shift=1",
     "model=vae bound.free_bits=0.1 data.flip=both data.binarize=dynamic likelihood=bernoulli",

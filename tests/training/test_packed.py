@@ -8,13 +8,12 @@ from typing import Any
 import pytest
 import torch
 from allpairspy import AllPairs
-from helpers import MakeRun, MakeSweep, Stop, composed
+from helpers import MakeRun, MakeSweep, Stop, choices_of, composed
 from labelled_data import KINDS
 from pretended_gpu import Counts, pretended_gpu
 from torch import Tensor
 
 from cvae_lightning.core import products
-from cvae_lightning.core.build import CONF
 from cvae_lightning.core.errors import NonFiniteLoss, UserError
 from cvae_lightning.core.plugins import PLUGINS
 from cvae_lightning.runs.run import Run
@@ -43,7 +42,7 @@ GROUPS = [
     "figures",
     "logger",
 ]
-CHOICES = [f"{group}={path.stem}" for group in GROUPS for path in sorted((CONF / group).glob("*.yaml"))]
+CHOICES = choices_of(GROUPS)
 ALONE = {
     "model=m2",
     "model=m1m2",
@@ -59,7 +58,7 @@ ALONE = {
 PAIRS: list[list[str]] = [
     ["digits", *KINDS],
     ["model=cvae", "model=vae"],
-    [f"likelihood={path.stem}" for path in sorted((CONF / "likelihood").glob("*.yaml"))],
+    choices_of(["likelihood"]),
     ["prior=normal", "prior=learned", "prior=learned prior.num_components=1", "prior=flow prior.hidden=[8]"],
     [f"network.injection={name}" for name in ("concatenate", "add", "modulate")],
     ["network.hidden=[16]", "network.hidden=[]", "network.hidden=[8,8]"],
