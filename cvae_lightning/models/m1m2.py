@@ -38,7 +38,8 @@ class M1M2(M2):
     from M1's posterior; p(z1 | z, y) is a Gaussian, of which the decoder gives the means and the variances. As a model
     of images, z are the latents of M2, and z1 is at its mean: on the way from x to z, and on that from z to x.
 
-    q(y | x) reads the class from z1: from a draw in training, and from the mean afterwards.
+    q(y | x) reads the class from z1: from a draw in training, and from the mean afterwards. M1 is trained on images
+    that are moved as those that q(y | x) sees are.
     """
 
     def __init__(self, network: StackedNetwork, *parts: Any, first_epochs: int = 5, **named: Any) -> None:
@@ -57,7 +58,7 @@ class M1M2(M2):
 
     def class_log_probabilities(self, x: Images) -> Logits:
         with torch.no_grad():
-            q = self.first_posterior(x)
+            q = self.first_posterior(self.moved(x))
         z1 = q.rsample() if self.training else q.mean
         return self.classifier(z1, no_context(z1)).float().log_softmax(1)
 
@@ -65,7 +66,7 @@ class M1M2(M2):
         if epoch >= self.first_epochs:
             return super().loss(x, y, epoch)
         assert isinstance(self.bound, ELBOBound)
-        elbo = self.first_elbo(x)
+        elbo = self.first_elbo(self.moved(x))
         return elbo.loss(self.bound.weight(epoch)), elbo
 
     def first_elbo(self, x: Images) -> ELBO:

@@ -25,6 +25,9 @@ class M2(CVAE):
     log p(x) >= sum_y q(y | x) ELBO(x, y) - KL(q(y | x) || p(y)), eq. 7, where p(y) is uniform. Each step adds the mean
     of -log q(y | x) over a batch of images of known class alone, times `classification_weight`, eq. 9; as the loss is a
     mean over images, the paper's weight alpha = 0.1 N is 0.1 here.
+
+    In training, q(y | x) sees each image moved by up to `classifier_shift` pixels along each axis, and the ELBO
+    describes the image itself. The bound holds for any q(y | x), so also for that of a moved image.
     """
 
     def __init__(
@@ -34,6 +37,7 @@ class M2(CVAE):
         classifier: Network | None = None,
         classification_weight: float = 10.0,
         labelled_batch_size: int = 100,
+        classifier_shift: int = 0,
         **named: Any,
     ) -> None:
         """`network`, `parts` and `named` are the arguments of `CVAE`.
@@ -45,6 +49,10 @@ class M2(CVAE):
         weight, size = classification_weight, labelled_batch_size
         self.classification_weight = check_not_negative("model.classification_weight", weight, "The default is 10.")
         self.labelled_batch_size = check_integer("model.labelled_batch_size", size, 1, "100 is the default.")
+        shift, side = classifier_shift, min(self.image_shape[1:])
+        self.classifier_shift = check_integer("model.classifier_shift", shift, 0, "0 moves no image; 2 suits 28x28.")
+        if shift >= side:
+            refuse(f"fewer than {side} pixels", "model.classifier_shift", shift, "2 suits 28x28.")
         if self.num_classes < 2:
             refuse("at least 2 classes", "data.condition", self.num_classes, "model=cvae needs none.")
         if not isinstance(self.bound, ELBOBound) or self.bound.free_bits:
@@ -62,7 +70,17 @@ class M2(CVAE):
 
     def class_log_probabilities(self, x: Images) -> Logits:
         """Log q(y | x) of each class, (batch, classes), in nats."""
-        return self.classifier(x, no_context(x)).float().log_softmax(1)
+        return self.classifier(self.moved(x), no_context(x)).float().log_softmax(1)
+
+    def moved(self, x: Images) -> Images:
+        """`x` as q(y | x) sees it: in training, each image is moved on its own, and what it leaves is black."""
+        if not (self.training and self.classifier_shift):
+            return x
+        most = self.classifier_shift
+        down, right = torch.randint(2 * most + 1, (2, len(x), 1), device=x.device)
+        image, channel, row, column = (torch.arange(size, device=x.device) for size in x.shape)
+        index = (image[:, None, None, None], channel[:, None, None])
+        return F.pad(x, [most] * 4)[(*index, (down + row)[:, None, :, None], (right + column)[:, None, None])]
 
     def completed(self, x: Images, y: Conditions) -> Conditions:
         """`y` with the most probable class of each image where it is unknown."""

@@ -76,6 +76,7 @@ TRAINING = {
     "data.labelled": "0 null a 1.5 [10]",
     "model=m2 model.classification_weight": "-1 null a nan",
     "model=m2 model.labelled_batch_size": "0 null a",
+    "model=m2 model.classifier_shift": "-1 28 null a",
     "model=m2 bound": "iwae",
     "model=m1m2 model.first_epochs": "-1 null a",
     "model=m1m2 model.network.first_latent_dim": "0 null a",

@@ -1,6 +1,7 @@
 """Models that learn from images of unknown class: exact sums, and the supervised model where every class is known."""
 
 import math
+from itertools import product
 from typing import Any
 
 import pytest
@@ -73,6 +74,20 @@ def test_the_other_columns_of_a_condition_stay_as_they_are() -> None:
     assert model.marginal_elbo(X, y).value.isfinite().all()
 
 
+@pytest.mark.parametrize("overrides", MODELS)
+def test_the_classifier_sees_moved_images_in_training_alone(overrides: str) -> None:
+    """A dot in the middle is moved by up to 2 pixels along each axis, to all 25 places."""
+    model = untrained_model(*OVERRIDES, *overrides.split(), "model.classifier_shift=2")
+    assert isinstance(model, M2)
+    dots = torch.zeros(2000, 1, 28, 28)
+    dots[:, :, 13, 14] = 1
+    assert model.moved(dots) is dots
+    moved = model.train().moved(dots)
+    number, _, row, column = moved.nonzero().T
+    assert torch.equal(number, torch.arange(2000))
+    assert set(zip(row.tolist(), column.tolist(), strict=True)) == set(product(range(11, 16), range(12, 17)))
+
+
 def trained(*overrides: str, labelled: Any = "all") -> Any:
     torch.manual_seed(0)
     model = build(composed(*OVERRIDES, *overrides).model)
@@ -137,6 +152,7 @@ def test_images_of_m1m2_go_through_both_stages() -> None:
         ("bound=iwae", r"an ELBO without free bits \(bound\), got 'IWAEBound'\."),
         ("bound.free_bits=0.1", r"an ELBO without free bits \(bound\)"),
         ("model.classification_weight=-1", r"\(model\.classification_weight\), got -1"),
+        ("model.classifier_shift=28", r"fewer than 28 pixels \(model\.classifier_shift\), got 28\."),
         ("model.labelled_batch_size=0", r"\(model\.labelled_batch_size\), got 0"),
         ("data.condition={label:1}", r"at least 2 classes \(data\.condition\), got 1\."),
         ("+data.condition.label={mean:0,std:1,low:0,high:1}", r"at least 2 classes"),
