@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from hydra._internal.utils import get_args_parser
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 
 from cvae_lightning.cli.keys import choices_of, files_of
 from cvae_lightning.cli.paths import check_surroundings
@@ -105,21 +105,31 @@ def leave_out_settings_of_others(config: DictConfig, overrides: Sequence[str]) -
     for group, choice in (override.split("=", 1) for override in overrides if "=" in override):
         if group not in ("model", *PARTS["model"]) or choice not in files_of(group):
             continue
-        for name in sorted(set(map(str, config[group])) - _keys_of(group, choice)):
+        own = _settings_of(group, choice)
+        for name, value in list(_raw(config[group]).items()):
             key = f"{group}.{name}"
-            if not any(asked == key or asked.startswith(f"{key}.") for asked in asked_keys):
-                with open_dict(config):
-                    del config[group][name]
-                log.info("%s=%s has no key %s, which the experiment sets: it is left out.", group, choice, name)
+            fits = name in own and not (isinstance(value, dict) and str(own[name]).startswith("${"))
+            if fits or any(asked == key or asked.startswith(f"{key}.") for asked in asked_keys):
+                continue
+            with open_dict(config):
+                config[group].pop(name)
+                config[group].update({name: own[name]} if name in own else {})  # such as ${network}, without more keys
+            log.info("%s=%s has no key %s as the experiment sets it: it is left out.", group, choice, key)
 
 
-def _keys_of(group: str, name: str) -> set[str]:
-    """The keys of a file of conf/<group>, and of those of its group on which it is built."""
-    node = OmegaConf.load(_file_of(group, name))
-    assert isinstance(node, DictConfig)
+def _settings_of(group: str, name: str) -> dict[str, Any]:
+    """The keys and values of a file of conf/<group>, and of those of its group on which it is built."""
+    node = _raw(OmegaConf.load(_file_of(group, name)))
     bases = [str(entry).removeprefix(f"/{group}/").partition("@")[0] for entry in node.pop("defaults", ())]
-    own = set(map(str, node.get(group, node)))  # below the name of the group where the package is _global_
-    return own.union(*(_keys_of(group, base) for base in bases if base != "_self_"))
+    own = node.get(group, node)  # below the name of the group where the package is _global_
+    return {key: value for base in bases if base != "_self_" for key, value in _settings_of(group, base).items()} | own
+
+
+def _raw(node: DictConfig | ListConfig) -> dict[str, Any]:
+    """A part of the configuration as plain values, its interpolations kept."""
+    values = OmegaConf.to_container(node, resolve=False)
+    assert isinstance(values, dict)
+    return {str(key): value for key, value in values.items()}
 
 
 def _file_of(group: str, name: str) -> Path:

@@ -5,7 +5,7 @@ from contextlib import nullcontext
 
 import pytest
 from helpers import composed
-from omegaconf import open_dict
+from omegaconf import OmegaConf, open_dict
 
 from cvae_lightning.cli.checks import PARTS, check_parts, leave_out_settings_of_others
 from cvae_lightning.cli.keys import files_of
@@ -27,7 +27,6 @@ def test_a_preset_takes_every_choice_of_evaluators(preset: str) -> None:
 
 PARTS_OF_A_MODEL = ("model", *PARTS["model"])
 REFUSED = {  # parts that do not go together, with or without a preset
-    ("few_labels", "network", "conv"): r"hidden.*\[600, 600\]",
     ("few_labels_m2", "model", "m1m2"): r"Expected null \(model\.classifier\)",
     **{(preset, "bound", "iwae"): "Expected an ELBO without free bits" for preset in ("few_labels", "few_labels_m2")},
     **{("nll_iwae", "model", model): "Expected an ELBO without free bits" for model in ("m2", "m1m2")},
@@ -55,9 +54,17 @@ def test_keys_that_another_choice_has_as_well_are_kept_and_others_are_named(capl
     assert config.network.inject_into == ["decoder"]
     assert config.model.classification_weight == 7, "what the command itself sets is refused when the model is built"
     assert set(config.model) == {*composed("model=cvae").model, "classification_weight"}
-    assert [message.partition(", which")[0] for message in caplog.messages] == [
-        "model=cvae has no key classifier",
-    ]
+    left_out = {message.partition(" as the")[0].removeprefix("model=cvae has no key ") for message in caplog.messages}
+    assert left_out == {"model.classifier", "model.classifier_shift"}
+
+
+def test_keys_inside_a_part_that_another_choice_does_not_have_are_left_out() -> None:
+    words = ["experiment=few_labels", "model=m2"]
+    config = composed(*words)
+    assert config.model.network.first_latent_dim == 32, "Hydra has replaced ${network} by a copy"
+    leave_out_settings_of_others(config, words)
+    assert OmegaConf.is_interpolation(config.model, "network")
+    assert config.model.classification_weight == 3
 
 
 def test_what_a_command_sets_of_an_evaluator_that_it_did_not_choose_is_refused() -> None:
