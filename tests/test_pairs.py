@@ -50,7 +50,7 @@ KEYS: dict[str, list[str]] = {
     "model": [
         "model=cvae",
         "model=vae",
-        "model=m2 data.labelled=30",
+        "model=m2 model.classifier_shift=1 data.labelled=30",
         "model=m1m2 model.first_epochs=0 model.network.first_latent_dim=3 model.network.hidden=[8]",
     ],
     "network": [

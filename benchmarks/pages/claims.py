@@ -5,6 +5,7 @@ from typing import Any
 import pandas as pd
 from kept import complete, kept
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 from pages.benchmark import cell, families
 from pictures import DASHED, colours, curves, dot_panels, legend, means, panels
 from writing import (
@@ -345,6 +346,8 @@ def draw_network() -> Figure:
     titles = {SCORE: "Score, test", "images_per_second": "images/s, training"}
     figure, (_, speeds) = dot_panels(groups, titles, height=2.2)
     speeds.set_xscale("log")
+    speeds.set_xticks([2000, 5000, 10_000, 20_000], labels=["2,000", "5,000", "10,000", "20,000"])
+    speeds.xaxis.set_minor_formatter(NullFormatter())
     speeds.set_yticklabels([])
     return figure
 

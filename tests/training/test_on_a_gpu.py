@@ -59,7 +59,7 @@ TOGETHER = [
     "model=vae bound.free_bits=0.1 data.flip=both data.binarize=dynamic likelihood=bernoulli",
     "model.label_dropout=0.2 prior=learned sampler=gaussian bound=iwae data.balance=true",
     "network=residual network.injection=modulate averaging=ema prior=learned sampler=mixture",
-    "model=m2 data.labelled=50 data.max_shift=1 data.flip=both data.binarize=dynamic sampler=gaussian",
+    "model=m2 model.classifier_shift=1 data.labelled=50 data.max_shift=1 data.binarize=dynamic sampler=gaussian",
 ]
 IN_A_STEP = [choice for choice in CHOICES if not choice.startswith(("sampler", "evaluators"))]
 SLOW, LATER = pytest.mark.slow, [*CHOICES, *TOGETHER[1:]]
