@@ -60,22 +60,28 @@ class MixtureSampler(nn.Module):
 
     If there are classes, each has a mixture of its own. Its images follow the data even if the aggregated posterior
     differs from the prior, which it always does to some extent (Ghosh et al. 2020, section 4). A class has at most one
-    component per `IMAGES_PER_COMPONENT` of its images; a class with fewer than two images keeps N(0, I). A
+    component per `images_per_component` of its images; a class with fewer than two images keeps N(0, I). A
     `temperature` below 1 shrinks the components' standard deviations: the images become more typical and less diverse.
     """
-
-    IMAGES_PER_COMPONENT = 100
 
     weights: Tensor  # the three fields of GaussianMixtures
     means: Tensor
     factors: Tensor
 
     def __init__(
-        self, latent_dim: int, num_classes: int, num_components: int, temperature: float = 1.0, seed: int = 0
+        self,
+        latent_dim: int,
+        num_classes: int,
+        num_components: int,
+        temperature: float = 1.0,
+        seed: int = 0,
+        images_per_component: int = 100,
     ) -> None:
         super().__init__()
         remedy = "1 is a single Gaussian; the default is sampler.num_components=40."
         size = check_integer("sampler.num_components", num_components, 1, remedy)
+        remedy = "The default is sampler.images_per_component=100."
+        self.images_per_component = check_integer("sampler.images_per_component", images_per_component, 1, remedy)
         self.temperature = check_positive("sampler.temperature", temperature, "1 is the density that was fitted.")
         self.seed = check_seed("sampler.seed", seed)
         self.conditional = num_classes > 0
@@ -107,7 +113,7 @@ class MixtureSampler(nn.Module):
     def _fit_group(self, group: int, z: Latents) -> None:
         if len(z) < 2:
             return
-        size = min(self.weights.shape[1], max(1, len(z) // self.IMAGES_PER_COMPONENT))
+        size = min(self.weights.shape[1], max(1, len(z) // self.images_per_component))
         mixture = fit_mixture(z, size, self.seed)
         self.weights[group] = 0
         self.weights[group, :size] = mixture.weights

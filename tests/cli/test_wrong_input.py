@@ -66,6 +66,7 @@ TRAINING = {
     "optimizer=adamw optimizer.weight_decay": "-1 null a nan [1]",
     "schedule=one_cycle schedule.rising_fraction": "0 1 null a",
     "sampler=mixture sampler.num_components": "0 null 1.5",
+    "sampler=mixture sampler.images_per_component": "0 null 1.5",
     "sampler=mixture sampler.temperature": "-1 null a nan",
     "sampler=mixture sampler.seed": "a",
     "averaging=ema callbacks.averaging.decay": "0 1 null a",

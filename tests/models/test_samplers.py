@@ -90,6 +90,9 @@ def test_few_images_get_few_components() -> None:
     sampler = MixtureSampler(2, num_classes=3, num_components=5)
     sampler.fit([(z, y)])
     assert (sampler.weights > 0).sum(1).tolist() == [2, 2, 2]
+    many = MixtureSampler(2, num_classes=3, num_components=5, images_per_component=60)
+    many.fit([(z, y)])
+    assert (many.weights > 0).sum(1).tolist() == [4, 4, 4]
 
 
 def test_the_prior_is_not_fitted() -> None:
@@ -107,6 +110,8 @@ def test_the_prior_is_not_fitted() -> None:
 def test_components_that_are_none_are_refused(number: Any) -> None:
     with pytest.raises(UserError, match=r"Expected an integer of at least 1 \(sampler\.num_components\), got"):
         MixtureSampler(2, 0, number)
+    with pytest.raises(UserError, match=r"Expected an integer of at least 1 \(sampler\.images_per_component\), got"):
+        MixtureSampler(2, 0, 3, images_per_component=number)
 
 
 def test_a_run_samples_from_what_was_fitted_and_keeps_it(make_run: MakeRun) -> None:
