@@ -20,7 +20,7 @@ SCORE = "test/score"
 REPORTS = {"table3": 39, "table2": 12, "nine": 9, "grid": 60, "best": 6}
 CLAIMS = {"epochs": 5, "learning_rate": 6, "latent_dim": 6, "label": 6, "network": 2}
 TEN_SEEDS = {"latent_dim": 6, "label": 2, "network": 2}  # settings of these claims that have seeds 3 to 9 as well
-LIKELIHOODS = ["nll_vae", "nll_cvae", "nll_iwae", "nll_mixture", "nll_mixture_given_label"]
+LIKELIHOODS = ["nll_vae", "nll_cvae", "nll_iwae", "nll_mixture", "nll_mixture_given_label", "nll_vae_mlp"]
 ABLATION = sorted(path.stem for path in (CONF / "experiment" / "ablation").glob("*.yaml"))
 
 
