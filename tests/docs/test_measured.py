@@ -197,6 +197,21 @@ def test_each_family_of_the_benchmark_has_three_seeds_and_a_small_picture() -> N
     assert max(path.stat().st_size for path in [*pictures, *(ROOT / "docs" / "claims").iterdir()]) <= 60_000
 
 
+def test_the_reference_says_how_many_runs_each_sweep_has() -> None:
+    """In its first table; the files that have no row per run are those that `kept` names, and single draws."""
+    lines = (REFERENCE / "README.md").read_text().partition("\n## ")[0].splitlines()
+    stated = {found[1]: int(found[2]) for line in lines if (found := re.match(r"\| \[([\w/]+)\].* \| (\d+) \| ", line))}
+    counted = dict.fromkeys(stated, 0)
+    for path in REFERENCE.rglob("*.csv"):
+        name = path.relative_to(REFERENCE).with_suffix("")
+        if str(name).endswith("_curves") or str(name) in ("ablation/samplers", "theory/principal_variances"):
+            continue
+        rows = kept(str(name))
+        sweep = str(name) if str(name) in stated else name.parts[0]
+        counted[sweep] += int(rows["n"].sum()) if str(name) == "benchmark/families" else len(rows)
+    assert counted == stated
+
+
 def floors(name: str, split: str) -> float:
     """How many times the floor the `fid_judge` of the CVAE's samples is."""
     row = kept(name).query("model == 'cvae'").mean(numeric_only=True)
