@@ -29,7 +29,7 @@ WITH_TABLES = (
 )
 TABLES: dict[str, Callable[[], str]] = {**benchmark.TABLES, **own.TABLES, **pretrained.TABLES, **reference.TABLES}
 PICTURES = {**claims.PICTURES, **ablation.PICTURES, **theory.PICTURES}
-MARKED = re.compile(r"(<!-- table: (\w+) -->\n).*?(\n<!-- end -->)", re.DOTALL)
+MARKED = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
 def main() -> None:
@@ -46,7 +46,7 @@ def from_template(name: str) -> bytes:
 
 def with_tables(text: str) -> str:
     """The text with new tables between its markers."""
-    return MARKED.sub(lambda found: found[1] + TABLES[found[2]]() + found[3], text)
+    return MARKED.sub(lambda found: found[1] + TABLES[found[2]]() + "\n" + found[3], text)
 
 
 def with_tables_in(name: str) -> bytes:
