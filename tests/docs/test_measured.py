@@ -263,14 +263,14 @@ def below_public() -> tuple[str]:
     return (f"{86.35 - means('likelihood/sweep', 'experiment', 'test/nll_iw')['nll_mixture']:.1f}",)
 
 
-def missing_of_cas(split: str) -> float:
-    """By how many points samples of `best_conv` teach a judge of digits less than real images do."""
-    rows = kept("conditional/runs").query("experiment == 'best_conv' and dataset == 'mnist'")
-    return float(100 * (rows[f"{split}/cas_real"] - rows[f"{split}/cas"]).mean())
+def missing_of_cas(experiment: str, dataset: str) -> list[float]:
+    """By how many points samples teach a judge less than real images do, on val and on test."""
+    rows = kept("conditional/runs").query("experiment == @experiment and dataset == @dataset")
+    return [100 * (rows[f"{split}/cas_real"] - rows[f"{split}/cas"]).mean() for split in ("val", "test")]
 
 
 def test_samples_of_digits_teach_a_judge_within_half_a_point_of_real_images() -> None:
-    assert max(map(missing_of_cas, ("val", "test"))) <= 0.5
+    assert max(missing_of_cas("best_conv", "mnist")) <= 0.5
 
 
 STATED: list[tuple[str, str, Callable[[], tuple[str, ...]]]] = [
@@ -307,7 +307,12 @@ STATED: list[tuple[str, str, Callable[[], tuple[str, ...]]]] = [
     (
         "docs/results.md",
         r"with `best_conv` ([\d.]+) points less on val and ([\d.]+) on test",
-        lambda: tuple(f"{missing_of_cas(split):.2f}" for split in ("val", "test")),
+        lambda: tuple(f"{points:.2f}" for points in missing_of_cas("best_conv", "mnist")),
+    ),
+    (
+        "docs/results.md",
+        r"leave the judge ([\d.]+) points below real images on val and ([\d.]+) on test",
+        lambda: tuple(f"{points:.1f}" for points in missing_of_cas("best_fashion", "fashion_mnist")),
     ),
     ("docs/reproduction.md", r"`experiment=nll_vae`[^\d]*([\d.]+) nats", lambda: (on_test("nll_vae"),)),
     ("docs/reproduction.md", r"`nll_cvae`[^\d]*([\d.]+)", lambda: (on_test("nll_cvae"),)),
