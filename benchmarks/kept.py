@@ -1,7 +1,8 @@
 """The csv files of multirun/reference, from which the tables and the pictures of the documentation are made.
 
-Each has one row per run, under the column names of a sweep's sweep.csv. Two differ: `benchmark/families` has one row
-per setting, with the standard deviation over seeds in <metric>/sd, and `<sweep>_curves` one row per epoch.
+Each has one row per run, under the column names of a sweep's sweep.csv. Some differ: `benchmark/families` has one row
+per setting, with the standard deviation over seeds in <metric>/sd; `..._curves` one row per epoch; `ablation/samplers`
+one per draw of a sampler; and `theory/principal_variances` one per principal component.
 """
 
 import pandas as pd

@@ -198,7 +198,7 @@ def test_each_family_of_the_benchmark_has_three_seeds_and_a_small_picture() -> N
 
 
 def test_the_reference_says_how_many_runs_each_sweep_has() -> None:
-    """In its first table; the files that have no row per run are those that `kept` names, and single draws."""
+    """In its first table. The files that are passed over have no row per run."""
     lines = (REFERENCE / "README.md").read_text().partition("\n## ")[0].splitlines()
     stated = {found[1]: int(found[2]) for line in lines if (found := re.match(r"\| \[([\w/]+)\].* \| (\d+) \| ", line))}
     counted = dict.fromkeys(stated, 0)

@@ -1,0 +1,78 @@
+"""Mixtures of other sizes for a trained run: how good their samples are, and how well they describe latents of val.
+
+    python benchmarks/mixtures.py <run directory> <components>:<images per component> ...
+
+Each mixture is fitted three times, to other draws from the posteriors of the training images and from other seeds, and
+the judge compares other samples each time. The density is that of one draw from the posterior of each image of val,
+given its class, in nats per image.
+"""
+
+import argparse
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+import torch
+from writing import spread
+
+from cvae_lightning import VAE, Run
+from cvae_lightning.core.random_streams import random_stream
+from cvae_lightning.core.shapes import Labels, Latents
+from cvae_lightning.data.loader import Loader
+from cvae_lightning.evaluators.sample_quality import SampleQuality
+from cvae_lightning.models.em import Mixture
+from cvae_lightning.models.samplers import MixtureSampler
+from cvae_lightning.training.parts import local_data
+
+FITS = 3
+DECIMALS = {"fid_judge": 4, "fid_judge_floor": 4, "accuracy": 4, "density": 2}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path)
+    parser.add_argument("mixtures", nargs="+", metavar="components:images")
+    asked = parser.parse_args()
+    run = Run(asked.run)
+    model, data = run.model(), local_data(run, {})
+    data.setup("fit")
+    with random_stream(0):
+        z, y = latents_of(model, data.batches("val"))
+    for mixture in asked.mixtures:
+        size, images = map(int, mixture.split(":"))
+        rows = []
+        for seed in range(FITS):
+            sampler = MixtureSampler(
+                model.latent_dim, model.condition.num_groups, size, seed=seed, images_per_component=images
+            )
+            model.sampler = sampler
+            with random_stream(seed):
+                model.fit_sampler(data.batches_to_fit())
+            judged = SampleQuality(f"{run.raw_config.data_dir}/judges", seed=seed)
+            measured = judged.measure(model, data.batches("val"), data.splits["train"], "val")
+            rows.append({**measured, "density": density(sampler, z, y)})
+        frame = pd.DataFrame(rows)
+        print(mixture, *(f"{name} {spread(frame[name], num)}" for name, num in DECIMALS.items()), sep="  ", flush=True)
+
+
+@torch.no_grad()
+def latents_of(model: VAE, batches: Loader) -> tuple[Latents, Labels]:
+    """One draw from the posterior of each image, and its class."""
+
+    def drawn() -> Iterator[tuple[Latents, Labels]]:
+        for x, y in batches:
+            yield model.posterior(x, y).sample(), y
+
+    z, y = zip(*drawn(), strict=True)
+    return torch.cat(z), torch.cat(y)
+
+
+def density(sampler: MixtureSampler, z: Latents, y: Labels) -> float:
+    """The mean log density of latents under the mixture of their class, averaged over classes."""
+    parts = zip(sampler.weights.double(), sampler.means.double(), sampler.factors.double(), strict=True)
+    by_class = [Mixture(*part).log_prob(z[y == label].double()).mean() for label, part in enumerate(parts)]
+    return float(torch.stack(by_class).mean())
+
+
+if __name__ == "__main__":
+    main()
