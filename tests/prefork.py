@@ -88,6 +88,7 @@ def become(
     os.chdir(cwd)
     os.umask(umask)
     sys.argv[1:] = arguments
+    atexit.register(lambda: Path(modules).write_text("\n".join(sys.modules)))
     status = 0
     try:
         runpy.run_module(module, run_name="__main__", alter_sys=True)
@@ -102,7 +103,6 @@ def become(
     atexit._run_exitfuncs()
     sys.stdout.flush()
     sys.stderr.flush()
-    Path(modules).write_text("\n".join(sys.modules))
     os._exit(status)  # an interpreter's own end visits every object, and so copies every page of the parent's memory
 
 

@@ -1,8 +1,11 @@
 """Where every process starts: `cvae-lightning <command>` and `python -m cvae_lightning[.<command>]`."""
 
-import gc
+import atexit
+import os
 import shlex
 import sys
+import threading
+from contextlib import suppress
 from difflib import get_close_matches
 from typing import NoReturn
 
@@ -27,9 +30,27 @@ def main(command: str | None = None) -> NoReturn:
         sys.exit(0)
     if command is None:
         command, *words = command_and_words(words)
-    status = Invocation(command, words).run()
-    gc.freeze()  # Python looks through all objects before it ends, which takes a second with torch
-    sys.exit(status)
+    _end(Invocation(command, words).run())
+
+
+def _end(status: int) -> NoReturn:
+    """End the process as Python does, but leave its memory to the operating system.
+
+    Threads are waited for, what was registered for the end is called, and output is written. Python would then look
+    through a million objects of torch, and take them apart one by one, which takes more than a second.
+    """
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    try:
+        if sys.stdout:
+            sys.stdout.flush()
+    except OSError as error:
+        print(f"The output cannot be written: {error.strerror}.", file=sys.stderr)
+        status = status or 1
+    if sys.stderr:
+        with suppress(OSError):
+            sys.stderr.flush()
+    os._exit(status)
 
 
 def command_and_words(words: list[str]) -> list[str]:

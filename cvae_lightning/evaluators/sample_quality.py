@@ -20,19 +20,16 @@ from cvae_lightning.evaluators.evaluator import (
     classes_without_images,
     no_images_of,
 )
+from cvae_lightning.evaluators.real_features import split_features, train_features
 from cvae_lightning.evaluators.samples import (
-    CHUNK,
     classes_in,
     compared,
     drawn,
-    in_parts,
     labels_of,
     of_classes,
-    rounded,
     some,
     with_labels,
 )
-from cvae_lightning.evaluators.train_features import train_features
 from cvae_lightning.judging.classifier import Classifier, num_classes_in
 from cvae_lightning.judging.store import judge_for
 from cvae_lightning.metrics.catalog import doubt_of_judge
@@ -88,7 +85,7 @@ class SampleQuality(Evaluator):
             return dict.fromkeys(self.names, NO_CLASSES if not num_classes_in(train) else ONE_CLASS)
         y = labels_of(batches)
         judge = judge_for(train, self.folder, y.device)
-        features = judge.features_of(rounded(x) for x, _ in in_parts(batches, CHUNK))
+        features = split_features(judge, batches, len(y), self.folder)
         num_samples = min(self.num_samples, len(y), len(train.labels))
         index = some(len(y), num_samples).to(y.device)
         real = features[index]
@@ -105,7 +102,8 @@ class SampleQuality(Evaluator):
 
     def _floors(self, judge: Classifier, real: Features, y: Conditions, train: Split) -> tuple[Measured, int]:
         """The distances of images of `train` with the classes of `y`, and the number of these images."""
-        others = [train_features(judge, train, index) for index in with_labels(train, y, FLOOR_DRAWS)]
+        draws = with_labels(train, y, FLOOR_DRAWS)
+        others = train_features(judge, train, torch.cat(draws), self.folder).split([len(draw) for draw in draws])
         floors = distances(real, others[0])
         if not isinstance(floors["fid_judge"], Absent):  # all draws have the same number of images
             floors["fid_judge"] = statistics.fmean(frechet_distance(real, other) for other in others)

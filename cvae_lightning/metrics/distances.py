@@ -13,6 +13,7 @@ from cvae_lightning.core.shapes import Features, PerImage
 SUBSETS, SUBSET_SIZE = 100, 1000
 NEIGHBOURS = 3
 CHUNK = 1000
+BLOCK = 250  # images of which the pairs with 1,000 others fit into the cache of a processor
 
 OtherFeatures: TypeAlias = Float[Tensor, "others features"]
 
@@ -54,17 +55,24 @@ def kernel_distance(real: Features, fake: OtherFeatures) -> float:
 
 def _discrepancy(a: Features, b: Features) -> float:
     """The squared maximum mean discrepancy of two sets of the same size."""
-    within, num = 0.0, len(a)
-    for features in (a, b):
-        of_itself = (features.square().mean(1) + 1).pow(3).sum()
-        within += float(_kernel_sum(features, features) - of_itself) / (num * (num - 1))
-    return within - 2 * float(_kernel_sum(a, b)) / num**2
+    num = len(a)
+    within = (_sum_within(a) + _sum_within(b)) / (num * (num - 1))
+    return within - 2 * sum(_kernel_sum(part, b) for part in a.split(BLOCK)) / num**2
 
 
-def _kernel_sum(a: Features, b: Features) -> Tensor:
-    """The sum of the cubic kernel over all pairs; few passes over the pairs, beside their products, take little."""
+def _sum_within(features: Features) -> float:
+    """The sum of the cubic kernel over all pairs of two different images of a set, in both orders."""
+    total = -float((features.square().mean(1) + 1).pow(3).sum())  # of each image and itself
+    while len(features):
+        part, features = features[:BLOCK], features[BLOCK:]
+        total += _kernel_sum(part, part) + 2 * _kernel_sum(part, features)
+    return total
+
+
+def _kernel_sum(a: Features, b: Features) -> float:
+    """The sum of the cubic kernel over all pairs of an image of `a` and one of `b`."""
     bases = torch.addmm(a.new_ones(()), a, b.T, alpha=1 / a.shape[1]).flatten()
-    return torch.dot(bases.square(), bases)
+    return float(torch.dot(bases.square(), bases))
 
 
 def precision_and_recall(real: Features, fake: OtherFeatures) -> tuple[float, float]:

@@ -165,6 +165,46 @@ def test_without_a_command_the_script_lists_them(words: tuple[str, ...], capsys:
     assert all(f"  {name} " in out + err for name in COMMANDS)
 
 
+AT_THE_END = """
+import atexit, sys, threading, time
+from cvae_lightning.cli.invocation import Invocation
+from cvae_lightning.cli.main import main
+
+def run(invocation):
+    status = answer(invocation)
+    answered.set()
+    return status
+
+def later():
+    answered.wait()
+    time.sleep(0.2)
+    print("a thread")
+
+answer, answered = Invocation.run, threading.Event()
+Invocation.run = run
+atexit.register(print, "registered")
+threading.Thread(target=later).start()
+main(sys.argv.pop(1))
+"""
+
+
+@pytest.mark.parametrize(("words", "status"), [(["--help"], 0), (["run=nowhere"], 1)])
+def test_a_process_ends_as_pythons_do(words: list[str], status: int, tmp_path: Path) -> None:
+    """Though it does not take its memory apart: threads are waited for, then what is registered is called."""
+    script = [sys.executable, "-c", AT_THE_END, "sample", *words]
+    answer = subprocess.run(script, cwd=tmp_path, env=environment(), capture_output=True, text=True, check=False)
+    assert answer.returncode == status, answer.stderr
+    assert answer.stdout.endswith("a thread\nregistered\n")
+    assert ("usage:" in answer.stdout) == (status == 0)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no device that is always full")
+def test_output_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
+    with Path("/dev/full").open("w") as full:
+        answer = subprocess.run(command("--help"), cwd=tmp_path, env=environment(), stdout=full, stderr=subprocess.PIPE)
+    assert (answer.returncode, answer.stderr) == (1, b"The output cannot be written: No space left on device.\n")
+
+
 SIGNALS = [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow)]
 
 

@@ -1,16 +1,19 @@
 """Pictures of images of any size and colour, of few and many labels, and of names in any script."""
 
 import math
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from matplotlib.figure import Figure
 from PIL import Image
 
 from cvae_lightning.core.fonts import drawable, shortened, style
 from cvae_lightning.core.pictures import (
     MAX_NAMED,
+    curves,
     image_table,
     paired_table,
     scatter,
@@ -47,6 +50,21 @@ def test_colours_are_as_they_are_and_grey_is_black_on_white(tmp_path: Path) -> N
         picture = pixels(tmp_path / "table.png")
         assert (picture == colour).all(2).mean() > 0.3
         assert (picture == 255).all(2).mean() > 0.1
+
+
+def drawn() -> Iterator[Figure]:
+    images = torch.rand(24, 1, 28, 28, generator=torch.Generator().manual_seed(0))
+    yield image_table(images, 12, ["a long name of a class", "dog"], "Samples")
+    yield curves({"train": [3.0, 2.0, 1.5], "val": [3.1, 2.2, 1.9]}, "epoch", "loss", "Loss")
+    yield scatter(images.flatten(1)[:, :2], torch.arange(24) % 3, "Map", ["cat", "dog", "a long name"])
+
+
+def test_files_show_what_matplotlib_draws(tmp_path: Path) -> None:
+    """Though the layout is found without drawing everything once more."""
+    for ours, theirs in zip(drawn(), drawn(), strict=True):
+        write_png(ours, tmp_path / "ours.png")
+        theirs.savefig(tmp_path / "theirs.png")
+        assert np.array_equal(pixels(tmp_path / "ours.png"), pixels(tmp_path / "theirs.png"))
 
 
 def test_a_row_that_is_not_full_is_white_in_colour_too(tmp_path: Path) -> None:
