@@ -11,6 +11,7 @@ fails.
 """
 
 import argparse
+import atexit
 import json
 import os
 import platform
@@ -172,6 +173,7 @@ def begin(command: list[str], place: Path, fresh: bool, file_size: int | None = 
     if process := os.fork():
         return process
     status = 1
+    atexit._clear()  # what this process has registered for its end, such as removing the folder of all trials
     try:
         os.chdir(place)
         output = os.open(output_of(place), os.O_WRONLY | os.O_CREAT | os.O_APPEND)
