@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pandas as pd
 import torch
-from taught import NUM_SAMPLES, distance
+from taught import NUM_SAMPLES, distance, refit
 from writing import spread
 
 from cvae_lightning import VAE, Run
@@ -47,15 +47,12 @@ def main() -> None:
     of_train = judge.features_of([train.images])
     print(f"val: nearest {distance(judge.features_of([val.images[:NUM_SAMPLES]]), of_train):.3f}", flush=True)
     for mixture in asked.mixtures:
-        size, images = map(int, mixture.split(":"))
         rows = []
         for seed in range(FITS):
-            sampler = MixtureSampler(
-                model.latent_dim, model.condition.num_groups, size, seed=seed, images_per_component=images
-            )
-            model.sampler = sampler
+            refit(model, data, mixture, seed)
+            sampler = model.sampler
+            assert isinstance(sampler, MixtureSampler)
             with random_stream(seed):
-                model.fit_sampler(data.batches_to_fit())
                 samples = judge.features_of(drawn(model, y[:NUM_SAMPLES]))
             measured = SampleQuality(str(folder), seed=seed).measure(model, data.batches("val"), train, "val")
             rows.append({**measured, "density": density(sampler, z, y), "nearest": distance(samples, of_train)})

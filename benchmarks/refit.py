@@ -9,12 +9,12 @@ The mixture is fitted with the run's seed to the latents of its training images,
 import argparse
 from pathlib import Path
 
+from taught import refit
+
 from cvae_lightning import Run
 from cvae_lightning.core.products import exact_products
-from cvae_lightning.core.random_streams import random_stream
 from cvae_lightning.evaluators.cas import ClassificationAccuracyScore
 from cvae_lightning.evaluators.sample_quality import SampleQuality
-from cvae_lightning.models.samplers import MixtureSampler
 from cvae_lightning.training.parts import local_data
 
 SHOWN = ("fid_judge", "fid_judge_floor", "precision", "recall", "accuracy", "accuracy_worst_class", "cas", "cas_real")
@@ -30,12 +30,9 @@ def main() -> None:
     model, data, seed = run.model().eval(), local_data(run, {}), run.raw_config.seed
     for stage in ("fit", "test"):
         data.setup(stage)
-    size, images = map(int, asked.mixture.split(":"))
-    groups, folder = model.condition.num_groups, f"{run.raw_config.data_dir}/judges"
-    model.sampler = MixtureSampler(model.latent_dim, groups, size, seed=seed, images_per_component=images)
+    folder = f"{run.raw_config.data_dir}/judges"
     with exact_products(model.device):
-        with random_stream(seed):
-            model.fit_sampler(data.batches_to_fit())
+        refit(model, data, asked.mixture, seed)
         teaching = [ClassificationAccuracyScore(folder, seed=seed)] if asked.teach else []
         for evaluator in (SampleQuality(folder, seed=seed), *teaching):
             for split in ("val", "test"):

@@ -72,11 +72,7 @@ def lessons(
     yield "samples", rounded(inference.decode(model, inference.sample_latents(model, y, seed=seed), y))
     yield "samples with pixel noise", rounded(noisy_samples(model, y, seed))
     for mixture in mixtures:
-        size, images = map(int, mixture.split(":"))
-        groups = model.condition.num_groups
-        model.sampler = MixtureSampler(model.latent_dim, groups, size, seed=seed, images_per_component=images)
-        with random_stream(seed):
-            model.fit_sampler(data.batches_to_fit())
+        refit(model, data, mixture, seed)
         yield mixture, rounded(inference.decode(model, inference.sample_latents(model, y, seed=seed), y))
 
 
@@ -92,6 +88,15 @@ def noisy_samples(model: VAE, y: Tensor, seed: int) -> Tensor:
             sd = torch.as_tensor(pixels.variance).sqrt()
             drawn.append((pixels.mean + sd * torch.randn_like(pixels.mean)).clamp(0, 1))
     return torch.cat(drawn)
+
+
+def refit(model: VAE, data: DataModule, mixture: str, seed: int) -> None:
+    """Replace the sampler of `model` by a mixture, <components>:<images per component>, fitted to its latents."""
+    size, images = map(int, mixture.split(":"))
+    groups = model.condition.num_groups
+    model.sampler = MixtureSampler(model.latent_dim, groups, size, seed=seed, images_per_component=images)
+    with random_stream(seed):
+        model.fit_sampler(data.batches_to_fit())
 
 
 def distance(features: Features, others: Features) -> float:

@@ -214,8 +214,7 @@ def test_the_reference_says_how_many_runs_each_sweep_has() -> None:
 
 def floors(name: str, split: str) -> float:
     """How many times the floor the `fid_judge` of the CVAE's samples is."""
-    row = kept(name).query("model == 'cvae'").mean(numeric_only=True)
-    return float(row[f"{split}/fid_judge"] / row[f"{split}/fid_judge_floor"])
+    return times_the_floor(kept(name).query("model == 'cvae'"), split)
 
 
 def agreement() -> tuple[str, str]:
