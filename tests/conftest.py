@@ -30,6 +30,7 @@ import torch
 import yaml
 from helpers import TRAINING, MakeSweep, composed, metrics_of_a_run
 from labelled_data import KINDS, Labelled
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from omegaconf import OmegaConf, open_dict
 from PIL import Image
@@ -87,6 +88,7 @@ def _rendering(request: pytest.FixtureRequest) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         if not request.node.get_closest_marker("rendered"):
             patch.setattr(Figure, "savefig", quickly)
+            patch.setattr(FigureCanvasAgg, "draw", FigureCanvasAgg.get_renderer)
         yield
 
 

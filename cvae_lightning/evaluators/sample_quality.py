@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import torch
-from scipy.stats import binomtest
 
 from cvae_lightning.core.errors import check_integer
 from cvae_lightning.core.shapes import Batch, Conditions, Features, Labels
@@ -147,6 +146,8 @@ def _accuracy(judge: Classifier, model: Generative, train: Split, device: torch.
 
 def accuracy(judge: Classifier, model: Generative, train: Split, device: torch.device) -> Measured:
     """Each of `ACCURACIES`: shares of new samples that the judge assigns to the requested class."""
+    from scipy.stats import binomtest  # takes a third of a second to import
+
     per_class = max(1, min(SAMPLES_PER_CLASS, MOST_SAMPLES // model.num_classes))
     classes = torch.arange(model.num_classes, device=device).repeat_interleave(per_class)
     read = judge.classes_of(judge.features_of(drawn(model, of_classes(train, classes))))

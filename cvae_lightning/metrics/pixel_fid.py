@@ -3,11 +3,14 @@
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torchmetrics import Metric
 
 from cvae_lightning.core.capacity import images_at_once
 from cvae_lightning.core.shapes import ByteImages, Labels
+
+FEW_CLASSES = 64
 
 
 class PixelFID(Metric):
@@ -38,10 +41,9 @@ class PixelFID(Metric):
         """Add real or generated `images` of the classes `labels`; those of an unknown class, -1, are left out."""
         if (known := labels >= 0).logical_not().any():
             images, labels = images[known], labels[known]
-        pixels = images.flatten(1).long()
         self.num_images[int(real)].index_add_(0, labels, torch.ones_like(labels))
-        self.sums[int(real)].index_add_(0, labels, pixels)
-        self.sums_of_squares[int(real)].index_add_(0, labels, pixels.square())
+        for sums, power in ((self.sums, 1), (self.sums_of_squares, 2)):
+            _add_by_class(sums[int(real)], images.flatten(1), power, labels)
 
     def compute(self) -> Tensor:
         """Return the distance, a float64 scalar on the CPU; nan if a class has no real or no generated images."""
@@ -54,6 +56,18 @@ class PixelFID(Metric):
     def bytes_of_sums(num_classes: int, num_pixels: int) -> int:
         """The size of its sums, with the zeros that torchmetrics keeps to reset them."""
         return 2 * 2 * 2 * 8 * num_classes * num_pixels
+
+
+def _add_by_class(sums: Tensor, pixels: Tensor, power: int, labels: Labels) -> None:
+    """Add to `sums` (classes, pixels) the bytes `pixels` (batch, pixels) of each class, to the given power.
+
+    For few classes, a product with their indicators takes a third of the time; its sums are exact in float64.
+    """
+    if len(sums) <= FEW_CLASSES:
+        indicators = F.one_hot(labels, len(sums)).double()
+        sums += (indicators.mT @ pixels.double().pow_(power)).long()
+    else:
+        sums.index_add_(0, labels, pixels.long().pow_(power))
 
 
 def _distances(num_images: Tensor, sums: Tensor, sums_of_squares: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from cvae_lightning.data.idx_source import IdxSource
 from cvae_lightning.data.splits import Split
 from cvae_lightning.evaluators.grader import Grader
 from cvae_lightning.evaluators.samples import rounded, truncated
-from cvae_lightning.metrics.pixel_fid import PixelFID
+from cvae_lightning.metrics.pixel_fid import FEW_CLASSES, PixelFID
 from cvae_lightning.metrics.score import score
 from cvae_lightning.metrics.ssim import SSIM, structural_similarity
 from cvae_lightning.models.bounds import ELBO
@@ -83,6 +83,18 @@ def test_pixel_fid_is_what_numpy_says() -> None:
     metric.update(real, real_y, real=True)
     metric.update(fake, fake_y, real=False)
     assert metric.compute().item() == pytest.approx(reference_pixel_fid(real, real_y, fake, fake_y), rel=1e-6)
+
+
+@pytest.mark.parametrize("num_classes", [FEW_CLASSES, FEW_CLASSES + 1])
+def test_pixel_fid_adds_up_bytes_exactly(num_classes: int) -> None:
+    images, labels = image_bytes(300, 256), torch.randint(num_classes, (300,))
+    metric = PixelFID(num_classes, 784)
+    for _ in range(2):
+        metric.update(images, labels, real=True)
+    for label in range(num_classes):
+        pixels = images[labels == label].flatten(1).long()
+        assert torch.equal(metric.sums[1, label], 2 * pixels.sum(0))
+        assert torch.equal(metric.sums_of_squares[1, label], 2 * pixels.square().sum(0))
 
 
 def test_pixel_fid_of_images_with_themselves_is_zero() -> None:

@@ -41,7 +41,7 @@ from cvae_lightning.runs.configuration import difference
 from cvae_lightning.runs.run import Run
 from cvae_lightning.training import parts
 from cvae_lightning.training.callbacks.averaging import EMA
-from cvae_lightning.training.callbacks.checkpoint import LastCheckpoint
+from cvae_lightning.training.callbacks.checkpoint import LastCheckpoint, WholeCheckpointIO
 from cvae_lightning.training.callbacks.history import History
 from cvae_lightning.training.train import train
 
@@ -350,6 +350,23 @@ def test_saved_weights_are_those_of_the_last_checkpoint(make_run: MakeRun) -> No
     assert weights.keys() == checkpoint["state_dict"].keys()
     assert all(torch.equal(weights[name], checkpoint["state_dict"][name]) for name in weights)
     assert checkpoint["epoch"] == 1
+
+
+def test_a_checkpoint_is_written_while_the_training_goes_on_and_a_failure_is_raised(tmp_path: Path) -> None:
+    """It has the state at the time of the call."""
+    checkpoint_io, weights, last = WholeCheckpointIO(), torch.zeros(3), tmp_path / "checkpoints" / "last.ckpt"
+    checkpoint_io.save_checkpoint({"weights": weights}, last)
+    weights += 1
+    checkpoint_io.teardown()
+    assert torch.equal(torch.load(last, weights_only=True)["weights"], torch.zeros(3))
+    (tmp_path / "file").touch()
+    checkpoint_io.save_checkpoint({}, tmp_path / "file" / "last.ckpt")
+    with pytest.raises(OSError, match="file"):
+        checkpoint_io.save_checkpoint({}, tmp_path / "file" / "last.ckpt")
+    checkpoint_io.save_checkpoint({}, tmp_path / "file" / "last.ckpt")
+    with pytest.raises(OSError, match="file"):
+        checkpoint_io.teardown()
+    checkpoint_io.teardown()
 
 
 def test_without_files_and_network_the_digits_are_trained_on(

@@ -2,6 +2,7 @@
 
 import io
 import pickle
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +22,33 @@ OTHER_FILES = 5_000_000  # bytes: pictures, as files and in TensorBoard, and log
 
 
 class WholeCheckpointIO(TorchCheckpointIO):
-    """Writes checkpoints atomically into their own folder; Lightning itself would stage them in TMPDIR."""
+    """Writes checkpoints atomically into their own folder; Lightning itself would stage them in TMPDIR.
+
+    A checkpoint has the state at the time of the call, and reaches the disk while the training goes on. The next one,
+    and the end of the training, wait for it, and raise what went wrong: UserError if the disk is full.
+    """
+
+    _written: "Future[None] | None" = None
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
         content = io.BytesIO()
         torch.save(checkpoint, content)
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        with content.getbuffer() as view:  # released if the disk is full: Python 3.13 complains of one that is not
-            write_whole(Path(path), view)
+        self.teardown()
+        thread = ThreadPoolExecutor(1)
+        self._written = thread.submit(_write, content, Path(path))
+        thread.shutdown(wait=False)
+
+    def teardown(self) -> None:
+        """Wait for the disk. Lightning calls this when a training ends, and when it fails."""
+        written, self._written = self._written, None
+        if written:
+            written.result()
+
+
+def _write(content: io.BytesIO, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with content.getbuffer() as view:  # released if the disk is full: Python 3.13 complains of one that is not
+        write_whole(path, view)
 
 
 class LastCheckpoint(Checkpoint):

@@ -100,7 +100,9 @@ class Member:
 
     def write(self) -> None:
         """Write the checkpoint, from which an ordinary training can go on."""
-        WholeCheckpointIO().save_checkpoint(self.checkpoint, self.run.path / LAST)
+        checkpoint_io = WholeCheckpointIO()
+        checkpoint_io.save_checkpoint(self.checkpoint, self.run.path / LAST)
+        checkpoint_io.teardown()
 
     @property
     def _random_states(self) -> list[Any]:
