@@ -22,6 +22,7 @@ from cvae_lightning.reports.plots import png_of
 FROM_TEMPLATES: dict[str, ModuleType] = {"claims.md": claims, "ablation.md": ablation, "benchmark.md": benchmark}
 WITH_TABLES = (
     "README.md",
+    "docs/drawing.md",
     "docs/pretrained.md",
     "docs/reproduction.md",
     "docs/results.md",

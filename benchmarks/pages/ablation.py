@@ -5,6 +5,7 @@ from typing import Any
 import pandas as pd
 from kept import kept
 from matplotlib.figure import Figure
+from pages.reference import sample_rows, times_the_floor
 from pictures import DASHED, dots, panels
 from writing import Difference, between, cells, grouped, paired, spread_of, spreads_of, table, table_of_groups, versions
 
@@ -78,6 +79,7 @@ def values() -> dict[str, Any]:
         "rows": str(len(names)),
         "sampler": sampler_differences(),
         "samplers": samplers(),
+        "samples": [f"{times_the_floor(rows, 'val'):.2f}" for rows in sample_rows().values()],
         "versions": versions(kept("ablation/sweep")),
     }
 

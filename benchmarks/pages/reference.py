@@ -1,4 +1,4 @@
-"""The tables between markers in docs/reproduction.md, docs/results.md and multirun/reference/README.md."""
+"""The tables between markers in docs/{drawing,reproduction,results}.md and multirun/reference/README.md."""
 
 from typing import Any
 
@@ -12,6 +12,9 @@ from cvae_lightning.runs.paper import TABLE_2, TABLE_3
 
 PAPER = {"ssim": 4, "mse": 4, "fid_pixel": 2, "score": 2}
 """The metrics of the paper, and their decimals."""
+
+AREAS = ("nll", "distance", "excess", "mse")
+"""The scores whose areas under the ROC curve other_images/runs has, as <other images>/<score>."""
 
 
 def beside_the_paper() -> str:
@@ -113,10 +116,24 @@ def sample_rows() -> dict[str, pd.DataFrame]:
     own = kept("samples/runs")
     return {
         "`best`": kept("best/sweep").query("model == 'cvae'"),
-        "`best`, 64 latents, 200 components": own.query("experiment == 'best'"),
+        "`best`, 64 latents, 200 components": own.query("experiment == 'best' and components == 200"),
+        "`best`, 64 latents, 800 components": own.query("experiment == 'best' and components == 800"),
         "`best_conv`": kept("best_conv/sweep").query("model == 'cvae'"),
         "`best_samples`": own.query("experiment == 'best_samples'"),
     }
+
+
+def other_images() -> str:
+    """How well each score tells other images from those of the data set that a model was trained on."""
+    kinds = {"fashion_mnist": "Fashion-MNIST", "mnist": "MNIST", "letters": "letters", "hiragana": "hiragana"}
+    kinds |= {"noise": "noise", "blurred": "blurred digits"}
+    body = []
+    for dataset in ("mnist", "fashion_mnist"):
+        rows = kept("other_images/runs").query("dataset == @dataset")
+        for others in (kind for kind in kinds if kind != dataset):
+            areas = [spread(rows[f"{others}/{score}"], 3) for score in AREAS]
+            body.append([kinds[dataset], kinds[others], *areas])
+    return table(["trained on", "other images", *(f"`{score}`" for score in AREAS)], body)
 
 
 def times_the_floor(rows: pd.DataFrame, split: str) -> float:
@@ -182,6 +199,7 @@ TABLES = {
     "likelihood": likelihood,
     "conditional": conditional,
     "samples": samples,
+    "other_images": other_images,
     "table_3": table_3,
     "table_2": both_of_table_2,
     "grid_by_rate": grid_by_rate,

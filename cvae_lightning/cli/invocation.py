@@ -10,6 +10,7 @@ from io import StringIO
 from typing import Any
 
 import hydra
+from hydra._internal.hydra import Hydra
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.plugins import Plugins
@@ -104,7 +105,7 @@ class Invocation:
 
     def _print_help(self, words: list[str]) -> None:
         """Print the help of the command, which names commands in the form in which this process was started."""
-        with redirect_stdout(StringIO()) as text:
+        with redirect_stdout(StringIO()) as text, _presets_not_listed():
             self._start_hydra(words)
         as_started = re.compile(r"python -m cvae_lightning(?:\.(\w+))?")
         print(as_started.sub(lambda found: program(found[1] or "train"), text.getvalue()), end="")
@@ -147,6 +148,17 @@ def _config_name(command: str, words: Sequence[str]) -> str:
     if command != "train":
         return command
     return "resume" if any(word.startswith("resume=") for word in words) else "config"
+
+
+@contextmanager
+def _presets_not_listed() -> Iterator[None]:
+    """A context in which Hydra does not look for the presets of every group; our help names them itself."""
+    listing = Hydra.format_config_groups
+    Hydra.format_config_groups = lambda *_, **__: ""  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        Hydra.format_config_groups = listing  # type: ignore[method-assign]
 
 
 @contextmanager

@@ -10,10 +10,12 @@ from pathlib import Path
 
 import pytest
 from helpers import QUICK
+from hydra._internal.hydra import Hydra
 
 from cvae_lightning.cli import commands
 from cvae_lightning.cli.invocation import FULL_ERROR, Invocation
 from cvae_lightning.cli.signals import Interrupted
+from cvae_lightning.core.build import CONF
 from cvae_lightning.core.errors import UserError
 from cvae_lightning.core.locks import holder
 from cvae_lightning.runs.run import Run
@@ -43,6 +45,15 @@ def test_a_help_names_the_command_as_it_was_typed(capsys: Captured, monkeypatch:
     assert "usage: cvae-lightning sample run=" in with_script
     assert "python -m" not in with_script
     assert with_script.count("cvae-lightning sample") == with_module.count("python -m cvae_lightning.sample")
+
+
+def test_no_help_shows_what_hydra_is_not_asked_to_list() -> None:
+    templates = [path.read_text() for path in CONF.glob("hydra/help/*.yaml")]
+    assert len(templates) >= len(commands.COMMANDS)
+    assert not any("CONFIG_GROUPS" in template for template in templates)
+    listing = Hydra.format_config_groups
+    assert Invocation("sample", ["--help"]).run() == 0
+    assert Hydra.format_config_groups is listing
 
 
 @pytest.mark.parametrize("words", [["latentdim=3"], ["-m", "latentdim=3,4"], ["resume=nowhere"], ["--lr", "3"]])
