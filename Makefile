@@ -38,6 +38,7 @@ lint: $(READY) ## run ruff and mypy, and check the layers of the package
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
+	.venv/bin/mypy --platform win32 --cache-dir .mypy_cache/win32 cvae_lightning hydra_plugins
 	.venv/bin/lint-imports --no-cache
 
 docs: $(READY) ## write every table and picture of the documentation from the csv files in multirun/reference

@@ -181,10 +181,11 @@ def page_of_file(path: Path) -> str:
     if path.is_dir():
         entries = sorted(entry.name for entry in path.iterdir() if not entry.name.startswith((".", "__pycache__")))
         return f"# {name}\n\n" + "".join(f"* [{entry}]({entry})\n" for entry in entries)
+    text = path.read_text("utf-8")
     if path.suffix == ".md":
-        return path.read_text()
+        return text
     fence = "`" * 6
-    return f"# {name}\n\n{fence}{LANGUAGES.get(path.suffix, 'text')}\n{path.read_text().rstrip()}\n{fence}\n"
+    return f"# {name}\n\n{fence}{LANGUAGES.get(path.suffix, 'text')}\n{text.rstrip()}\n{fence}\n"
 
 
 def page_of_command(name: str, description: str) -> str:
@@ -229,7 +230,7 @@ def page_of_notebook(path: Path) -> tuple[str, dict[str, bytes]]:
     """A notebook with its outputs as Markdown, and the pictures that it shows."""
     parts: list[str] = []
     pictures: dict[str, bytes] = {}
-    for cell in json.loads(path.read_text())["cells"]:
+    for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
         source = "".join(cell["source"])
         if cell["cell_type"] == "markdown":
             parts.append(source)

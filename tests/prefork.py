@@ -88,7 +88,7 @@ def become(
     os.chdir(cwd)
     os.umask(umask)
     sys.argv[1:] = arguments
-    atexit.register(lambda: Path(modules).write_text("\n".join(sys.modules)))
+    atexit.register(lambda: Path(modules).write_text("\n".join(sys.modules), encoding="utf-8"))
     status = 0
     try:
         runpy.run_module(module, run_name="__main__", alter_sys=True)

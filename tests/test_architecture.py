@@ -76,7 +76,7 @@ def test_every_choice_composes_and_builds(choice: str) -> None:
 @pytest.mark.parametrize("path", sorted((CONF / "experiment").rglob("*.yaml")), ids=lambda path: path.stem)
 def test_an_experiment_says_what_it_claims_and_how_it_is_run(path: Path) -> None:
     name = path.relative_to(CONF / "experiment").with_suffix("")
-    text = path.read_text()
+    text = path.read_text(encoding="utf-8")
     package, claim, *_ = text.splitlines()
     sweeps = "-m " if "\n    params:\n" in text else ""
     assert package == "# @package _global_"

@@ -57,7 +57,7 @@ def files_of(group: str) -> list[str]:
     """The names of the files in conf/<group>, plug-ins' included; a file in a folder of it is called folder/name."""
     folders = [folder / group for folder in conf_folders()]
     return sorted(
-        {str(file.relative_to(folder).with_suffix("")) for folder in folders for file in folder.rglob("*.yaml")}
+        {file.relative_to(folder).with_suffix("").as_posix() for folder in folders for file in folder.rglob("*.yaml")}
     )
 
 

@@ -20,9 +20,9 @@ from cvae_lightning.cli.plugins import conf_folders
 from cvae_lightning.core import plugins
 from cvae_lightning.core.build import CONF
 from cvae_lightning.core.errors import UserError
-from cvae_lightning.core.files import refuse_links_out_of, write_whole
+from cvae_lightning.core.files import new_directory, refuse_links_out_of, write_whole
 from cvae_lightning.core.imports import quick_imports
-from cvae_lightning.core.locks import locked, new_directory
+from cvae_lightning.core.locks import locked
 from cvae_lightning.core.shell import path_argument
 from cvae_lightning.runs.configuration import keys_that_refer_to
 from cvae_lightning.runs.sweep import RECORD, Sweep
@@ -182,7 +182,7 @@ def _on_shared_training(config: DictConfig) -> str:
 def _digest(config: DictConfig) -> str:
     """The SHA-256 of everything that the configurations of the runs are composed from, except the overrides."""
     files = [
-        (str(path.relative_to(folder)), path.read_text(encoding="utf-8"))
+        (path.relative_to(folder).as_posix(), path.read_text(encoding="utf-8"))
         for folder in conf_folders()
         for path in sorted(folder.rglob("*.yaml"))
     ]

@@ -25,7 +25,7 @@ def with_files(word: str) -> str:
     if not glob:
         return word
     files = sorted((CONF / glob[1]).glob(f"{glob[2]}.yaml"))
-    names = [str(file.relative_to(CONF / glob[1]).with_suffix("")) for file in files]
+    names = [file.relative_to(CONF / glob[1]).with_suffix("").as_posix() for file in files]
     return f"{glob[1]}={','.join(names)}" if names else word
 
 

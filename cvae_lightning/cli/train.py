@@ -77,6 +77,8 @@ def _train_alone(run: Run) -> float | None:
     try:
         return _train(run)
     except Exception:
+        if not run.begun:
+            _close_log()
         run.discard_unless_begun()
         raise
 
@@ -159,3 +161,11 @@ def _append_log_to(path: Path) -> None:
     handler = logging.FileHandler(path, encoding=config.handlers.file.encoding, errors=config.handlers.file.errors)
     handler.setFormatter(logging.Formatter(config.formatters.timed.format))
     logging.getLogger().addHandler(handler)
+
+
+def _close_log() -> None:
+    """Close train.log, because Windows removes no file that is open."""
+    for handler in logging.getLogger().handlers[:]:
+        if isinstance(handler, logging.FileHandler):
+            logging.getLogger().removeHandler(handler)
+            handler.close()

@@ -77,7 +77,7 @@ def load_group(group: str, name: str) -> DictConfig:
 @functools.cache
 def _files_of(group: str) -> dict[str, Path]:
     folder = CONF / group
-    return {str(file.relative_to(folder).with_suffix("")): file for file in folder.rglob("*.yaml")}
+    return {file.relative_to(folder).with_suffix("").as_posix(): file for file in folder.rglob("*.yaml")}
 
 
 def _built(node: Any, recorded: Sequence[str], **arguments: Any) -> Any:

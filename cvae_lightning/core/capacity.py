@@ -70,17 +70,19 @@ def available_memory() -> int:
     if hasattr(os, "sysconf"):
         limits += [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
     if MEMINFO.exists():
-        limits += [1024 * int(size) for size in re.findall(r"^MemAvailable: +(\d+) kB$", MEMINFO.read_text(), re.M)]
+        available = re.findall(r"^MemAvailable: +(\d+) kB$", MEMINFO.read_text("utf-8"), re.M)
+        limits += [1024 * int(size) for size in available]
     for file in (CGROUP_LIMIT, *_cgroup_limits()):  # "max", or a huge number, if there is no limit
         if file.exists():
-            limits += [max(0, int(size) - _held_in(file.parent)) for size in re.findall(r"\d+", file.read_text())]
+            sizes = re.findall(r"\d+", file.read_text("utf-8"))
+            limits += [max(0, int(size) - _held_in(file.parent)) for size in sizes]
     return min(limits)
 
 
 def _held_in(group: Path) -> int:
     """Bytes that the processes of a control group hold; what was only read from files can be given up at any time."""
     file = group / "memory.stat"
-    lines = file.read_text() if file.exists() else ""
+    lines = file.read_text("utf-8") if file.exists() else ""
     found = {name: int(size) for name, size in re.findall(r"^(\w+) (\d+)$", lines, re.M)}
     kinds = ("total_rss", "total_shmem") if "total_rss" in found else ("anon", "shmem")
     return sum(found.get(kind, 0) for kind in kinds)
@@ -88,7 +90,7 @@ def _held_in(group: Path) -> int:
 
 def _cgroup_limits() -> Iterator[Path]:
     """The files that limit the memory of the group of this process and of the groups around it, by either version."""
-    lines = CGROUPS.read_text().splitlines() if CGROUPS.exists() else []
+    lines = CGROUPS.read_text("utf-8").splitlines() if CGROUPS.exists() else []
     for controllers, group in (line.split(":", 2)[1:] for line in lines):
         if not controllers or "memory" in controllers.split(","):
             root, name = (CGROUP / "memory", "memory.limit_in_bytes") if controllers else (CGROUP, "memory.max")

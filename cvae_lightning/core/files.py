@@ -1,12 +1,13 @@
-"""Atomic writes, links out of a directory, JSON, and SHA-256 digests."""
+"""Atomic writes, new directories, links out of a directory, JSON, and SHA-256 digests."""
 
 import hashlib
+import itertools
 import json
 import os
 import posixpath
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -42,6 +43,17 @@ def write_whole(path: Path, content: str | bytes | memoryview) -> None:
     raw = content.encode() if isinstance(content, str) else content
     with whole_file(path, len(raw)) as file:
         file.write(raw)
+
+
+def new_directory(path: Path) -> Path:
+    """Make the directory `path`, or if that exists, path-1, path-2, ...; no two processes are given the same one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for number in itertools.count():
+        candidate = path.with_name(f"{path.name}-{number}") if number else path
+        with suppress(FileExistsError):
+            candidate.mkdir()
+            break
+    return candidate
 
 
 def is_inside(path: Path | str, folder: Path) -> bool:

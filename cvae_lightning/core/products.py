@@ -48,7 +48,7 @@ def multiplies_in_bfloat16() -> bool:
     Where it has none, bfloat16 is emulated, and a convolution takes seven times as long as in float32. Where it has
     them, it takes half as long (AVX512-BF16) or less (AMX).
     """
-    flags = CPUINFO.read_text() if CPUINFO.exists() else ""
+    flags = CPUINFO.read_text("utf-8") if CPUINFO.exists() else ""
     return re.search(r"\b(amx_bf16|avx512_bf16)\b", flags) is not None
 
 

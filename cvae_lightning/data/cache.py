@@ -196,6 +196,7 @@ def _close_gaps(file: Path, is_image: Sequence[bool], decoding: Decoding) -> Non
         part = kept[start : start + MOST_AT_ONCE]  # which never lie before the place that they move to
         images[start : start + len(part)] = images[part]
     images.flush()
+    del images  # Windows shortens no file that is mapped
     os.truncate(file, len(kept) * decoding.num_bytes)
 
 

@@ -78,6 +78,6 @@ def reason_of(error: Exception) -> str:
 
 def _unpack(content: bytes, target: Path) -> None:
     raw = gzip.decompress(content)
-    with target.with_name("SHA256SUMS").open("a") as sums:
+    with target.with_name("SHA256SUMS").open("a", encoding="utf-8") as sums:
         sums.write(f"{hashlib.sha256(raw).hexdigest()}  {target.name}\n")
     write_whole(target, raw)

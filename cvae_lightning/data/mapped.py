@@ -1,6 +1,7 @@
 """Images that are mapped from a file into memory, and are read from the disk when they are used."""
 
 import mmap
+import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,7 +28,7 @@ def mapped_images(file: Path, shape: Sequence[int]) -> ByteImages:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "The given buffer is not writable")  # nobody writes to a split
         images = torch.frombuffer(mapped, dtype=torch.uint8).reshape(*shape)
-    if hasattr(mmap, "MADV_RANDOM") and images.nbytes > MOST_OF_MEMORY * available_memory():
+    if sys.platform != "win32" and images.nbytes > MOST_OF_MEMORY * available_memory():
         mapped.madvise(mmap.MADV_RANDOM)
         _larger_than_memory[images.data_ptr()] = mapped
     return images
@@ -39,9 +40,8 @@ def read_ahead(images: ByteImages, index: Labels) -> None:
     This does nothing for images that are in memory or fit into it.
     """
     mapped = _larger_than_memory.get(images.data_ptr())
-    if mapped is None:
-        return
-    size = images[0].nbytes
-    for position in index.tolist():
-        start = position * size // mmap.PAGESIZE * mmap.PAGESIZE
-        mapped.madvise(mmap.MADV_WILLNEED, start, (position + 1) * size - start)
+    if sys.platform != "win32" and mapped is not None:
+        size = images[0].nbytes
+        for position in index.tolist():
+            start = position * size // mmap.PAGESIZE * mmap.PAGESIZE
+            mapped.madvise(mmap.MADV_WILLNEED, start, (position + 1) * size - start)

@@ -96,7 +96,7 @@ def _commit() -> str | None:
     if not (PACKAGE.parent / ".git").exists():
         return None
     git = ["git", "-C", str(PACKAGE), "describe", "--always", "--dirty", "--abbrev=40"]
-    return subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip() or None
+    return subprocess.run(git, capture_output=True, encoding="utf-8", check=False).stdout.strip() or None
 
 
 def _injection(network: DictConfig) -> str | None:

@@ -200,7 +200,7 @@ def test_a_process_ends_as_pythons_do(words: list[str], status: int, tmp_path: P
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no device that is always full")
 def test_output_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
-    with Path("/dev/full").open("w") as full:
+    with Path("/dev/full").open("w", encoding="utf-8") as full:
         answer = subprocess.run(command("--help"), cwd=tmp_path, env=environment(), stdout=full, stderr=subprocess.PIPE)
     assert (answer.returncode, answer.stderr) == (1, b"The output cannot be written: No space left on device.\n")
 

@@ -185,9 +185,9 @@ def test_plug_ins_make_no_other_sweep_and_no_other_run(folder: Path, capsys: Cap
 
 
 def test_a_longer_run_goes_on_from_a_shorter_one_that_named_other_plug_ins(folder: Path) -> None:
-    record = json.loads(Path("sweep", RECORD).read_text())
+    record = json.loads(Path("sweep", RECORD).read_text(encoding="utf-8"))
     record["jobs"].append([*SMALL, "epochs=2", "seed=0", "callbacks.figures=null"])
-    Path("sweep", RECORD).write_text(json.dumps(record))
+    Path("sweep", RECORD).write_text(json.dumps(record), encoding="utf-8")
     words = ["epochs=2", "seed=0", "callbacks.figures=null", "hydra.run.dir=sweep/2"]
     answer = execute("plugins=[my_parts,more]", *SMALL, *words, cwd=folder)
     assert "Going on from epoch 1, where sweep/0 ends." in answer.stdout, answer.stderr

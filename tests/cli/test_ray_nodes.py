@@ -49,7 +49,7 @@ def begun_on(node: Any, sweep: Path) -> list[Path]:
 
 def parent_of(pid: str) -> int:
     file = Path("/proc", pid, "stat")
-    return int(file.read_text().rpartition(")")[2].split()[1]) if file.exists() else 0
+    return int(file.read_text(encoding="utf-8").rpartition(")")[2].split()[1]) if file.exists() else 0
 
 
 def test_a_sweep_goes_on_when_a_node_is_lost(cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,7 +22,8 @@ from cvae_lightning.cli import multirun
 from cvae_lightning.cli import train as command
 from cvae_lightning.cli.escape import Escape
 from cvae_lightning.core.errors import UserError
-from cvae_lightning.core.locks import LOCK, holder, locked, new_directory, wait_until_free
+from cvae_lightning.core.files import new_directory
+from cvae_lightning.core.locks import LOCK, holder, locked, wait_until_free
 from cvae_lightning.exporters.export import export
 from cvae_lightning.reports.writing import write_report
 from cvae_lightning.runs.metrics_file import write_metrics

@@ -39,11 +39,11 @@ by_name = pytest.mark.parametrize("page", [*PAGES, *READMES], ids=lambda page: s
 
 def prose(page: Path) -> str:
     """Without code."""
-    return FENCED.sub("", page.read_text())
+    return FENCED.sub("", page.read_text(encoding="utf-8"))
 
 
 def blocks(page: Path, *languages: str) -> list[str]:
-    return [code for language, code in FENCED.findall(page.read_text()) if language in languages]
+    return [code for language, code in FENCED.findall(page.read_text(encoding="utf-8")) if language in languages]
 
 
 def anchors(page: Path) -> set[str]:
@@ -64,7 +64,7 @@ def links(page: Path) -> Iterator[tuple[str, Path, str]]:
 def defined(file: Path) -> set[str]:
     """Functions, classes and methods (Class.method) of a module, and the names it assigns."""
     names: set[str] = set()
-    for node in ast.parse(file.read_text()).body:
+    for node in ast.parse(file.read_text(encoding="utf-8")).body:
         if isinstance(node, ast.FunctionDef | ast.ClassDef):
             names.add(node.name)
         if isinstance(node, ast.ClassDef):
@@ -93,9 +93,9 @@ def test_what_a_link_names_is_defined_in_its_file(page: Path) -> None:
 @by_name
 def test_a_test_that_is_named_without_a_link_is_there_too(page: Path) -> None:
     tests = set().union(*(defined(file) for file in (ROOT / "tests").rglob("test_*.py")))
-    for name in re.findall(r"`(test_\w+)`", page.read_text()):
+    for name in re.findall(r"`(test_\w+)`", page.read_text(encoding="utf-8")):
         assert name in tests, name
-    for name in re.findall(r"`(?:tests/)?(test_\w+\.py)`", page.read_text()):
+    for name in re.findall(r"`(?:tests/)?(test_\w+\.py)`", page.read_text(encoding="utf-8")):
         assert (ROOT / "tests" / name).is_file(), name
 
 

@@ -31,18 +31,18 @@ def test_a_run_has_every_key_of_the_layout() -> None:
 
 @pytest.mark.parametrize("schema", [SCHEMA + 1, 0, None, "1"])
 def test_another_schema_is_refused(file: Path, schema: object) -> None:
-    file.write_text(json.dumps({**STORED, "schema": schema}))
+    file.write_text(json.dumps({**STORED, "schema": schema}), encoding="utf-8")
     with pytest.raises(UserError, match=rf"layout {schema} .* reads layout {SCHEMA}"):
         read_metrics(file)
 
 
 @pytest.mark.parametrize("key", [key for key in STORED if key != "schema"])
 def test_a_missing_key_is_named(file: Path, key: str) -> None:
-    file.write_text(json.dumps({name: value for name, value in STORED.items() if name != key}))
+    file.write_text(json.dumps({name: value for name, value in STORED.items() if name != key}), encoding="utf-8")
     with pytest.raises(UserError, match=rf"\({key} in {re.escape(str(file))}\), got nothing"):
         read_metrics(file)
 
 
 def test_an_unknown_key_is_kept(file: Path) -> None:
-    file.write_text(json.dumps({**STORED, "note": ["mine"]}))
+    file.write_text(json.dumps({**STORED, "note": ["mine"]}), encoding="utf-8")
     assert read_metrics(file) == {**STORED, "note": ["mine"]}
