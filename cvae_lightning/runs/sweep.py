@@ -90,13 +90,13 @@ class Sweep:
         return ",".join(differing).replace("/", "-").replace("experiment=", "") or "run"
 
     def folder_of(self, overrides: Sequence[str], number: str) -> str:
-        """`name_of` as the name of a folder, which loggers show; the end of a long name is replaced by a hash.
+        """`name_of` as the name of a folder on any system, which loggers show; a hash replaces the end of a long name.
 
         The `number` of the run stands at its end if another run may have the same overrides, as in a search.
         """
         alone = (self.record["jobs"] or []).count(list(overrides)) == 1
         name = self.name_of(overrides) if alone else f"{self.name_of(overrides)} ({number})"
-        name = re.sub(r"^\.|\$\{|[^ -\U0010ffff]", "_", name)
+        name = re.sub(r'^\.|\$\{|[<>:"\\|?*]|[. ]$|[^ -\U0010ffff]', "_", name)
         if len(name.encode()) <= MAX_NAME_BYTES:
             return name
         digest = hashlib.sha256(name.encode()).hexdigest()[:HASH_LENGTH]

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -151,10 +152,12 @@ def test_a_long_name_is_a_folder_of_its_own(tmp_path: Path) -> None:
     sweep = Sweep(tmp_path)
     names = [sweep.folder_of([f"key{n}={'ä' * 20}" for n in range(20)] + [last], "0") for last in ("seed=1", "seed=2")]
     assert len(set(names)) == 2
-    for name in [*names, sweep.folder_of(["lr=${lr}", "run=a/b\n"], "1"), sweep.folder_of([".x=1"], "2")]:
+    others = (["lr=${lr}", "run=a/b\n"], [".x=1"], ['data.path=D:\\"mine"', "name=what?|*<>"])
+    for name in [*names, *(sweep.folder_of(overrides, "1") for overrides in others)]:
         (tmp_path / name).mkdir()
         assert "${" not in name
         assert not name.startswith(".")
+        assert not re.search(r'[<>:"\\|?*]|[. ]$', name), "Windows refuses it"
 
 
 def test_a_name_has_a_number_only_where_two_runs_may_have_the_same(tmp_path: Path) -> None:

@@ -1,10 +1,10 @@
 """Windows, as far as a program notices it, on Linux: with this folder in PYTHONPATH, each Python process pretends it.
 
 For the modules of this project, `sys.platform` is "win32", and what only Unix has is missing. For all code, files are
-as there: one that the process has opened or mapped can't be removed or replaced, a folder in which it has an open file
-can't be renamed, a folder can't be opened, some names are forbidden, links can't be made, and processes are spawned.
-Text goes to files and to the standard streams in code page 1252, unless the encoding is stated; a module of this
-project that leaves it open is refused. Separators and drive letters are not pretended.
+as there: one that the process has opened or mapped can't be removed, replaced or shortened, a folder in which it has an
+open file can't be renamed, a folder can't be opened, some names are forbidden, links can't be made, and processes are
+spawned. Text goes to files and to the standard streams in code page 1252, unless the encoding is stated; a module of
+this project that leaves it open is refused. Separators and drive letters are not pretended.
 """
 
 import builtins
