@@ -123,6 +123,22 @@ def sample_rows() -> dict[str, pd.DataFrame]:
     }
 
 
+def flows() -> str:
+    """How close samples come to images if a flow is the prior, by its size: one line per run."""
+    decimals = {"latent_dim": 0, "num_couplings": 0, "width": 0, "prior_parameters": 0}
+    decimals |= {"val/elbo": 0, "val/fid_judge": 3, "val/accuracy": 4}
+    body = [
+        [
+            *(f"{row[key]:,.{num}f}" for key, num in decimals.items()),
+            *(f"{times_the_floor(pd.DataFrame([row]), split):.2f}" for split in ("val", "test")),
+            f"{row['fit_seconds'] / 60:.0f}",
+        ]
+        for _, row in kept("flows/runs").iterrows()
+    ]
+    of_val = ["`elbo`, val", "`fid_judge`, val", "`accuracy`, val", "times the floor, val"]
+    return table(["latents", "couplings", "width", "parameters", *of_val, "test", "minutes"], body)
+
+
 def other_images() -> str:
     """How well each score tells other images from those of the data set that a model was trained on."""
     kinds = {"fashion_mnist": "Fashion-MNIST", "mnist": "MNIST", "letters": "letters", "hiragana": "hiragana"}
@@ -199,6 +215,7 @@ TABLES = {
     "likelihood": likelihood,
     "conditional": conditional,
     "samples": samples,
+    "flows": flows,
     "other_images": other_images,
     "table_3": table_3,
     "table_2": both_of_table_2,
