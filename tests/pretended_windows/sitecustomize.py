@@ -156,7 +156,6 @@ def no_links(*_: Any, **__: Any) -> None:
 
 true_open, true_os_open = io.open, os.open
 of_windows = {name: OfWindows(__import__(name)) for name in UNIX_NAMES}
-of_windows["os"].__dict__["supports_dir_fd"] = set()
 
 os.unlink, os.remove, os.rmdir = removing(os.unlink), removing(os.remove), removing(os.rmdir)
 os.truncate = removing(os.truncate)
@@ -168,7 +167,7 @@ del os.fork
 multiprocessing.set_start_method("spawn", force=True)
 for stream in (sys.stdout, sys.stderr):
     if isinstance(stream, io.TextIOWrapper):
-        stream.reconfigure(encoding="cp1252", errors=stream.errors if stream is sys.stderr else "strict")
+        stream.reconfigure(encoding="cp1252", errors=stream.errors)
 warnings.simplefilter("ignore", EncodingWarning)
 warnings.filterwarnings("error", category=EncodingWarning, module="cvae_lightning")
 builtins.__import__ = import_for  # type: ignore[assignment]
