@@ -14,7 +14,14 @@ from PIL import Image, UnidentifiedImageError
 from cvae_lightning.core.errors import UserError, refuse
 from cvae_lightning.core.imports import quick_imports
 from cvae_lightning.reports.formatting import format_table
-from cvae_lightning.reports.plots import heat_maps, ours_against_the_paper, png_of, score_against_epochs, svg_of
+from cvae_lightning.reports.plots import (
+    heat_maps,
+    laid_out,
+    ours_against_the_paper,
+    png_of,
+    score_against_epochs,
+    svg_of,
+)
 from cvae_lightning.reports.statistics import (
     agreement,
     beside_the_paper,
@@ -179,7 +186,10 @@ def _is_coloured(image: Image.Image) -> bool:
 
 
 def _plot(name: str, caption: str, figure: Figure | None) -> list[Picture]:
-    return [Picture(name, caption, png_of(figure), svg_of(figure, name))] if figure else []
+    if not figure:
+        return []
+    figure = laid_out(figure)
+    return [Picture(name, caption, png_of(figure), svg_of(figure, name))]
 
 
 def _incomplete(frame: pd.DataFrame) -> Iterator[Section]:

@@ -18,6 +18,7 @@ from cvae_lightning.reports.sweep_frame import setting_columns
 INK, GREY, ACCENT = "#1a1a2e", "#8a8a99", "#d1495b"
 SHADES = LinearSegmentedColormap.from_list("shades", ["#e9edf5", "#8fa3cc", "#2b3a67"])
 LINES = LinearSegmentedColormap.from_list("lines", ["#dd9f4f", "#d1495b", "#9a6cb5", "#4a7fc1", "#2a9d8f"])
+DPI = 120
 MOST_PANELS, MOST_LINES, MOST_CELLS = 4, 8, 10
 
 
@@ -108,10 +109,17 @@ def ours_against_the_paper(beside: pd.DataFrame) -> Figure | None:
     return figure
 
 
+def laid_out(figure: Figure) -> Figure:
+    """The figure with its final layout, which would else be found anew whenever it is saved, by drawing it twice."""
+    figure.draw_without_rendering()
+    figure.set_layout_engine(None)
+    return figure
+
+
 def png_of(figure: Figure) -> bytes:
     """The figure as PNG on white; the same figure gives the same bytes."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=120, facecolor="white", metadata={"Software": None})
+    figure.savefig(buffer, format="png", dpi=DPI, facecolor="white", metadata={"Software": None})
     return buffer.getvalue()
 
 
@@ -152,7 +160,8 @@ def _best(rows: pd.DataFrame, metric: str) -> pd.DataFrame:
 
 def new_figure(panels: int, height: float, width: float = 0.0) -> tuple[Figure, list[Axes]]:
     """Return a figure and its panels, which stand side by side and share their axes."""
-    figure = Figure(figsize=(width or (6.4 if panels == 1 else 2.8 * panels + 0.6), height), layout="constrained")
+    width = width or (6.4 if panels == 1 else 2.8 * panels + 0.6)
+    figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained")
     return figure, list(figure.subplots(1, panels, sharex=True, sharey=True, squeeze=False)[0])
 
 

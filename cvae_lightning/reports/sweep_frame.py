@@ -131,9 +131,10 @@ def _configured(run: Run, key: str, otherwise: Any) -> Any:
 
 def _images(run: Run) -> str:
     """The size and colour of the run's images, and the number of their classes or the names of their labels."""
-    data = OmegaConf.to_container(run.raw_config.data, resolve=True)  # without the rest, which takes ten times as long
-    assert isinstance(data, dict)
-    shape, columns = data.get("image_shape"), data.get("condition") or {}
+    data = run.raw_config.data  # all of which takes ten times as long to resolve
+    shape, condition = data.get("image_shape"), data.get("condition")
+    columns = OmegaConf.to_container(condition, resolve=True) if condition else {}
+    assert isinstance(columns, dict)
     labels = ", ".join(map(str, columns))
     if len(columns) == 1:
         (column,) = columns.values()
