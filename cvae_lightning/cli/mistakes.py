@@ -24,7 +24,7 @@ from cvae_lightning.cli.foreign_messages import (
 )
 from cvae_lightning.cli.keys import Keys, choices_of, files_of
 from cvae_lightning.core.build import CONF
-from cvae_lightning.core.errors import UserError
+from cvae_lightning.core.errors import UserError, quoted
 from cvae_lightning.core.plugins import trusted
 
 MISTAKES = (UserError, HydraException, OmegaConfBaseException, yaml.YAMLError, OSError, MemoryError)
@@ -46,7 +46,7 @@ def sentence(error: Exception, config_name: str) -> str:
             return _not_composed(text, config_name)
         case OverrideParseException():
             remedy = "Put quotes around special characters." if "=" in error.override else "--help lists the keys."
-            return f"Expected key=value, got {error.override!r}. {remedy}"
+            return f"Expected key=value, got {quoted(error.override)}. {remedy}"
         case MissingMandatoryValue():
             return f"This command needs {error.full_key}=<value>. --help explains it."
         case InterpolationResolutionError():
@@ -73,9 +73,10 @@ def _not_composed(text: str, config_name: str) -> str:
     """Say why Hydra could not compose a configuration from the words of the command line."""
     if several := SEVERAL_VALUES.match(text):
         remedy = "-m sweeps over several." if config_name == "config" else "Give one."
-        return f"Expected one value ({several['key']}), got {several['value']!r}. {remedy}"
+        return f"Expected one value ({several['key']}), got {quoted(several['value'])}. {remedy}"
     if other := WRONG_KIND.match(text):
-        return f"Expected another kind of value ({other['key']}), got {other['value']!r}. --cfg job shows the default."
+        got = quoted(other["value"])
+        return f"Expected another kind of value ({other['key']}), got {got}. --cfg job shows the default."
     if unknown := UNKNOWN_KEY.match(text):
         return _unknown_key(unknown["key"], config_name)
     return f"{_one_line(text)}. --help explains the command."
@@ -94,7 +95,7 @@ def _unknown_file(file: str, options: list[str]) -> str:
     remedy = (
         "Choose one of these." if trusted() else "Choose one of these, or add plugins=[<module>] if a plug-in has it."
     )
-    return f"Expected one of {', '.join(shown)} ({group}), got {choice!r}. {remedy}"
+    return f"Expected one of {', '.join(shown)} ({group}), got {quoted(choice)}. {remedy}"
 
 
 def _unknown_key(key: str, config_name: str) -> str:

@@ -19,7 +19,7 @@ from cvae_lightning.cli.escape import Escape, errors_wrapped
 from cvae_lightning.cli.plugins import conf_folders
 from cvae_lightning.core import plugins
 from cvae_lightning.core.build import CONF
-from cvae_lightning.core.errors import UserError
+from cvae_lightning.core.errors import UserError, quoted
 from cvae_lightning.core.files import new_directory, refuse_links_out_of, write_whole
 from cvae_lightning.core.imports import quick_imports
 from cvae_lightning.core.locks import locked
@@ -136,13 +136,13 @@ def _write_record(path: Path, config: DictConfig) -> None:
         asked = "jobs" if record["jobs"] else "command"  # a search chooses its runs as it goes on
         if sweep.record[asked] != record[asked]:
             raise UserError(
-                f"{str(path)!r} (hydra.sweep.dir) already holds the sweep {shlex.join(sweep.record['command'])}. "
+                f"{quoted(path)} (hydra.sweep.dir) already holds the sweep {shlex.join(sweep.record['command'])}. "
                 "Repeat that command, or choose another directory."
             )
         if sweep.record == record and sweep.complete and (path / "report.html").exists():
             _answer_at_once(sweep)
     if (path / ".hydra").exists():
-        raise UserError(f"{str(path)!r} (hydra.sweep.dir) is the directory of a run. Choose another for the sweep.")
+        raise UserError(f"{quoted(path)} (hydra.sweep.dir) is the directory of a run. Choose another for the sweep.")
     path.mkdir(parents=True, exist_ok=True)
     write_whole(path / RECORD, json.dumps(record, indent=1) + "\n")
 

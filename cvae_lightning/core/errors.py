@@ -2,6 +2,7 @@
 
 import math
 from numbers import Integral, Real
+from pathlib import PurePath
 from typing import Any, NoReturn
 
 
@@ -19,7 +20,12 @@ class DataUnavailable(UserError):
 
 def refuse(what: str, key: str, got: object, remedy: str) -> NoReturn:
     """Raise a UserError: "Expected <what> (<key>), got <got>. <remedy>"."""
-    raise UserError(f"Expected {what} ({key}), got {got!r}. {remedy}")
+    raise UserError(f"Expected {what} ({key}), got {quoted(got)}. {remedy}")
+
+
+def quoted(value: object) -> str:
+    """A value or a path as Python writes a string, but each backslash once: a path of Windows stays as it is."""
+    return repr(str(value) if isinstance(value, PurePath) else value).replace("\\\\", "\\")
 
 
 def check_integer(key: str, value: Any, minimum: int, remedy: str) -> int:

@@ -6,7 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from cvae_lightning.core.errors import DataUnavailable, UserError, refuse
+from cvae_lightning.core.errors import DataUnavailable, UserError, quoted, refuse
 from cvae_lightning.data.arrays import TEST, TRAIN, VAL, WHOLE, ArraySource
 from cvae_lightning.data.columns import Found
 from cvae_lightning.data.idx import read_any, shape_of
@@ -46,7 +46,7 @@ class AnyIdxSource(ArraySource):
 
     def prepare(self) -> None:
         if not self.available():
-            got = f"got {str(self.path)!r}, which does not exist"
+            got = f"got {quoted(self.path)}, which does not exist"
             raise DataUnavailable(f"Expected IDX files (data.path), {got}. Name the folder that holds {NAMES}.")
 
     def _parts(self) -> Sequence[str]:

@@ -13,7 +13,7 @@ import torch
 from PIL import ImageColor
 
 from cvae_lightning.core.conditions import Condition
-from cvae_lightning.core.errors import DataUnavailable, check_boolean, refuse
+from cvae_lightning.core.errors import DataUnavailable, check_boolean, quoted, refuse
 from cvae_lightning.core.files import sha256_of
 from cvae_lightning.core.shapes import Conditions
 from cvae_lightning.data.cache import DecodedFolder, decoded_folder, refuse_broken, survey
@@ -97,7 +97,7 @@ class Folder:
             refuse(what, key, None, "Name it, for example data.path=birds.")
         if not self.folder.exists():
             raise DataUnavailable(
-                f"Expected {what} ({key}), got {str(self.folder)!r}, which does not exist. Name another."
+                f"Expected {what} ({key}), got {quoted(self.folder)}, which does not exist. Name another."
             )
         if not self.folder.is_dir():
             unpack = "Unpack it, and name the folder."

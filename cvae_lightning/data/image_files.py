@@ -13,7 +13,7 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from cvae_lightning.core.errors import UserError
+from cvae_lightning.core.errors import UserError, quoted
 from cvae_lightning.core.shapes import Images
 from cvae_lightning.data import pixels
 from cvae_lightning.data.decoding import check_pixels, deep_levels, on_background
@@ -62,7 +62,7 @@ def fitted(images: Images, size: tuple[int, int]) -> Images:
 def _read(path: Path, shape: tuple[int, int, int], invert: bool) -> Images:
     """The images in a file, (batch, channels, height, width) in [0, 1]."""
     if not path.is_file():
-        raise UserError(f"Expected an image file (images), got {str(path)!r}. Name a file that exists.")
+        raise UserError(f"Expected an image file (images), got {quoted(path)}. Name a file that exists.")
     with path.open("rb") as file:
         start = file.read(6)
     try:
@@ -77,7 +77,7 @@ def _read(path: Path, shape: tuple[int, int, int], invert: bool) -> Images:
         raise
     except Exception as error:  # a parser may raise anything for a damaged file
         raise UserError(
-            f"Expected a PNG or another picture, an .npz, a .npy or an IDX file (images), got {str(path)!r}: "
+            f"Expected a PNG or another picture, an .npz, a .npy or an IDX file (images), got {quoted(path)}: "
             f"{str(error) or type(error).__name__}"
         ) from error
 

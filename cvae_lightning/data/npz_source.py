@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from cvae_lightning.core.capacity import check_memory
-from cvae_lightning.core.errors import DataUnavailable, UserError, refuse
+from cvae_lightning.core.errors import DataUnavailable, UserError, quoted, refuse
 from cvae_lightning.core.files import sha256_of
 from cvae_lightning.data.arrays import TEST, TRAIN, VAL, WHOLE, ArraySource
 from cvae_lightning.data.columns import Found, Kind
@@ -51,7 +51,7 @@ class NpzSource(ArraySource):
     def prepare(self) -> None:
         if not self.available():
             raise DataUnavailable(
-                f"Expected an .npz file (data.path), got {str(self.path)!r}. Name a file that exists."
+                f"Expected an .npz file (data.path), got {quoted(self.path)}. Name a file that exists."
             )
 
     def _parts(self) -> Sequence[str]:

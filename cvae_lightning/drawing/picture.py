@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from cvae_lightning.core.archives import Parts, write_npz
-from cvae_lightning.core.errors import UserError
+from cvae_lightning.core.errors import UserError, quoted
 from cvae_lightning.core.pictures import write_png
 
 log = logging.getLogger(__name__)
@@ -42,7 +42,7 @@ class Picture(NamedTuple):
                 write_npz(folder / f"{self.name}.npz", arrays)
                 log.info("%s (%s)", folder / f"{self.name}.npz", ", ".join(arrays))
         except OSError as error:
-            got = f"{str(folder)!r} ({error})"
+            got = f"{quoted(folder)} ({error})"
             raise UserError(f"Expected a folder to write to (out), got {got}. Name another.") from error
 
 

@@ -11,7 +11,7 @@ from safetensors import SafetensorError
 
 from cvae_lightning.core import plugins
 from cvae_lightning.core.build import build, load_group, plugins_to_record
-from cvae_lightning.core.errors import UserError, refuse
+from cvae_lightning.core.errors import UserError, quoted, refuse
 from cvae_lightning.core.files import read_json, refuse_links_out_of, sha256_of, write_whole
 from cvae_lightning.core.locks import holder
 from cvae_lightning.core.shell import command_line, path_argument
@@ -74,7 +74,7 @@ class Run:
                 return run
             if run.begun:
                 raise UserError(
-                    f"{str(path)!r} (hydra.run.dir) already holds a run with {different}. Choose another directory."
+                    f"{quoted(path)} (hydra.run.dir) already holds a run with {different}. Choose another directory."
                 )
         if (path / "README.md").exists():
             refuse("a folder without README.md", "hydra.run.dir", str(path), "The run writes its own. Name another.")
