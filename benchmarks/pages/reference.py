@@ -125,7 +125,7 @@ def sample_rows() -> dict[str, pd.DataFrame]:
 
 def flows() -> str:
     """How close samples come to images if a flow is the prior, by its size: one line per run."""
-    decimals = {"latent_dim": 0, "num_couplings": 0, "width": 0, "prior_parameters": 0}
+    decimals = {"epochs": 0, "latent_dim": 0, "num_couplings": 0, "width": 0, "prior_parameters": 0}
     decimals |= {"val/elbo": 0, "val/fid_judge": 3, "val/accuracy": 4}
     body = [
         [
@@ -136,7 +136,7 @@ def flows() -> str:
         for _, row in kept("flows/runs").iterrows()
     ]
     of_val = ["`elbo`, val", "`fid_judge`, val", "`accuracy`, val", "times the floor, val"]
-    return table(["latents", "couplings", "width", "parameters", *of_val, "test", "minutes"], body)
+    return table(["epochs", "latents", "couplings", "width", "parameters", *of_val, "test", "minutes"], body)
 
 
 def other_images() -> str:
