@@ -88,6 +88,7 @@ def _rendering(request: pytest.FixtureRequest) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         if not request.node.get_closest_marker("rendered"):
             patch.setattr(Figure, "savefig", quickly)
+            patch.setattr(Figure, "draw_without_rendering", lambda figure: None)
             patch.setattr(FigureCanvasAgg, "draw", FigureCanvasAgg.get_renderer)
         yield
 
