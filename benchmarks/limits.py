@@ -61,21 +61,21 @@ def main() -> None:
             print(f"{name:24} {spread(numbers, 4)}  {numbers.mean() / floor:.2f}", flush=True)
 
 
-def moved(train: Split, y: Labels, max_shift: int, seed: int) -> Loader:
-    """Training images with these labels, in any order."""
+def chosen(train: Split, y: Labels, max_shift: int, seed: int) -> Loader:
+    """Training images with these labels, every second batch of them moved by up to `max_shift` pixels."""
     with random_stream(seed):
         (index,) = with_labels(train, y, 1)
     return Loader(train.take(index), BATCH_SIZE, shuffle_seed=seed, max_shift=max_shift)
 
 
 def images_of(train: Split, y: Labels, max_shift: int, seed: int) -> Iterator[Images]:
-    return (x for x, _ in moved(train, y, max_shift, seed))
+    return (x for x, _ in chosen(train, y, max_shift, seed))
 
 
 def decoded(model: VAE, train: Split, y: Labels, max_shift: int, seed: int) -> Iterator[Images]:
     """What the decoder makes of a draw from the posterior of each training image."""
     with torch.no_grad(), random_stream(seed):
-        for x, labels in moved(train, y, max_shift, seed):
+        for x, labels in chosen(train, y, max_shift, seed):
             yield inference.decode(model, model.posterior(x, labels).sample(), labels)
 
 

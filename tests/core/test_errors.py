@@ -1,5 +1,6 @@
 """Values are checked once, at the border, and refused by name."""
 
+from pathlib import PureWindowsPath
 from typing import Any
 
 import pytest
@@ -23,7 +24,7 @@ def test_numbers_out_of_range_and_other_things_are_refused(value: Any) -> None:
 
 
 def test_a_path_of_windows_is_shown_as_it_is() -> None:
-    for path in (r"D:\scans\new", r"\\server\scans"):
+    for path in (r"D:\scans\new", r"\\server\scans", PureWindowsPath(r"D:\scans")):
         with pytest.raises(UserError) as caught:
             refuse("a folder", "data.path", path, "Name another.")
         assert str(caught.value) == f"Expected a folder (data.path), got '{path}'. Name another."
